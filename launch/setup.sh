@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# Prints the Python interpreter to use; makes .venv in the project's folder if it has to.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: bash launch/setup.sh [--test]
+
+Prints the path of a Python that has the pinned requirements: python3 if it has them, or else
+that of .venv in the project's folder, which is made when it is missing, half made or outdated
+(once, 1-2 minutes). Everything but that path goes to standard error:
+
+    PYTHON="$(bash launch/setup.sh)"
+
+  --test        with the requirements of the tests
+  MTLN_PYTHON   variable: the interpreter to use, whatever versions it has
+TEXT
+}
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 2; }
+
+with_tests=false
+for argument in "$@"; do
+    case $argument in
+        --test) with_tests=true ;;
+        -h | --help) usage; exit 0 ;;
+        *) die "unexpected argument '$argument' (see launch/setup.sh --help)" ;;
+    esac
+done
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$root/.venv
+# Written last, so that a .venv without it is known to be half made.
+stamp=$venv/complete
+requirements=("$root/requirements.txt")
+if $with_tests; then
+    requirements+=("$root/requirements-test.txt")
+fi
+
+# Prints a Python's path if it has the requirements; fails if not, and prints what it lacks.
+# MindSpore is looked up, not imported: that takes seconds.
+# $1: interpreter, $2: "pinned" if MindSpore's version must be the pinned one, or "any".
+has_requirements() {
+    "$1" - "$2" "$venv" "${requirements[@]}" 2>/dev/null <<'PYTHON'
+import os, re, sys
+from importlib.metadata import PackageNotFoundError, version
+
+pinned, venv, *files = sys.argv[1:]
+if pinned == "pinned" and not (3, 10) <= sys.version_info[:2] <= (3, 12):
+    sys.exit(1)
+# An activated .venv is judged by its stamp alone: half made, it may look complete.
+if pinned == "pinned" and os.path.realpath(sys.prefix) == os.path.realpath(venv):
+    sys.exit(1)
+missing = []
+for file in files:
+    for line in open(file, encoding="utf-8"):
+        found = re.match(r"([A-Za-z0-9._-]+)(?:\[.*?\])?(?:==([^\s;#]+))?", line)
+        if not found:
+            continue
+        name, wanted = found.groups()
+        try:
+            here = version(name).split("+")[0]
+        except PackageNotFoundError:
+            missing.append(name)
+        else:
+            if pinned == "pinned" and name == "mindspore" and here != wanted:
+                missing.append(line.strip())
+print(", ".join(missing) or sys.executable)
+sys.exit(bool(missing))
+PYTHON
+}
+
+# The line of the stamp for a requirement file.
+stamp_line() { (cd "$root" && sha256sum "$(basename "$1")"); }
+
+# What .venv's interpreter is now: the one it links to may have been replaced.
+venv_version() {
+    "$venv/bin/python" -ESc 'import os, sys
+print("python%d.%d" % sys.version_info[:2], os.uname().machine)' 2>/dev/null
+}
+
+# $1: base or all: whether .venv has the base requirements, or all that were asked for.
+is_complete() {
+    local file version lines
+    [[ -f $stamp ]] || return 1
+    lines=$'\n'$(<"$stamp")$'\n'
+    version=$(venv_version) || return 1
+    [[ $lines == $'\n'"$version"$'\n'* ]] || return 1
+    for file in "${requirements[@]}"; do
+        [[ $lines == *$'\n'"$(stamp_line "$file")"$'\n'* ]] || return 1
+        [[ $1 == all ]] || return 0
+    done
+}
+
+# Prints a Python to make .venv from. Commands that exist may still fail (pyenv's shims do).
+find_base() {
+    local candidate base without_venv=
+    for candidate in python3 python3.12 python3.11 python3.10 python; do
+        # The interpreter behind it, since python3 may be that of the .venv to be removed.
+        base=$("$candidate" -c 'import sys
+if (3, 10) <= sys.version_info[:2] <= (3, 12): print(sys._base_executable)' 2>/dev/null) || continue
+        [[ -n $base ]] || continue
+        if "$base" -c 'import ensurepip, venv' 2>/dev/null; then
+            printf '%s\n' "$base"
+            return
+        fi
+        without_venv=${without_venv:-$base}
+    done
+    if [[ -n $without_venv ]]; then
+        local name
+        name=$("$without_venv" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+        die "$without_venv cannot make a virtual environment; install $name (apt install $name)"
+    fi
+    die "no Python 3.10, 3.11 or 3.12 found; install one (Debian, Ubuntu: apt install python3" \
+        "python3-venv), or name one in MTLN_PYTHON"
+}
+
+lock() {
+    exec 9>"$root/.venv.lock" || die "cannot write to $root, where .venv is to be made"
+    command -v flock >/dev/null || return 0
+    if ! flock --nonblock 9; then
+        say "waiting for another set-up of $venv ..."
+        flock 9
+    fi
+}
+
+install() {
+    local base files=("${requirements[@]}") file
+    if $with_tests && is_complete base; then
+        say "adding the requirements of the tests to $venv ..."
+        files=("$root/requirements-test.txt")
+        rm -f "$stamp"
+    else
+        base=$(find_base)
+        say "making $venv with $base: once, 1-2 minutes ..."
+        rm -rf "$venv"
+        "$base" -m venv "$venv" >&2 || die "$base cannot make a virtual environment in $venv"
+    fi
+    "$venv/bin/python" -m pip install --disable-pip-version-check \
+        "${files[@]/#/--requirement=}" >&2 || die "pip could not install the requirements, see above"
+    {
+        venv_version
+        for file in "${requirements[@]}"; do stamp_line "$file"; done
+    } >"$stamp.new"
+    mv "$stamp.new" "$stamp"
+    say "$venv is ready"
+}
+
+if [[ -n ${MTLN_PYTHON:-} ]]; then
+    forced=$(command -v -- "$MTLN_PYTHON") || die "MTLN_PYTHON: $MTLN_PYTHON is no program"
+    answer=$(has_requirements "$forced" any) ||
+        die "MTLN_PYTHON: $forced lacks ${answer:-a working Python}"
+    printf '%s\n' "$answer"
+    exit
+fi
+current=$(command -v python3 || command -v python || true)
+if [[ -n $current ]] && answer=$(has_requirements "$current" pinned); then
+    printf '%s\n' "$answer"
+    exit
+fi
+if ! is_complete all; then
+    lock
+    # Another set-up may have finished while this one waited.
+    is_complete all || install
+fi
+printf '%s\n' "$venv/bin/python"
