@@ -1,0 +1,118 @@
+"""Checkpoints: written atomically, found again by looking, checked before they are used.
+
+A checkpoint is a folder ``step_XXXXXXXX`` with ``model.safetensors``, ``optimizer.safetensors`` and
+``state.json``. The last holds the digests of the others; without it, or if a digest differs, the
+folder does not count. A pointer to "the newest" is never stored, since it could lie.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save
+
+from train.files import flush_folder, write_flushed
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+
+FORMAT = "mtln-checkpoint"
+VERSION = 1
+_MODEL = "model.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One model with what it takes to go on training it.
+
+    Attributes:
+        step: Steps done.
+        model: Parameters and batch-norm statistics by name.
+        optimizer: State of the optimizer, ``<slot>.<parameter>`` -> array of its shape.
+        state: All else, as plain values: what the run is, what the network is for, times.
+    """
+
+    step: int
+    model: Arrays
+    optimizer: Arrays
+    state: dict[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Writes ``folder/step_XXXXXXXX`` and removes all but it and the ``keep - 1`` before it.
+
+    Later ones are removed too: a run that is at this step now did not go on from them, because
+    they are damaged or it started anew, so they must neither be found nor push out whole ones.
+    """
+    final = folder / f"step_{checkpoint.step:08d}"
+    temporary = folder / f".{final.name}.{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    files = {_MODEL: save(checkpoint.model), _OPTIMIZER: save(checkpoint.optimizer)}
+    for name, content in files.items():
+        write_flushed(temporary / name, content)
+    state = {
+        "format": FORMAT,
+        "version": VERSION,
+        "step": checkpoint.step,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        **checkpoint.state,
+    }
+    write_flushed(temporary / _STATE, json.dumps(state, indent=1).encode())
+    _remove(final)
+    temporary.rename(final)
+    flush_folder(folder)
+    up_to_here = sorted(path for path in folder.glob("step_*") if path.name <= final.name)
+    for path in folder.glob("step_*"):
+        if path not in up_to_here[-keep:]:
+            _remove(path)
+    for leftover in folder.glob(".step_*"):  # of a run that was killed while writing
+        shutil.rmtree(leftover, ignore_errors=True)
+    return final
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a folder; damaged or unfinished ones do not count."""
+    for path in sorted(folder.glob("step_*"), reverse=True):
+        if read_state(path) is not None:
+            return path
+    return None
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a whole checkpoint.
+
+    Raises:
+        ValueError: It is not whole.
+    """
+    state = read_state(path)
+    if state is None:
+        raise ValueError(f"{path} is not a whole checkpoint")
+    return Checkpoint(state["step"], load_file(path / _MODEL), load_file(path / _OPTIMIZER), state)
+
+
+def read_state(path: Path) -> dict[str, Any] | None:
+    """The state of a checkpoint, or None unless all its files are there with the right digest."""
+    try:
+        state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        if (state["format"], state["version"]) != (FORMAT, VERSION):
+            return None
+        for name, digest in state["files"].items():
+            if hashlib.sha256((path / name).read_bytes()).hexdigest() != digest:
+                return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(state)
+
+
+def _remove(path: Path) -> None:
+    # What makes it count goes first: a removal that is interrupted leaves nothing to trust.
+    (path / _STATE).unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)

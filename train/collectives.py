@@ -1,0 +1,132 @@
+"""The few collective operations of the job: one small class per engine."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from mindspore import Tensor, nn, ops
+
+Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
+
+# The reduction carries float32, exact for integers up to 2^24. Counts travel as digits of 12 bits,
+# so the sum of a digit over up to 4,096 ranks is exact.
+_DIGIT_BITS = 12
+_NUM_DIGITS = 5
+
+
+class Collectives(Protocol):
+    """What the job needs of the other ranks."""
+
+    world_size: int
+
+    def all_reduce_cell(self) -> nn.Cell | None:
+        """Cell for the compiled step that sums a float32 vector over the ranks; None for one."""
+
+    def mean(self, vector: Floats) -> Floats:
+        """Mean of a float32 vector over the ranks, bit for bit the same on all of them."""
+
+    def broadcast(self, vector: Floats) -> Floats:
+        """Rank 0's float32 vector; the others' is only looked at for its length."""
+
+    def sum_counts(self, counts: Counts) -> Counts:
+        """Exact sum over the ranks of non-negative integers below 2^48."""
+
+    def barrier(self) -> None:
+        """Waits until all ranks are here."""
+
+
+class OneProcess:
+    """A job of one rank: nothing to exchange."""
+
+    world_size = 1
+
+    def all_reduce_cell(self) -> nn.Cell | None:
+        """See :class:`Collectives`."""
+        return None
+
+    def mean(self, vector: Floats) -> Floats:
+        """See :class:`Collectives`."""
+        return vector
+
+    def broadcast(self, vector: Floats) -> Floats:
+        """See :class:`Collectives`."""
+        return vector
+
+    def sum_counts(self, counts: Counts) -> Counts:
+        """See :class:`Collectives`."""
+        return counts
+
+    def barrier(self) -> None:
+        """See :class:`Collectives`."""
+
+
+class MindSporeCollectives:
+    """HCCL on Ascend, NCCL on GPU, MCCL on CPU, all behind ``mindspore.communication``."""
+
+    def __init__(self, world_size: int) -> None:
+        self.world_size = world_size
+        self._sum = AllReduce()
+        self._broadcast = Broadcast()
+
+    def all_reduce_cell(self) -> nn.Cell | None:
+        """See :class:`Collectives`."""
+        return AllReduce()
+
+    def mean(self, vector: Floats) -> Floats:
+        """See :class:`Collectives`."""
+        total: Floats = self._sum(Tensor(vector)).asnumpy()
+        return total / np.float32(self.world_size)
+
+    def broadcast(self, vector: Floats) -> Floats:
+        """See :class:`Collectives`."""
+        result: Floats = self._broadcast(Tensor(vector)).asnumpy()
+        return result
+
+    def sum_counts(self, counts: Counts) -> Counts:
+        """See :class:`Collectives`."""
+        digits = self._sum(Tensor(to_digits(counts))).asnumpy()
+        return from_digits(digits).reshape(counts.shape)
+
+    def barrier(self) -> None:
+        """See :class:`Collectives`."""
+        self._sum(Tensor(np.zeros(1, np.float32))).asnumpy()
+
+
+class AllReduce(nn.Cell):
+    """Sum of a vector over all ranks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_reduce = ops.AllReduce(ops.ReduceOp.SUM)
+
+    def construct(self, vector: Tensor) -> Tensor:
+        """(n,) -> (n,)."""
+        return self.all_reduce(vector)
+
+
+class Broadcast(nn.Cell):
+    """Rank 0's vector on all ranks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broadcast = ops.Broadcast(0)
+
+    def construct(self, vector: Tensor) -> Tensor:
+        """(n,) -> (n,)."""
+        return self.broadcast((vector,))[0]
+
+
+def to_digits(counts: Counts) -> Floats:
+    """Non-negative integers -> float32 vector of their base-4096 digits."""
+    shifts = _DIGIT_BITS * np.arange(_NUM_DIGITS)[:, None]
+    digits = (counts.reshape(1, -1) >> shifts) & ((1 << _DIGIT_BITS) - 1)
+    return digits.astype(np.float32).ravel()
+
+
+def from_digits(digits: Floats) -> Counts:
+    """The inverse of :func:`to_digits`, also for sums of digits."""
+    rows = digits.astype(np.int64).reshape(_NUM_DIGITS, -1)
+    shifts = _DIGIT_BITS * np.arange(_NUM_DIGITS)[:, None]
+    total: Counts = (rows << shifts).sum(axis=0)
+    return total

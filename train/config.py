@@ -1,0 +1,267 @@
+"""The schema of a configuration file.
+
+Every value has its meaning, unit and default here; :mod:`train.configfile` reads the YAML file and
+the overrides of the command line into it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+# Names become parts of parameter names, file names and table headings.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+_SHARES = "must be equal, proportional, {temperature: T} or images per data set"
+
+
+class Section(BaseModel):
+    """Part of a configuration: unknown keys are errors, values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DatasetConfig(Section):
+    """One data set, as ``tools prepare`` wrote it."""
+
+    records: Path
+    """Folder with MindRecord shards and manifest.json."""
+
+
+class TaskConfig(Section):
+    """One task: what is learned from a data set."""
+
+    dataset: Name | None = None
+    """The data set that feeds it; by default the one of the task's own name."""
+    kind: Literal["scene"] = "scene"
+    """Scene classification: one label per image."""
+    classes: PositiveInt | None = None
+    """Expected number of classes; it is an error if the manifest disagrees."""
+
+
+class BatchConfig(Section):
+    """The mixed batch of a step, over all ranks."""
+
+    images_per_task: PositiveInt = 16
+    """Mean number of images per data set."""
+    shares: Literal["equal", "proportional"] | dict[str, float] = "equal"
+    """How the images are divided among the data sets: ``equal``; ``proportional`` to their training
+    records; ``{temperature: T}``, proportional to records ** (1 / T); or images per data set.
+    Every rank needs at least one image of every data set."""
+
+    @field_validator("shares", mode="before")
+    @classmethod
+    def _shares_are_a_rule_or_numbers(cls, value: object) -> object:
+        numbers = isinstance(value, dict) and all(type(v) in (int, float) for v in value.values())
+        if value in ("equal", "proportional") or numbers:
+            return value
+        raise ValueError(f"{_SHARES}, not {value!r}")
+
+
+class SizeStage(Section):
+    """A first part of the run with smaller images."""
+
+    until: Fraction
+    """The stage ends at this fraction of the steps (at the next consolidation point)."""
+    size: Annotated[int, Field(ge=8)]
+    """Height and width in pixels."""
+
+
+class ImageConfig(Section):
+    """Size of the images that the network sees."""
+
+    size: Annotated[int, Field(ge=8)] = 48
+    """Height and width in pixels, in evaluation always and in training after the stages."""
+    stages: list[SizeStage] = []
+    """Smaller images first ("progressive resizing"): much cheaper, and hardly less accurate."""
+
+    @model_validator(mode="after")
+    def _stages_are_in_order(self) -> "ImageConfig":
+        ends = [stage.until for stage in self.stages]
+        if ends != sorted(set(ends)):
+            raise ValueError(f"the stages must have growing 'until', not {ends}")
+        return self
+
+
+class AugmentConfig(Section):
+    """Random changes of the training images. All off: the whole image, resized."""
+
+    crop_area: tuple[PositiveFloat, PositiveFloat] | None = (0.4, 1.0)
+    """Random-resized crop: smallest and largest part of the image's area; null for none."""
+    crop_aspect: tuple[PositiveFloat, PositiveFloat] = (0.8, 1.25)
+    """Smallest and largest width / height of the crop."""
+    flips: bool = True
+    """Left-right and up-down, each for every second image: there is no "up" seen from above."""
+    quarter_turns: bool = True
+    """Turn every second image by 90 degrees; with the flips, all eight orientations."""
+    brightness: Fraction = 0.2
+    """Factor 1 - b to 1 + b."""
+    contrast: Fraction = 0.2
+    """Factor 1 - c to 1 + c."""
+
+
+class ModelConfig(Section):
+    """The network: a wide ResNet trunk, attention branches, heads."""
+
+    depth: int = 16
+    """Convolutions of the trunk: 10, 16, 22, 28, ..."""
+    width: PositiveInt = 2
+    """Factor of the trunk's channels."""
+    norm: Literal["batch", "group"] = "batch"
+    """Group norm makes N ranks with b images equal one rank with N * b images."""
+
+    @model_validator(mode="after")
+    def _depth_fits(self) -> "ModelConfig":
+        if self.depth < 10 or (self.depth - 4) % 6:
+            raise ValueError(f"depth must be 10, 16, 22, 28, ... (6 n + 4), not {self.depth}")
+        return self
+
+
+class LossConfig(Section):
+    """Cross-entropy per task; the tasks' losses are added."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Probability that is spread evenly over all classes."""
+
+
+class OptimizerConfig(Section):
+    """Optimizer. Losses are means over the images, so is what ``learning_rate`` refers to."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: PositiveFloat = 0.05
+    """Peak of the schedule."""
+    weight_decay: NonNegativeFloat = 5e-4
+    """On weights; never on biases and the scales of norms."""
+    clip_norm: NonNegativeFloat = 0.0
+    """Largest global norm of the reduced gradient; 0 for no limit."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """sgd only."""
+    nesterov: bool = True
+    """sgd only."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """adamw only."""
+    epsilon: PositiveFloat = 1e-8
+    """adamw only."""
+
+
+class ScheduleConfig(Section):
+    """Length of the run and learning rate over it: linear warm-up, then a cosine to zero."""
+
+    steps: PositiveInt
+    warmup: Fraction = 0.1
+    """Fraction of the steps."""
+    consolidate_every: PositiveInt = 50
+    """Steps between two consolidation points, where the ranks average their task branches."""
+
+
+class EvaluateConfig(Section):
+    """Evaluation; only at consolidation points, and always at the end on ``val`` and ``test``."""
+
+    every: NonNegativeInt = 0
+    """Steps between evaluations on ``val`` during training; 0 for none."""
+    images: PositiveInt = 96
+    """Images per rank and evaluation step, divided among the data sets by their size."""
+
+
+class CheckpointConfig(Section):
+    """Checkpoints; only at consolidation points, and always at the end."""
+
+    every: NonNegativeInt = 0
+    """Steps between checkpoints; 0 for one at the end only."""
+    keep: PositiveInt = 2
+    """The newest so many are kept."""
+
+
+class Config(Section):
+    """One training run."""
+
+    seed: NonNegativeInt = 1
+    device: Literal["auto", "Ascend", "GPU", "CPU"] = "auto"
+    """``auto``: Ascend where there is an NPU, otherwise CPU."""
+    run_dir: Path
+    """Run folder; ``runs/<name of the configuration file>`` if it is not given."""
+    log_every: PositiveInt = 10
+    """Steps between two lines of metrics.jsonl."""
+    branches: Literal["local", "allreduce"] = "local"
+    """``local``: every rank updates its task branches with its own images, and the ranks average
+    them at consolidation points. ``allreduce``: all gradients are reduced (control experiment)."""
+    datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
+    """The data sets by name."""
+    tasks: dict[Name, TaskConfig]
+    """The tasks by name. A data set that no task names feeds a scene task of its own name."""
+    batch: BatchConfig = BatchConfig()
+    image: ImageConfig = ImageConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig
+    evaluate: EvaluateConfig = EvaluateConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> "Config":
+        problems = [
+            *self._dataset_problems(),
+            *self._share_problems(),
+            *self._consolidation_problems(),
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def dataset_of(self, task: str) -> str:
+        """Name of the data set that feeds a task."""
+        return self.tasks[task].dataset or task
+
+    def _dataset_problems(self) -> list[str]:
+        known = ", ".join(self.datasets)
+        problems = [
+            f"tasks.{task}.dataset: no data set {self.dataset_of(task)!r} (there are: {known})"
+            for task in self.tasks
+            if self.dataset_of(task) not in self.datasets
+        ]
+        used = {self.dataset_of(task) for task in self.tasks}
+        problems += [f"datasets.{d}: no task uses it" for d in self.datasets if d not in used]
+        return problems
+
+    def _share_problems(self) -> list[str]:
+        shares = self.batch.shares
+        if isinstance(shares, str):
+            return []
+        if set(shares) == {"temperature"}:
+            return (
+                [] if shares["temperature"] > 0 else ["batch.shares.temperature: must be above 0"]
+            )
+        if set(shares) != set(self.datasets):
+            expected, given = ", ".join(self.datasets), ", ".join(shares)
+            return [f"batch.shares: {_SHARES} ({expected}), not for {given}"]
+        return [
+            f"batch.shares.{name}: must be a whole number of images above 0, not {share:g}"
+            for name, share in shares.items()
+            if share < 1 or share != int(share)
+        ]
+
+    def _consolidation_problems(self) -> list[str]:
+        unit = self.schedule.consolidate_every
+        return [
+            f"{section}.every: {every} is not a multiple of schedule.consolidate_every ({unit})"
+            for section, every in (
+                ("evaluate", self.evaluate.every),
+                ("checkpoint", self.checkpoint.every),
+            )
+            if every % unit
+        ]

@@ -1,0 +1,1 @@
+"""The input side: records on disk, the sampling plan, decoding and augmentation."""

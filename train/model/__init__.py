@@ -1,0 +1,1 @@
+"""The network: a shared branch, and one attention branch and head per task."""

@@ -1,0 +1,101 @@
+"""The state of a run between the network in memory, the other ranks and a checkpoint."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mindspore import Parameter
+
+from train.checkpoint import Arrays, Checkpoint
+from train.collectives import Collectives
+from train.config import Config
+from train.data.loader import RecordSet
+from train.errors import UserError
+from train.model.mtln import MTLN
+from train.optim import FlatOptimizer
+from train.step import split_by_branch
+from train.vectors import pack, split, unpack
+
+# May differ between a run and its continuation: they do not change what is learned.
+_FREE_KEYS = ("run_dir", "device", "log_every", "evaluate", "checkpoint", "datasets")
+
+
+class TrainingState:
+    """Network and optimizer as one thing that can be saved, loaded and spread over the ranks.
+
+    Args:
+        network: The network.
+        optimizer: Its optimizer.
+    """
+
+    def __init__(self, network: MTLN, optimizer: FlatOptimizer) -> None:
+        shared, branches = split_by_branch(network)
+        self.trainable = shared + branches
+        self.parameters: list[Parameter] = list(network.get_parameters())
+        self.slots = optimizer.slots
+
+    def to_arrays(self) -> tuple[Arrays, Arrays]:
+        """(Parameters and statistics by name, state of the optimizer by slot and name)."""
+        model = {p.name: p.asnumpy() for p in self.parameters}
+        optimizer = {
+            f"{slot}.{p.name}": np.ascontiguousarray(values)
+            for slot, vector in self.slots.items()
+            for p, values in zip(
+                self.trainable, split(vector.asnumpy(), self.trainable), strict=True
+            )
+        }
+        return model, optimizer
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Takes over a checkpoint of the same network and optimizer."""
+        model = [checkpoint.model[p.name].ravel() for p in self.parameters]
+        unpack(np.concatenate(model), self.parameters)
+        for slot, vector in self.slots.items():
+            values = [checkpoint.optimizer[f"{slot}.{p.name}"].ravel() for p in self.trainable]
+            unpack(np.concatenate(values), [vector])
+
+    def broadcast(self, collectives: Collectives) -> None:
+        """Gives all ranks rank 0's parameters and optimizer state."""
+        if collectives.world_size == 1:
+            return
+        everything = [*self.parameters, *self.slots.values()]
+        unpack(collectives.broadcast(pack(everything)), everything)
+
+
+def run_identity(config: Config, sets: Sequence[RecordSet]) -> dict[str, Any]:
+    """What must be equal for a run to go on from a checkpoint: settings and training records."""
+    settings = config.model_dump(mode="json", exclude=set(_FREE_KEYS))
+    return {**settings, "datasets": {s.name: _digest_of_records(s) for s in sets}}
+
+
+def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: str) -> None:
+    """Refuses to go on with another run's checkpoint.
+
+    Raises:
+        UserError: Names the keys that differ.
+    """
+    before, after = _flat(saved), _flat(now)
+    differing = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if differing:
+        parts = [f"{k} was {before.get(k)!r} and is now {after.get(k)!r}" for k in differing]
+        raise UserError(
+            f"run_dir: {run_dir} holds a run with other settings: {'; '.join(parts)} "
+            "(choose another run_dir=..., or remove the folder)"
+        )
+
+
+def _digest_of_records(record_set: RecordSet) -> str:
+    shards = [s.sha256 for s in record_set.manifest.splits["train"].shards]
+    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()[:16]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,263 @@
+"""The training loop: steps -> consolidate -> evaluate -> checkpoint."""
+
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from train import build
+from train.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
+from train.cluster import Cluster
+from train.config import Config
+from train.consolidate import Consolidator
+from train.data.loader import Batch, EvaluationLoader, TrainLoader, open_record_sets
+from train.errors import UserError
+from train.evaluate import Evaluator, Metrics
+from train.optim import scalar
+from train.progress import Display
+from train.run_folder import RunFolder
+from train.schedule import Stretch, learning_rate, stretches
+from train.state import TrainingState, require_same_run, run_identity
+from train.throughput import StepClock, Throughput
+
+_BRIEF_METRICS = ("accuracy", "average_accuracy", "kappa", "images")
+
+
+class Trainer:
+    """One rank of one run.
+
+    Args:
+        config: The run.
+        cluster: This rank's place among the others.
+    """
+
+    def __init__(self, config: Config, cluster: Cluster) -> None:
+        self.config = config
+        self.cluster = cluster
+        self.folder = RunFolder(config.run_dir)
+        self.sets = open_record_sets(config)
+        self.shares = build.build_shares(config, self.sets)
+        self.images_per_step = sum(self.shares.values())
+        self.collectives = build.build_collectives(cluster)
+        self.network = build.build_network(config, self.sets)
+        optimizer = build.build_optimizer(config, self.network)
+        self.state = TrainingState(self.network, optimizer)
+        self.consolidator = Consolidator(
+            self.network, optimizer, self.collectives, config.branches == "local"
+        )
+        place = cluster.rank, cluster.world_size
+        self.loader = TrainLoader(self.sets, self.shares, config.seed, config.augment, *place)
+        self.train_step = build.build_step(
+            config, self.network, optimizer, self.collectives, self.loader.weights
+        )
+        manifests = {s.name: s.manifest for s in self.sets}
+        self.classes = {t: manifests[config.dataset_of(t)].classes for t in config.tasks}
+        self.evaluator = Evaluator(
+            self.network,
+            EvaluationLoader(self.sets, config.image.size, config.evaluate.images, *place),
+            self.classes,
+            self.collectives,
+        )
+        self.display = Display(config.schedule.steps)
+        self.throughput = Throughput()
+        self.clock = StepClock(self.throughput)
+        self.compiled_sizes: set[int] = set()
+        self.wall_seconds = 0.0
+        self.since = time.perf_counter()
+
+    def run(self) -> None:
+        """Trains to the end of the schedule, from the newest checkpoint if there is one."""
+        try:
+            start = self._resume()
+            if start == self.config.schedule.steps and self._is_completed():
+                return
+            self.state.broadcast(self.collectives)
+            if self.cluster.is_first:
+                self.folder.start(self.config, start)
+            for stretch, batches in self.loader.batches(self._stretches(start)):
+                self._train(stretch, batches)
+                self._consolidate()
+                self._evaluate_if_due(stretch.last)
+                self._save_if_due(stretch.last)
+            self._finish()
+        finally:
+            self.display.close()
+
+    # --- start -----------------------------------------------------------------------------
+
+    def _resume(self) -> int:
+        """Loads the newest whole checkpoint on rank 0; the step to go on from, on all ranks."""
+        step = 0
+        if self.cluster.is_first and (path := self._newest_checkpoint()):
+            checkpoint = load_checkpoint(path)
+            identity = run_identity(self.config, self.sets)
+            require_same_run(checkpoint.state["run"], identity, str(self.folder.path))
+            self.state.load(checkpoint)
+            self.throughput = Throughput(**checkpoint.state["throughput"])
+            self.clock = StepClock(self.throughput)
+            self.wall_seconds = checkpoint.state["wall_seconds"]
+            step = checkpoint.step
+            self.display.say(f"Resuming from {path}")
+        return int(self.collectives.sum_counts(np.array([step]))[0])
+
+    def _newest_checkpoint(self) -> Path | None:
+        newest = newest_checkpoint(self.folder.checkpoints)
+        for path in sorted(self.folder.checkpoints.glob("step_*")):
+            if newest is None or path > newest:
+                self.display.say(f"{path} is damaged or not finished: it is not used")
+        return newest
+
+    def _is_completed(self) -> bool:
+        """Whether a summary is there already; if so, shows it."""
+        summary = self.folder.read_summary() if self.cluster.is_first else None
+        if summary is not None:
+            self.display.say("This run is completed (for a new one choose another run_dir=...).")
+            self.display.summary(summary, str(self.folder.path))
+        return bool(self.collectives.sum_counts(np.array([summary is not None]))[0])
+
+    def _stretches(self, start: int) -> Iterator[Stretch]:
+        schedule, image = self.config.schedule, self.config.image
+        unit = schedule.consolidate_every
+        return stretches(start, schedule.steps, unit, image.size, image.stages)
+
+    # --- the steps between two consolidation points ----------------------------------------
+
+    def _train(self, stretch: Stretch, batches: Iterator[Batch]) -> None:
+        self.clock.restart()
+        results: list[Tensor] = []
+        for step, batch in enumerate(self.clock.waited(batches), start=stretch.first):
+            tensors = [Tensor(array) for array in batch]
+            results.append(self.train_step(scalar(self._rate(step)), scalar(step + 1), *tensors))
+            if stretch.size in self.compiled_sizes:
+                self.clock.count(self.images_per_step, stretch.size)
+            else:
+                results[-1].asnumpy()  # wait, so that the compilation does not count as training
+                self.compiled_sizes.add(stretch.size)
+                self.clock.restart()
+            done = step + 1
+            if done % self.config.log_every == 0 or done == stretch.last:
+                self._log(done, results)
+                results = []
+
+    def _rate(self, step: int) -> float:
+        options, schedule = self.config.optimizer, self.config.schedule
+        return learning_rate(step, schedule.steps, options.learning_rate, schedule.warmup)
+
+    def _log(self, done: int, results: list[Tensor]) -> None:
+        """Reads the results of the last steps, the only time the host waits for the device."""
+        rows = np.stack([r.asnumpy() for r in results])
+        updates = rows[rows[:, -1] == 1]  # losses and norm of a skipped step are no numbers
+        lap = self.clock.lap()
+        if not len(updates):
+            raise UserError(
+                f"training has diverged: no gradient of the {len(results)} steps up to {done} was "
+                "finite (try a smaller optimizer.learning_rate, or optimizer.clip_norm)"
+            )
+        *losses, norm, _ = (float(v) for v in updates.mean(axis=0))
+        by_task = dict(zip(self.config.tasks, losses, strict=True))
+        left = self.clock.seconds_for(self._pixels_left(done))
+        self.display.update(done, by_task, lap.images_per_second, left)
+        if self.cluster.is_first:
+            self.folder.log(
+                done,
+                done * self.images_per_step,
+                kind="train",
+                loss=sum(losses),
+                tasks={task: {"loss": loss} for task, loss in by_task.items()},
+                learning_rate=self._rate(done - 1),
+                gradient_norm=norm,
+                skipped_steps=len(rows) - len(updates),
+                images_per_second=round(lap.images_per_second, 2),
+                data_wait=round(lap.waiting_share, 4),
+            )
+
+    def _pixels_left(self, done: int) -> float:
+        unit = self.config.schedule.consolidate_every
+        rest = self._stretches(done - done % unit)
+        steps = ((s.last - max(s.first, done), s.size) for s in rest)
+        return float(sum(n * self.images_per_step * size * size for n, size in steps))
+
+    # --- consolidation points --------------------------------------------------------------
+
+    def _consolidate(self) -> None:
+        self.consolidator.consolidate()
+        self.clock.lap()  # it is part of training, so its time counts
+
+    def _evaluate_if_due(self, step: int) -> None:
+        every = self.config.evaluate.every
+        if every and step % every == 0 and step < self.config.schedule.steps:
+            self._evaluate(step, "val")
+
+    def _evaluate(self, step: int, split: str) -> Metrics:
+        metrics = self.evaluator.evaluate(split)
+        self.display.metrics(f"step {step}, {split}", metrics)
+        if self.cluster.is_first:
+            brief = {t: {k: m[k] for k in _BRIEF_METRICS} for t, m in metrics.items()}
+            images = step * self.images_per_step
+            self.folder.log(step, images, kind="evaluation", split=split, tasks=brief)
+        return metrics
+
+    def _save_if_due(self, step: int) -> None:
+        every = self.config.checkpoint.every
+        if (every and step % every == 0) or step == self.config.schedule.steps:
+            self._save(step)
+
+    def _save(self, step: int) -> None:
+        if self.cluster.is_first:
+            model, optimizer = self.state.to_arrays()
+            state = {
+                "run": run_identity(self.config, self.sets),
+                "classes": self.classes,
+                "throughput": asdict(self.throughput),
+                "wall_seconds": self._wall_seconds(),
+            }
+            checkpoint = Checkpoint(step, model, optimizer, state)
+            save_checkpoint(self.folder.checkpoints, checkpoint, self.config.checkpoint.keep)
+        self.collectives.barrier()
+
+    def _wall_seconds(self) -> float:
+        return self.wall_seconds + time.perf_counter() - self.since
+
+    # --- the end ---------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Evaluates the final model and writes the summary."""
+        steps = self.config.schedule.steps
+        splits = {split: self._evaluate(steps, split) for split in ("val", "test")}
+        if self.cluster.is_first:
+            summary = self._summary(splits)
+            self.folder.write_summary(summary)
+            self.display.summary(summary, str(self.folder.path))
+        self.collectives.barrier()
+
+    def _summary(self, splits: dict[str, Metrics]) -> dict[str, Any]:
+        steps = self.config.schedule.steps
+        return {
+            "status": "completed",
+            "step": steps,
+            "world_size": self.cluster.world_size,
+            "device": self.cluster.device_target,
+            "images_seen": steps * self.images_per_step,
+            "images_per_step": self.shares,
+            "wall_seconds": round(self._wall_seconds(), 2),
+            "images_per_second": round(self.throughput.images_per_second, 2),
+            "data_wait": round(self.throughput.waiting_share, 4),
+            "bytes_reduced_per_step": self.train_step.bytes_reduced,
+            "parameters": {
+                "shared": self.train_step.num_shared,
+                "tasks": self.train_step.num_values - self.train_step.num_shared,
+            },
+            "tasks": {t: {s: m[t] for s, m in splits.items()} for t in self.config.tasks},
+            "versions": {
+                "python": platform.python_version(),
+                "mindspore": ms.__version__,
+                "numpy": np.__version__,
+                "machine": platform.machine(),
+            },
+        }
