@@ -1,0 +1,76 @@
+"""python -m tools COMMAND ...: everything around training that is run by hand."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from train.errors import UserError
+
+# Command: its module, which has add_arguments(parser) and run(arguments, argv), and what it does.
+COMMANDS = {
+    "prepare": ("tools.prepare", "turn a folder of pictures into records"),
+    "demo-data": ("tools.demo_data", "make three small generated data sets to try things with"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; returns the exit code: 0, 2 for a mistake of the user's, 130 for Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        with _ended_by_signal():
+            return _run(argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(argv: list[str]) -> int:
+    listed = "\n".join(f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tools",
+        usage="python -m tools COMMAND ...",
+        description="Tools around training. COMMAND --help tells more.",
+        epilog=f"commands:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="see below")
+    # Only the command is parsed here, so that only the command's own module is imported.
+    command = parser.parse_args(argv[:1]).command
+    module = importlib.import_module(COMMANDS[command][0])
+    own = argparse.ArgumentParser(prog=f"python -m tools {command}")
+    module.add_arguments(own)
+    code: int = module.run(own.parse_args(argv[1:]), argv)
+    return code
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end the command as an exception would, so that it cleans up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, _leave) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The pictures of the generated demo data: overhead views drawn with numpy."""

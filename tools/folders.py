@@ -1,0 +1,99 @@
+"""Output folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from train.errors import UserError
+from train.files import flush_folder
+
+
+def check_free(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
+    """Checks that ``out`` may be written.
+
+    Args:
+        out: The folder to make.
+        overwrite: Whether an existing one may be replaced.
+        is_ours: Tells whether an existing folder is something that this tool made, as no other
+            one is ever replaced.
+
+    Raises:
+        UserError: It may not.
+    """
+    if out.name in ("", ".."):
+        raise UserError(f"{out}: not the name of a folder to make")
+    if not os.path.lexists(out):
+        return
+    if not overwrite:
+        raise UserError(f"{out}: exists already (give another --out, or --overwrite)")
+    if out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not is_ours(out)):
+        raise UserError(f"{out}: not a folder made by this tool, so --overwrite leaves it alone")
+
+
+@contextmanager
+def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """Gives a temporary folder beside ``out`` that becomes ``out`` at the end of the block.
+
+    If the block raises, the temporary folder is removed and an older ``out`` is as it was.
+
+    Raises:
+        UserError: ``out`` may not be written, as for :func:`check_free`.
+    """
+    check_free(out, overwrite, is_ours)
+    made = _make_parents(out.parent)
+    mark = uuid.uuid4().hex[:8]
+    temporary = out.with_name(f".{out.name}.{mark}.tmp")
+    done = False
+    try:
+        temporary.mkdir()
+        yield temporary
+        flush_folder(temporary)
+        check_free(out, overwrite, is_ours)
+        _replace(temporary, out, out.with_name(f".{out.name}.{mark}.old"))
+        done = True
+    finally:
+        if not done:
+            shutil.rmtree(temporary, ignore_errors=True)
+            for folder in reversed(made):
+                _remove_if_empty(folder)
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    """Makes a folder and its parents; returns the new ones, outermost first."""
+    missing = []
+    for path in (folder, *folder.parents):
+        if path.exists():
+            break
+        missing.append(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
+    return missing[::-1]
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        # Somebody else has put something there meanwhile.
+        return
+
+
+def _replace(temporary: Path, out: Path, old: Path) -> None:
+    """Renames ``temporary`` to ``out``; an older ``out`` goes only once the new one is there."""
+    try:
+        if out.exists():
+            out.rename(old)
+        temporary.rename(out)
+        flush_folder(out.parent)
+    finally:
+        # Interrupted between the two renames, the older one goes back to its place.
+        if old.exists() and not out.exists():
+            old.rename(out)
+        shutil.rmtree(old, ignore_errors=True)

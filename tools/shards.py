@@ -1,0 +1,202 @@
+"""Writes records into MindRecord shards (see train.data.records for what is in them)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import train  # noqa: F401  (sets the environment that MindSpore reads when it is loaded)
+from train.data.records import SCHEMA, Shard, Split
+from train.errors import UserError
+
+# MindRecord's own default sizes. A file is at least as long as both together, though sparse, so a
+# small data set is better off with less.
+HEADER_BYTES = 16 * 2**20
+PAGE_BYTES = 32 * 2**20
+MAX_PAGE_BYTES = 256 * 2**20
+MAX_SHARDS = 1000
+
+# One call per record is six times slower than one call for a few dozen of them.
+_BATCH_RECORDS = 64
+_BATCH_BYTES = 8 * 2**20
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record to write.
+
+    Attributes:
+        image: Encoded picture, JPEG or PNG.
+        label: Position of its class in ``Manifest.classes``.
+        key: Path of the picture relative to its source folder, with ``/``.
+    """
+
+    image: bytes
+    label: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How records are laid out in files.
+
+    Attributes:
+        shards: Most files per split, 1..1000.
+        page_bytes: MindRecord's page, 32 KiB..256 MiB; the largest record must fit into one.
+        header_bytes: MindRecord's header, 16 KiB..128 MiB; it takes about 200 bytes for every
+            page of the file.
+    """
+
+    shards: int = 1
+    page_bytes: int = PAGE_BYTES
+    header_bytes: int = HEADER_BYTES
+
+
+def write_split(
+    folder: Path, split: str, records: Iterable[Record], classes: int, layout: Layout
+) -> Split:
+    """Streams records into ``folder/<split>.mindrecord0 .. N-1``, flushed to the disk.
+
+    Record i goes to shard i modulo N, so the files depend on nothing but the records and their
+    order. A shard that would stay empty is not made. A few dozen records are held at a time.
+
+    Args:
+        folder: An existing folder without files of this split.
+        split: Name of the split.
+        records: The records; consumed once.
+        classes: Number of classes; labels are 0 .. classes-1.
+        layout: Number of files and their inner sizes.
+
+    Raises:
+        UserError: A record is larger than a page, or MindRecord failed to write (a full disk, for
+            instance).
+    """
+    writers: list[_ShardWriter] = []
+    per_class = [0] * classes
+    held = 0
+    for number, record in enumerate(records):
+        shard = number % layout.shards
+        if shard == len(writers):
+            writers.append(_ShardWriter(folder / f"{split}.mindrecord{shard}", layout))
+        writers[shard].add(record)
+        per_class[record.label] += 1
+        held += len(record.image)
+        if held >= _BATCH_BYTES:
+            for writer in writers:
+                writer.flush()
+            held = 0
+    shards = tuple(writer.close() for writer in writers)
+    _check_written(folder, shards)
+    return Split(sum(per_class), tuple(per_class), shards)
+
+
+class _ShardWriter:
+    """One MindRecord file being written.
+
+    With its own sharding, ``FileWriter`` names the files of one shard and of many differently,
+    makes empty files, and does not say which record went where; so each file has a writer.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        from mindspore.mindrecord import FileWriter
+
+        self._path = path
+        self._page_bytes = layout.page_bytes
+        self._waiting: list[Row] = []
+        self._records = 0
+        try:
+            self._writer = FileWriter(str(path), shard_num=1)
+            self._writer.set_header_size(layout.header_bytes)
+            self._writer.set_page_size(layout.page_bytes)
+            self._writer.add_schema(SCHEMA, "mtln scene record")
+        except Exception as error:
+            raise _told(path, error) from error
+
+    def add(self, record: Record) -> None:
+        if len(record.image) + 4096 > self._page_bytes:
+            raise UserError(
+                f"{record.key}: takes {len(record.image)} bytes as stored, more than fits into a "
+                f"MindRecord page of {self._page_bytes} bytes: use --size, or --format jpeg"
+            )
+        # FileWriter drops a row whose types are off, numpy's integers included.
+        row = {"image": record.image, "label": int(record.label), "key": record.key}
+        self._waiting.append(row)
+        self._records += 1
+        if len(self._waiting) >= _BATCH_RECORDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            try:
+                self._writer.write_raw_data(self._waiting)
+            except Exception as error:
+                raise _told(self._path, error) from error
+            self._waiting = []
+
+    def close(self) -> Shard:
+        self.flush()
+        try:
+            self._writer.commit()
+        except Exception as error:
+            raise _told(self._path, error) from error
+        index = self._path.with_name(f"{self._path.name}.db")
+        for file in (self._path, index):
+            # FileWriter makes files for their owner alone; on a cluster others read them too.
+            file.chmod(0o666 & ~_umask())
+            _sync(file)
+        return Shard(
+            file=self._path.name,
+            records=self._records,
+            bytes=self._path.stat().st_size,
+            sha256=sha256_file(self._path),
+            index_bytes=index.stat().st_size,
+            index_sha256=sha256_file(index),
+        )
+
+
+def _check_written(folder: Path, shards: tuple[Shard, ...]) -> None:
+    """Counts the records again, as FileWriter only logs those that it drops."""
+    if not shards:
+        return
+    import mindspore.dataset as ds
+
+    paths = [str(folder / shard.file) for shard in shards]
+    expected = sum(shard.records for shard in shards)
+    found = ds.MindDataset(paths, shuffle=False).get_dataset_size()
+    if found != expected:
+        raise UserError(f"{folder}: MindRecord kept {found} of {expected} records")
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    # The only way to read it is to set it.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _told(path: Path, error: Exception) -> UserError:
+    """MindSpore's errors run over many lines; the one that says something is marked."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    marked = [line for line in lines if line.startswith("[ERROR]")]
+    reason = (marked or lines or [type(error).__name__])[0].removeprefix("[ERROR]").strip()
+    return UserError(f"{path}: MindRecord could not be written: {reason}")
