@@ -1,0 +1,51 @@
+"""The scheduler's port."""
+
+import errno
+import random
+import socket
+
+from launch.errors import UserError
+
+# Below what kernels hand out to outgoing connections (from 32768), so that no other program's
+# connection takes the port between our look and the scheduler's start; above HCCL's 16666.
+_LOWEST, _HIGHEST = 20000, 32000
+_TRIES = 100
+
+
+def choose(host: str, wanted: int | None) -> int:
+    """Returns the wanted port if it is free, or any free one.
+
+    Raises:
+        UserError: the wanted port is taken, or none can be had on this host.
+    """
+    if wanted is not None:
+        problem = _problem(host, wanted)
+        if problem == errno.EADDRINUSE:
+            raise UserError(
+                f"port {wanted} on {host} is taken; choose another with --master-port, "
+                "or leave it out to get a free one"
+            )
+        if problem:
+            raise UserError(f"cannot listen on {host}:{wanted}: {errno.errorcode[problem]}")
+        return wanted
+    for _ in range(_TRIES):
+        port = random.randint(_LOWEST, _HIGHEST)
+        if not (problem := _problem(host, port)):
+            return port
+        if problem != errno.EADDRINUSE:
+            break
+    raise UserError(f"found no port to listen on at {host}")
+
+
+def _problem(host: str, port: int) -> int:
+    """Returns the error number of listening there, 0 if it works."""
+    try:
+        with socket.socket() as listener:
+            # A port that only waits for the end of an old connection is free for a server.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+    except socket.gaierror:
+        return errno.EADDRNOTAVAIL
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0

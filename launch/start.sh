@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# Sourced by run_standalone.sh and run_distribute_8p.sh: finds Python and CANN, and hands over.
+
+# Runs the launcher in place of this shell.
+# $1: options for the launcher; the rest: the user's arguments.
+start_training() {
+    local root options=$1 config=configs/quickstart.yaml demo=true arguments=() argument
+    shift
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    # An argument with "=" is a setting, one with "-" an option; anything else is CONFIG.
+    if [[ $# -gt 0 && ! $1 =~ ^- ]] && [[ $1 != *=* || -f $1 ]]; then
+        demo=false
+        config=$(from_here "$1" "$root")
+        shift
+    fi
+    for argument in "$@"; do
+        case $argument in
+            run_dir=?*) argument=run_dir=$(from_here "${argument#run_dir=}" "$root") ;;
+            --dry-run) demo=false ;;
+        esac
+        arguments+=("$argument")
+    done
+    cd "$root" || return
+
+    local python
+    python=$(bash launch/setup.sh)
+    # shellcheck source=launch/environment.sh
+    source launch/environment.sh
+    if $demo && [[ ! -d data/demo/records ]]; then
+        "$python" -m tools demo-data
+    fi
+    # $options is a list of words, or nothing.
+    # shellcheck disable=SC2086
+    exec "$python" -m launch $options "$config" ${arguments[@]+"${arguments[@]}"}
+}
+
+# Prints a path of the user's so that it still holds in the project's folder, $2.
+from_here() {
+    if [[ $1 == /* || $PWD == "$2" ]]; then
+        printf '%s\n' "$1"
+    else
+        printf '%s\n' "$PWD/$1"
+    fi
+}
+
+# Prints how to use the script named $1, which does what $2 says.
+usage() {
+    cat <<TEXT
+usage: bash launch/$1 [CONFIG] [key.sub=value ...] [options of python -m launch]
+
+$2
+On a machine without the requirements it sets up .venv first (once, 1-2 minutes).
+
+  CONFIG          configuration file; without it configs/quickstart.yaml, on demo data that
+                  is generated first
+  key.sub=value   a setting to use instead of the one in CONFIG
+  run_dir=PATH    run folder (default: runs/NAME in the project's folder, for NAME.yaml)
+  --dry-run       print who would run where with which variables, and start nothing
+
+CONFIG and run_dir are relative to the current folder, other paths to the project's.
+For the other options: python -m launch --help
+TEXT
+}
