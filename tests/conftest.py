@@ -1,0 +1,95 @@
+"""Fixtures that several test folders share: small data sets, configurations, runs of real ranks."""
+
+import copy
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import train  # noqa: F401  sets the environment before a test loads MindSpore
+
+# Started with nohup or in the background of a script, the tests would hand ignored signals down to
+# the processes that they start, and those honour it. The tests of signals need them as usual.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# name: (classes, pixels, images per class in train, val, test). The held-out counts divide by
+# nothing, so that padding and uneven shares are always in play.
+SMALL_SETS = {
+    "fields": (3, 24, (10, 2, 5)),
+    "roofs": (4, 28, (9, 1, 3)),
+    "coast": (2, 20, (12, 3, 7)),
+}
+
+
+def draw(rng: np.random.Generator, label: int, size: int) -> Image.Image:
+    """Stripes whose width tells the class, at any angle and in any colour."""
+    y, x = np.mgrid[:size, :size]
+    angle = rng.uniform(0, np.pi)
+    wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (0.4 + 0.5 * label))
+    pixels = 128 + wave[..., None] * rng.uniform(30, 90, 3) + rng.normal(0, 8, (size, size, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def small_sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three prepared data sets of different class counts, image sizes and record counts."""
+    from tools.__main__ import main
+
+    root = tmp_path_factory.mktemp("small_sets")
+    prepared = {}
+    for name, (classes, size, counts) in SMALL_SETS.items():
+        rng = np.random.default_rng(classes)
+        rows = ["file,class,split"]
+        for label in range(classes):
+            folder = root / "images" / name / f"class{label}"
+            folder.mkdir(parents=True)
+            for i, split in enumerate(np.repeat(["train", "val", "test"], counts)):
+                draw(rng, label, size).save(folder / f"{i}.png")
+                rows.append(f"class{label}/{i}.png,class{label},{split}")
+        table = root / f"{name}.csv"
+        table.write_text("\n".join(rows) + "\n")
+        prepared[name] = root / "records" / name
+        source = str(root / "images" / name)
+        options = ["--out", str(prepared[name]), "--splits", str(table), "--format", "png"]
+        assert main(["prepare", source, *options, "--shards", "2", "--workers", "1"]) == 0
+    return prepared
+
+
+@pytest.fixture(scope="session")
+def small_tree(small_sets: dict[str, Path]) -> dict[str, Any]:
+    """A configuration that trains the small data sets in seconds. Do not change it in place."""
+    return {
+        "device": "CPU",
+        "datasets": {name: {"records": str(path)} for name, path in small_sets.items()},
+        "batch": {"images_per_task": 4},
+        "image": {"size": 16},
+        "model": {"depth": 10, "width": 1},
+        "optimizer": {"learning_rate": 0.02},
+        "schedule": {"steps": 4, "consolidate_every": 2},
+        "evaluate": {"images": 12},
+        "log_every": 1,
+    }
+
+
+@pytest.fixture
+def small_config(small_tree: dict[str, Any]) -> dict[str, Any]:
+    """The same, for this test to change."""
+    return copy.deepcopy(small_tree)
+
+
+@pytest.fixture
+def write_config(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+    """Writes a configuration tree to a file."""
+
+    def write(tree: dict[str, Any], name: str = "job.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(tree, sort_keys=False))
+        return path
+
+    return write

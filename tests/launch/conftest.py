@@ -1,0 +1,136 @@
+"""Real jobs whose workers are small scripts in place of the training program."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Every worker can note things for the test to read.
+_WORKER_PREAMBLE = """\
+import os, signal, subprocess, sys, time
+from pathlib import Path
+rank = int(os.environ["RANK_ID"])
+notes = Path(os.environ["TEST_NOTES"])
+def note(name, text=""):
+    (notes / f"{name}.new").write_text(str(text))
+    (notes / f"{name}.new").rename(notes / name)
+"""
+
+_DRIVER = """\
+import sys
+from pathlib import Path
+from launch.job import Job, run_job
+sys.exit(run_job(Job(
+    worker_command=[sys.executable, {worker!r}],
+    scheduler_command=[sys.executable, "-c", {scheduler!r}],
+    run_dir=Path({run_dir!r}), nproc={nproc}, grace={grace},
+)))
+"""
+
+
+class JobProcess:
+    """A launcher as its own process, with a mark by which all it starts can be found."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes = folder / "notes"
+        self.notes.mkdir(exist_ok=True)
+        self.run_dir = folder / "run"
+        self._mark = f"TEST_MARK={uuid.uuid4().hex}"
+        self.process: subprocess.Popen[str]
+
+    def start(
+        self,
+        worker: str,
+        nproc: int = 2,
+        grace: float = 10.0,
+        scheduler: str = "import time; time.sleep(600)",
+    ) -> "JobProcess":
+        script = self.folder / "worker.py"
+        script.write_text(_WORKER_PREAMBLE + textwrap.dedent(worker))
+        driver = _DRIVER.format(
+            worker=str(script),
+            scheduler=textwrap.dedent(scheduler),
+            run_dir=str(self.run_dir),
+            nproc=nproc,
+            grace=grace,
+        )
+        name, value = self._mark.split("=")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", driver],
+            cwd=ROOT,
+            env={**os.environ, name: value, "TEST_NOTES": str(self.notes)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def finish(self, seconds: float = 60) -> tuple[int, str, str]:
+        """Waits for the launcher's end: exit code, standard output, standard error."""
+        out, err = self.process.communicate(timeout=seconds)
+        return self.process.returncode, out, err
+
+    def await_notes(self, *names: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not all((self.notes / name).exists() for name in names):
+            assert time.monotonic() < deadline, f"no notes {names}"
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.02)
+
+    def survivors(self) -> list[int]:
+        """Returns the processes of this job that still run (what has ended has no variables)."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                variables = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if self._mark.encode() in variables.split(b"\0"):
+                found.append(int(entry.name))
+        return found
+
+    def assert_all_gone(self, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while left := self.survivors():
+            assert time.monotonic() < deadline, f"still running: {left}"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[JobProcess]:
+    """A job to start; what is left of it after the test is killed."""
+    job = JobProcess(tmp_path)
+    yield job
+    for pid in job.survivors():
+        os.kill(pid, 9)
+    if hasattr(job, "process"):
+        job.process.communicate()
+
+
+Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """Runs python -m launch in an empty folder."""
+
+    def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "launch", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run

@@ -1,0 +1,85 @@
+"""The quick start through the real script, in a copy of the project, shortened."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("train", "launch", "tools", "configs")
+SHORT = ("schedule.steps=20", "schedule.consolidate_every=10", "evaluate.every=0")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """What the script needs of the project, in a folder with a space in its name."""
+    copy = tmp_path / "a project"
+    for part in PARTS:
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ROOT.glob("requirements*.txt"):
+        shutil.copy(file, copy)
+    return copy
+
+
+def test_quick_start(project: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    settings = ["nproc=2", f"run_dir={run_dir}", *SHORT, "checkpoint.every=0"]
+    result = subprocess.run(
+        ["bash", str(project / "launch/run_distribute_8p.sh"), *settings],
+        cwd=tmp_path,
+        env={**os.environ, "MTLN_PYTHON": sys.executable},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert summary["status"] == "completed"
+    assert (summary["world_size"], summary["step"], summary["images_seen"]) == (2, 20, 960)
+    shapes = {
+        task: (len(splits["test"]["per_class"]), splits["test"]["images"])
+        for task, splits in summary["tasks"].items()
+    }
+    assert shapes == {"demo_farmland": (4, 144), "demo_urban": (6, 216), "demo_coast": (5, 180)}
+    assert sorted(p.name for p in (run_dir / "checkpoints").iterdir()) == ["step_00000020"]
+    assert (run_dir / "logs/attempt_0/worker_1.log").exists()
+
+    lines = result.stdout.splitlines()
+    assert any(
+        line.startswith("step 20/20  loss demo_farmland ") and "images/s" in line for line in lines
+    )
+    for task, splits in summary["tasks"].items():
+        [row] = [line for line in lines if line.startswith(f"│ {task} ")]
+        assert f"{100 * splits['test']['accuracy']:.2f} %" in row
+    assert lines[-1] == f"Run folder: {run_dir}"
+
+
+def test_a_mistake_of_the_user_is_one_line(project: Path, tmp_path: Path) -> None:
+    """Through script, launcher and two ranks: no traceback, nothing but the mistake."""
+    result = subprocess.run(
+        [
+            "bash",
+            str(project / "launch/run_distribute_8p.sh"),
+            str(project / "configs/quickstart.yaml"),
+            "nproc=2",
+            f"run_dir={tmp_path / 'run'}",
+            "modle.depth=16",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "MTLN_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert line.startswith("error: command line: modle: unknown key (allowed here: seed, device")
+    assert not (tmp_path / "run/checkpoints").exists()

@@ -1,0 +1,59 @@
+"""A rank of a normal job that also writes down what it holds around the consolidation points.
+
+Every rank draws its first parameters from another seed, so that equal ones cannot be luck.
+
+    python tests/train/probe.py CONFIG [key.sub=value ...]
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.numpy import save_file
+
+from train import build, cluster
+from train.config import Config
+from train.configfile import load_config
+from train.trainer import Trainer
+
+
+def main() -> None:
+    config = load_config(Path(sys.argv[1]), sys.argv[2:])
+    place = cluster.identify(os.environ, config.device)
+    cluster.start(place)
+    real_build = build.build_network
+
+    def build_with_own_seed(config: Config, sets: object) -> object:
+        other = config.model_copy(update={"seed": config.seed + place.rank})
+        return real_build(other, sets)  # type: ignore[arg-type]
+
+    build.build_network = build_with_own_seed  # type: ignore[assignment]
+    trainer = Trainer(config, place)
+    folder = config.run_dir / "replicas"
+    folder.mkdir(parents=True, exist_ok=True)
+    points = iter(range(10**6))
+
+    def write(name: str) -> None:
+        model, optimizer = trainer.state.to_arrays()
+        save_file({**model, **optimizer}, folder / f"{name}_rank{place.rank}.safetensors")
+
+    def around(function: Callable[..., None], name: Callable[[], str]) -> Callable[..., None]:
+        def wrapped(*arguments: object) -> None:
+            label = name()
+            write(f"before_{label}")
+            function(*arguments)
+            write(f"after_{label}")
+
+        return wrapped
+
+    consolidator, state = trainer.consolidator, trainer.state
+    consolidator.consolidate = around(  # type: ignore[method-assign]
+        consolidator.consolidate, lambda: f"point{next(points)}"
+    )
+    state.broadcast = around(state.broadcast, lambda: "broadcast")  # type: ignore[method-assign]
+    trainer.run()
+
+
+if __name__ == "__main__":
+    main()

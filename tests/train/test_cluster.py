@@ -1,0 +1,98 @@
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from train.cluster import Cluster, _wait_for_scheduler, identify, is_scheduler
+from train.collectives import OneProcess, from_digits, to_digits
+from train.errors import UserError
+
+LAUNCHER = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "8", "MS_NODE_ID": "3"}
+RANK_TABLE = {"RANK_TABLE_FILE": "hccl.json", "RANK_SIZE": "8", "RANK_ID": "3", "DEVICE_ID": "7"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Cluster(0, 1, "CPU", 0)),
+        ({"DEVICE_ID": "5"}, Cluster(0, 1, "CPU", 5)),
+        (LAUNCHER, Cluster(3, 8, "CPU", 0)),
+        ({**LAUNCHER, "RANK_SIZE": "8", "RANK_ID": "3", "DEVICE_ID": "3"}, Cluster(3, 8, "CPU", 3)),
+        (RANK_TABLE, Cluster(3, 8, "CPU", 7)),
+    ],
+)
+def test_identify(environment: dict[str, str], expected: Cluster) -> None:
+    assert identify(environment, "CPU") == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"RANK_SIZE": "eight"}, "RANK_SIZE must be a whole number, not 'eight'"),
+        ({"RANK_SIZE": "0"}, "at least 1"),
+        ({"RANK_SIZE": "8"}, "neither RANK_ID nor MS_NODE_ID is set"),
+        ({"RANK_SIZE": "8", "RANK_ID": "8"}, r"rank 8 is not in 0..7"),
+        ({"DEVICE_ID": "-1"}, "DEVICE_ID must be a whole number"),
+    ],
+)
+def test_environment_that_does_not_fit(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        identify(environment, "CPU")
+
+
+def test_the_scheduler_is_no_rank() -> None:
+    assert is_scheduler({"MS_ROLE": "MS_SCHED"})
+    assert not is_scheduler(LAUNCHER) and not is_scheduler({})
+
+
+def test_a_rank_waits_until_the_scheduler_listens() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = str(server.getsockname()[1])
+        listening = threading.Event()
+
+        def listen_late() -> None:
+            time.sleep(0.5)
+            listening.set()
+            server.listen()
+
+        thread = threading.Thread(target=listen_late)
+        thread.start()
+        environment = {"MS_ROLE": "MS_WORKER", "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": port}
+        _wait_for_scheduler(environment)
+        assert listening.is_set()
+        thread.join()
+
+
+def test_no_scheduler_no_wait() -> None:
+    _wait_for_scheduler(RANK_TABLE)
+
+
+counts = st.lists(st.integers(0, 2**45), min_size=1, max_size=5)
+
+
+@given(st.lists(counts.map(lambda c: (c * 5)[:5]), min_size=1, max_size=8))
+def test_counts_are_summed_exactly(per_rank: list[list[int]]) -> None:
+    """In float32, which the reduction carries, a count above 2^24 would lose its last digits."""
+    digits = [to_digits(np.array(c, np.int64)) for c in per_rank]
+    total = np.sum(digits, axis=0, dtype=np.float32)
+    assert from_digits(total).tolist() == np.sum(per_rank, axis=0, dtype=np.int64).tolist()
+
+
+def test_digits_of_4096_ranks_are_exact() -> None:
+    largest = to_digits(np.array([2**48 - 1]))
+    total = largest
+    for _ in range(12):  # doubled twelve times: 4,096 ranks
+        total = total + total
+    assert total.dtype == np.float32
+    assert from_digits(total).tolist() == [4096 * (2**48 - 1)]
+
+
+def test_one_process_changes_nothing() -> None:
+    vector, alone = np.arange(3, dtype=np.float32), OneProcess()
+    assert alone.mean(vector) is vector and alone.broadcast(vector) is vector
+    assert alone.all_reduce_cell() is None

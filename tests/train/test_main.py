@@ -1,0 +1,197 @@
+"""``python -m train`` on one rank, in this process."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mindspore import Tensor
+from safetensors.numpy import load_file
+
+from train.__main__ import main
+from train.configfile import load_config
+from train.trainer import Trainer
+
+WriteConfig = Callable[[dict[str, Any]], Path]
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
+    """The lines on standard error of a run that must end with exit code 2."""
+    capsys.readouterr()
+    assert main([str(a) for a in arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines and all(line.startswith("error: ") for line in lines)
+    return [line.removeprefix("error: ") for line in lines]
+
+
+def model_of(run_dir: Path, step: int) -> dict[str, np.ndarray]:
+    return load_file(run_dir / f"checkpoints/step_{step:08d}/model.safetensors")
+
+
+def test_the_run_folder(
+    small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
+) -> None:
+    small_config["evaluate"]["every"] = 2
+    path = write_config(small_config)
+    assert main([str(path), f"run_dir={run_dir}"]) == 0
+    shown = capsys.readouterr().out
+    assert str(run_dir) in shown and "Test accuracy" in shown
+    assert all(name in shown for name in small_config["datasets"])
+
+    assert load_config(run_dir / "config.yaml") == load_config(path, [f"run_dir={run_dir}"])
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    kinds = [(line["step"], line["kind"], line.get("split")) for line in lines]
+    train = [(s, "train", None) for s in range(1, 5)]
+    held_out = [(4, "evaluation", "val"), (4, "evaluation", "test")]
+    assert kinds == [*train[:2], (2, "evaluation", "val"), *train[2:], *held_out]
+    assert all(line["images"] == 12 * line["step"] and line["time"] > 1e9 for line in lines)
+    for line in lines[:2]:
+        assert line["loss"] == pytest.approx(sum(t["loss"] for t in line["tasks"].values()))
+
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert summary["status"] == "completed"
+    assert (summary["step"], summary["world_size"], summary["images_seen"]) == (4, 1, 48)
+    assert summary["bytes_reduced_per_step"] == 0
+    assert summary["wall_seconds"] > 0 and summary["images_per_second"] > 0
+    assert summary["versions"]["mindspore"]
+    for name, (classes, images) in {"fields": (3, 15), "roofs": (4, 12), "coast": (2, 14)}.items():
+        test = summary["tasks"][name]["test"]
+        confusion = np.array(test["confusion_matrix"])
+        assert confusion.shape == (classes, classes)
+        assert confusion.sum() == test["images"] == images
+        assert test["accuracy"] == pytest.approx(np.trace(confusion) / images)
+        assert summary["tasks"][name]["val"]["images"] < images
+
+    # Evaluation changes neither parameters nor batch-norm statistics, nor what is trained later.
+    assert main([str(path), f"run_dir={run_dir}2", "evaluate.every=0"]) == 0
+    without, evaluated = model_of(Path(f"{run_dir}2"), 4), model_of(run_dir, 4)
+    for key, value in without.items():
+        np.testing.assert_array_equal(evaluated[key], value, err_msg=key)
+    capsys.readouterr()
+
+    # Once more: nothing is trained again, the result is shown.
+    before = (run_dir / "summary.json").stat().st_mtime_ns
+    assert main([str(path), f"run_dir={run_dir}"]) == 0
+    assert "This run is completed" in capsys.readouterr().out
+    assert (run_dir / "summary.json").stat().st_mtime_ns == before
+
+    # With other settings it would be another run.
+    [line] = refused(capsys, path, f"run_dir={run_dir}", "optimizer.learning_rate=0.5")
+    assert "optimizer.learning_rate was 0.02 and is now 0.5" in line
+    assert (run_dir / "summary.json").stat().st_mtime_ns == before
+
+
+def test_it_learns(small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path) -> None:
+    """Far above chance (1/3, 1/4, 1/2) within seconds, with AdamW."""
+    path = write_config(
+        {
+            **small_config,
+            "schedule": {"steps": 120, "consolidate_every": 40},
+            "optimizer": {"name": "adamw", "learning_rate": 0.004, "weight_decay": 0.01},
+            "log_every": 40,
+        }
+    )
+    assert main([str(path), f"run_dir={run_dir}"]) == 0
+    tasks = json.loads((run_dir / "summary.json").read_text())["tasks"]
+    accuracies = {name: splits["test"]["accuracy"] for name, splits in tasks.items()}
+    assert accuracies["fields"] > 0.7 and accuracies["roofs"] > 0.6 and accuracies["coast"] > 0.8
+
+
+def test_missing_record_folder(
+    small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
+) -> None:
+    small_config["datasets"]["roofs"]["records"] = "nowhere/roofs"
+    [line] = refused(capsys, write_config(small_config), f"run_dir={run_dir}")
+    assert "nowhere/roofs" in line
+    assert not run_dir.exists()
+
+
+def test_damaged_shard(
+    small_config: dict[str, Any],
+    write_config: WriteConfig,
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    copy = tmp_path / "roofs"
+    shutil.copytree(small_config["datasets"]["roofs"]["records"], copy)
+    small_config["datasets"]["roofs"]["records"] = str(copy)
+    shard = copy / "train.mindrecord1"
+    shard.write_bytes(shard.read_bytes()[:-10])
+    [line] = refused(capsys, write_config(small_config), f"run_dir={run_dir}")
+    assert "train.mindrecord1" in line
+    assert not run_dir.exists()
+
+
+def test_class_count_that_disagrees(
+    small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
+) -> None:
+    path = write_config(small_config)
+    [line] = refused(capsys, path, f"run_dir={run_dir}", "tasks.coast.classes=7")
+    assert "tasks.coast.classes: 7 classes" in line and "has 2" in line
+    assert not run_dir.exists()
+
+
+def test_configuration_errors_are_told_before_mindspore_is_loaded(
+    small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
+) -> None:
+    path = write_config(small_config)
+    lines = refused(capsys, path, f"run_dir={run_dir}", "modle.depth=16", "seed=x")
+    assert len(lines) == 2
+    assert not run_dir.exists()
+
+
+def test_run_dir_that_cannot_be_made(
+    small_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "file").write_text("")
+    [line] = refused(capsys, write_config(small_config), f"run_dir={tmp_path / 'file' / 'run'}")
+    assert "run_dir: " in line
+
+
+def test_device_that_is_not_there(
+    small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
+) -> None:
+    [line] = refused(capsys, write_config(small_config), f"run_dir={run_dir}", "device=Ascend")
+    assert "device: Ascend cannot be used here" in line
+
+
+def test_a_skipped_step_leaves_the_log_readable(
+    small_config: dict[str, Any],
+    write_config: WriteConfig,
+    run_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NaN is no JSON, and a mean over it would hide the other steps."""
+    real = Trainer._log
+
+    def spoil(self: Trainer, done: int, results: list[Tensor]) -> None:
+        spoilt = results[0].asnumpy().copy()
+        spoilt[:] = [np.nan] * (len(spoilt) - 1) + [0]  # what the step returns when it skips
+        real(self, done, [Tensor(spoilt), *results[1:]])
+
+    monkeypatch.setattr(Trainer, "_log", spoil)
+    path = write_config({**small_config, "log_every": 2})
+    assert main([str(path), f"run_dir={run_dir}"]) == 0
+    text = (run_dir / "metrics.jsonl").read_text()
+    assert "NaN" not in text
+    lines = [json.loads(line) for line in text.splitlines() if '"train"' in line]
+    assert [line["skipped_steps"] for line in lines] == [1, 1]
+    assert all(np.isfinite(line["loss"]) and line["gradient_norm"] > 0 for line in lines)
+
+
+def test_diverged_training_ends(
+    small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
+) -> None:
+    path = write_config(small_config)
+    [line] = refused(capsys, path, f"run_dir={run_dir}", "optimizer.learning_rate=1e30")
+    assert "training has diverged" in line
+    assert not (run_dir / "summary.json").exists()
