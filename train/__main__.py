@@ -2,14 +2,12 @@
 
 import argparse
 import os
-import sys
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from train import failure
 from train.configfile import load_config
-from train.errors import UserError
-
-USER_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = cluster.identify(os.environ, config.device)
         cluster.start(place)
         Trainer(config, place).run()
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return USER_ERROR
+    except Exception as error:
+        return failure.report(error)
+    except KeyboardInterrupt:  # before the training: from then on it is a request to stop
+        return 128 + signal.SIGINT
     return 0
 
 
@@ -44,4 +42,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    failure.explain_crashes()
+    code = main()
+    if code:
+        failure.leave(code)

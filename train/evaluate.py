@@ -1,6 +1,6 @@
 """Exact evaluation over all ranks: confusion matrices are summed, metrics computed once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ class Evaluator:
         loader: The evaluation batches of this rank.
         classes: Task name -> class names, in the order of the network's answers.
         collectives: The other ranks.
+        alive: Called after every batch.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Evaluator:
         loader: EvaluationLoader,
         classes: Mapping[str, Sequence[str]],
         collectives: Collectives,
+        alive: Callable[[], None],
     ) -> None:
         self.network = network
         self.loader = loader
         self.classes = classes
         self.collectives = collectives
+        self.alive = alive
         self.predict = PredictStep(network)
 
     def evaluate(self, split: str) -> Metrics:
@@ -70,6 +73,7 @@ class Evaluator:
             for i, d in enumerate(self.network.dataset_of_task):
                 labels = batch[num_datasets + d]
                 matrices[i] += confusion_matrix(labels, predictions[i].asnumpy(), sizes[i])
+            self.alive()
         total = self.collectives.sum_counts(np.concatenate([m.ravel() for m in matrices]))
         parts = np.split(total, np.cumsum([n * n for n in sizes])[:-1])
         return [part.reshape(n, n) for part, n in zip(parts, sizes, strict=True)]

@@ -1,6 +1,8 @@
 """The training loop: steps -> consolidate -> evaluate -> checkpoint."""
 
+import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,11 +21,13 @@ from train.consolidate import Consolidator
 from train.data.loader import Batch, EvaluationLoader, TrainLoader, open_record_sets
 from train.errors import UserError
 from train.evaluate import Evaluator, Metrics
+from train.heartbeat import Heartbeat
 from train.optim import scalar
 from train.progress import Display
 from train.run_folder import RunFolder
 from train.schedule import Stretch, learning_rate, stretches
 from train.state import TrainingState, require_same_run, run_identity
+from train.stop import StopRequest
 from train.throughput import StepClock, Throughput
 
 _BRIEF_METRICS = ("accuracy", "average_accuracy", "kappa", "images")
@@ -63,8 +67,12 @@ class Trainer:
             EvaluationLoader(self.sets, config.image.size, config.evaluate.images, *place),
             self.classes,
             self.collectives,
+            alive=self._beat,
         )
         self.display = Display(config.schedule.steps)
+        self.heartbeat = Heartbeat(os.environ)
+        self.stop_request = StopRequest()
+        self.step = 0
         self.throughput = Throughput()
         self.clock = StepClock(self.throughput)
         self.compiled_sizes: set[int] = set()
@@ -80,11 +88,15 @@ class Trainer:
             self.state.broadcast(self.collectives)
             if self.cluster.is_first:
                 self.folder.start(self.config, start)
+            self.stop_request.listen()
             for stretch, batches in self.loader.batches(self._stretches(start)):
                 self._train(stretch, batches)
                 self._consolidate()
                 self._evaluate_if_due(stretch.last)
-                self._save_if_due(stretch.last)
+                stop = self._asked_to_stop()
+                self._save_if_due(stretch.last, stop)
+                if stop and stretch.last < self.config.schedule.steps:
+                    return self._stop(stretch.last)
             self._finish()
         finally:
             self.display.close()
@@ -104,7 +116,8 @@ class Trainer:
             self.wall_seconds = checkpoint.state["wall_seconds"]
             step = checkpoint.step
             self.display.say(f"Resuming from {path}")
-        return int(self.collectives.sum_counts(np.array([step]))[0])
+        self.step = int(self.collectives.sum_counts(np.array([step]))[0])
+        return self.step
 
     def _newest_checkpoint(self) -> Path | None:
         newest = newest_checkpoint(self.folder.checkpoints)
@@ -140,10 +153,14 @@ class Trainer:
                 results[-1].asnumpy()  # wait, so that the compilation does not count as training
                 self.compiled_sizes.add(stretch.size)
                 self.clock.restart()
-            done = step + 1
+            self.step = done = step + 1
+            self._beat()
             if done % self.config.log_every == 0 or done == stretch.last:
                 self._log(done, results)
                 results = []
+
+    def _beat(self) -> None:
+        self.heartbeat.beat(self.step)
 
     def _rate(self, step: int) -> float:
         options, schedule = self.config.optimizer, self.config.schedule
@@ -203,10 +220,15 @@ class Trainer:
             self.folder.log(step, images, kind="evaluation", split=split, tasks=brief)
         return metrics
 
-    def _save_if_due(self, step: int) -> None:
+    def _save_if_due(self, step: int, stop: bool) -> None:
         every = self.config.checkpoint.every
-        if (every and step % every == 0) or step == self.config.schedule.steps:
+        if stop or (every and step % every == 0) or step == self.config.schedule.steps:
             self._save(step)
+            self._beat()
+
+    def _asked_to_stop(self) -> bool:
+        """Whether any rank was asked to: signals come to the ranks at different times."""
+        return bool(self.collectives.sum_counts(np.array([self.stop_request.number]))[0])
 
     def _save(self, step: int) -> None:
         if self.cluster.is_first:
@@ -225,6 +247,14 @@ class Trainer:
         return self.wall_seconds + time.perf_counter() - self.since
 
     # --- the end ---------------------------------------------------------------------------
+
+    def _stop(self, step: int) -> None:
+        """Ends the run before its time, as it was asked to; the same command goes on from here."""
+        self.display.close()
+        if self.cluster.is_first:
+            self.display.say(f"Stopped at step {step}; the same command goes on from there.")
+        sys.stdout.flush()
+        self.stop_request.obey()
 
     def _finish(self) -> None:
         """Evaluates the final model and writes the summary."""
