@@ -1,17 +1,24 @@
 """The command line of the launcher."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from launch.description import (
+    DEFAULT_GRACE,
+    DEFAULT_HANG_TIMEOUT,
+    DEFAULT_NODE_TIMEOUT,
+    Job,
+)
 from launch.errors import UserError
 
-DEFAULT_GRACE_SECONDS = 8.0
-
 _DESCRIPTION = """\
-Starts one training process per device, on this machine, and watches over them.
+Starts one training process per device and watches over them, on this machine or, with one
+launcher on each, on several.
 
 Without --nproc there is one process per NPU, or, without NPUs, one per processor core
 (at most 8). What the processes print goes to RUN_DIR/logs/attempt_K; rank 0 prints its
@@ -23,8 +30,9 @@ Settings are those of the configuration file, key.sub=value. Two of them are rea
   run_dir=PATH    the run folder (default: run_dir in CONFIG, or else
                   runs/NAME for NAME.yaml)
 
-exit code: 0 success; 2 a mistake in what was asked for, named in one line; 128+N ended by
-signal N; otherwise that of the rank that failed first."""
+exit code: 0 success; 2 a mistake in what was asked for, named in one line; 124 no progress
+any more; 128+N ended by signal N; otherwise that of the rank that failed first.
+More: docs/launch.md"""
 
 
 @dataclass(frozen=True)
@@ -32,22 +40,14 @@ class Arguments:
     """A parsed command line.
 
     Attributes:
-        config: the configuration file.
-        overrides: settings for the workers, without ``nproc=`` and ``run_dir=``.
-        run_dir: the run folder.
-        nproc: number of ranks, None to choose by the machine.
-        master_port: port of the scheduler, None to choose a free one.
-        grace: seconds between passing a signal on and killing what is left.
+        job: what is to run.
         dry_run: print the plan, start nothing.
+        as_json: print it as JSON.
     """
 
-    config: Path
-    overrides: tuple[str, ...]
-    run_dir: Path
-    nproc: int | None
-    master_port: int | None
-    grace: float
+    job: Job
     dry_run: bool
+    as_json: bool
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,17 +64,48 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("config", metavar="CONFIG", nargs="?", help="configuration file (YAML)")
-    parser.add_argument("overrides", metavar="key.sub=value", nargs="*", help="settings")
-    parser.add_argument("--nproc", metavar="N", help="number of ranks")
-    parser.add_argument("--master-port", metavar="P", help="port of the scheduler (default: free)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("config", metavar="CONFIG", nargs="?", help="configuration file (YAML)")
+    add("overrides", metavar="key.sub=value", nargs="*", help="settings")
+    add("--nproc", metavar="N", help="number of ranks on this node")
+    add("--nnodes", metavar="N", help="number of nodes, each with a launcher (default: 1)")
+    add("--node-rank", metavar="R", help="which of them this is, from 0")
+    add("--master", metavar="HOST[:PORT]", help="node 0, where the launchers of all nodes meet")
+    add(
+        "--node-timeout",
+        metavar="S",
+        default=str(DEFAULT_NODE_TIMEOUT),
+        help=("seconds to wait for the other nodes (default: %(default)s)"),
+    )
+    add("--master-port", metavar="P", help="port of MindSpore's scheduler (default: a free one)")
+    add(
+        "--rank-table",
+        metavar="PATH",
+        help=("Ascend rank table, or a folder with one, to start from (default: RANK_TABLE_FILE)"),
+    )
+    add(
+        "--max-restarts",
+        metavar="K",
+        default="0",
+        help=("start a job that failed again, from its newest checkpoint, so often (default: 0)"),
+    )
+    add(
+        "--hang-timeout",
+        metavar="S",
+        default=str(DEFAULT_HANG_TIMEOUT),
+        help=(
+            "seconds without progress after which the ranks count as dead, 0: never "
+            "(default: %(default)s)"
+        ),
+    )
+    add(
         "--grace",
         metavar="S",
-        default=str(DEFAULT_GRACE_SECONDS),
-        help="seconds a signal leaves the ranks to end by themselves (default: %(default)s)",
+        default=str(DEFAULT_GRACE),
+        help=("seconds a signal leaves the ranks to save and end (default: %(default)s)"),
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the plan, start nothing")
+    add("--dry-run", action="store_true", help="print the plan, start nothing")
+    add("--format", choices=("text", "json"), default="text", help="of the plan")
     return parser
 
 
@@ -85,21 +116,62 @@ def parse(argv: Sequence[str]) -> Arguments:
         UserError: an argument is wrong.
     """
     given = _parser().parse_intermixed_args(list(argv))
-    if given.config is None:
+    config = _config(given.config)
+    nproc, run_dir, overrides = _settings(given.overrides, given.nproc)
+    run_dir = run_dir or _configured_run_dir(config) or f"runs/{config.stem}"
+    nnodes = _optional_number("--nnodes", given.nnodes, 1, 1_000_000)
+    master, control_port = _address(given.master)
+    table = given.rank_table or os.environ.get("RANK_TABLE_FILE")
+    if nnodes and nnodes > 1 and not table:
+        _require_nodes(given)
+    job = Job(
+        worker_command=[
+            *(sys.executable, "-m", "train", str(config)),
+            *overrides,
+            f"run_dir={run_dir}",
+        ],
+        run_dir=Path(run_dir),
+        nproc=_optional_number("nproc", nproc, 1, 1_000_000),
+        nnodes=nnodes,
+        node_rank=_optional_number("--node-rank", given.node_rank, 0, (nnodes or 1_000_000) - 1),
+        master=master,
+        control_port=control_port,
+        master_port=_optional_number("--master-port", given.master_port, 1024, 65535),
+        rank_table=Path(table) if table else None,
+        max_restarts=_whole_number("--max-restarts", given.max_restarts, 0, 1_000_000),
+        grace=_seconds("--grace", given.grace),
+        hang_timeout=_seconds("--hang-timeout", given.hang_timeout),
+        node_timeout=_seconds("--node-timeout", given.node_timeout),
+    )
+    return Arguments(job, given.dry_run, given.format == "json")
+
+
+def _config(text: str | None) -> Path:
+    if text is None:
         raise UserError("no configuration file given (see python -m launch --help)")
-    config = Path(given.config)
-    if "=" in given.config and not config.exists():
-        raise UserError(f"the configuration file must come first, before {given.config!r}")
-    _require_file(config)
-    nproc, run_dir = given.nproc, _configured_run_dir(config) or f"runs/{config.stem}"
+    path = Path(text)
+    if path.is_dir():
+        raise UserError(f"configuration file {path} is a folder")
+    if not path.is_file():
+        if "=" in text:
+            raise UserError(f"the configuration file must come first, before {text!r}")
+        raise UserError(f"configuration file {path} does not exist")
+    return path
+
+
+def _settings(
+    settings: Sequence[str], nproc: str | None
+) -> tuple[str | None, str | None, list[str]]:
+    """Takes out what is for the launcher: (nproc, run_dir, what is left for the workers)."""
+    given_nproc, run_dir = nproc, None
     overrides: list[str] = []
-    for setting in given.overrides:
+    for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
             raise UserError(f"unexpected argument {setting!r}: settings look like key.sub=value")
         if key == "nproc":
-            if given.nproc is not None and given.nproc != value:
-                raise UserError(f"--nproc {given.nproc} and {setting} contradict each other")
+            if given_nproc is not None and given_nproc != value:
+                raise UserError(f"--nproc {given_nproc} and {setting} contradict each other")
             nproc = value
         elif key == "run_dir":
             if not value:
@@ -107,22 +179,13 @@ def parse(argv: Sequence[str]) -> Arguments:
             run_dir = value
         else:
             overrides.append(setting)
-    return Arguments(
-        config=config,
-        overrides=tuple(overrides),
-        run_dir=Path(run_dir),
-        nproc=None if nproc is None else _whole_number("nproc", nproc, 1, 1_000_000),
-        master_port=_port(given.master_port),
-        grace=_seconds("--grace", given.grace),
-        dry_run=given.dry_run,
-    )
+    return nproc, run_dir, overrides
 
 
-def _require_file(path: Path) -> None:
-    if path.is_dir():
-        raise UserError(f"configuration file {path} is a folder")
-    if not path.is_file():
-        raise UserError(f"configuration file {path} does not exist")
+def _require_nodes(given: argparse.Namespace) -> None:
+    for option, value in (("--node-rank", given.node_rank), ("--master", given.master)):
+        if value is None:
+            raise UserError(f"--nnodes {given.nnodes} needs {option} (see python -m launch --help)")
 
 
 def _configured_run_dir(config: Path) -> str | None:
@@ -137,8 +200,24 @@ def _configured_run_dir(config: Path) -> str | None:
     return run_dir if isinstance(run_dir, str) and run_dir else None
 
 
-def _port(text: str | None) -> int | None:
-    return None if text is None else _whole_number("--master-port", text, 1024, 65535)
+def _address(text: str | None) -> tuple[str | None, int | None]:
+    """Reads HOST, HOST:PORT, an IPv6 address or [IPv6 address]:PORT."""
+    if text is None:
+        return None, None
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") if rest else None
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        host, port = text, None
+    if not host:
+        raise UserError(f"--master must look like HOST or HOST:PORT, not {text!r}")
+    return host, _optional_number("the port of --master", port, 1024, 65535)
+
+
+def _optional_number(name: str, text: str | None, lowest: int, highest: int) -> int | None:
+    return None if text is None else _whole_number(name, text, lowest, highest)
 
 
 def _whole_number(name: str, text: str, lowest: int, highest: int) -> int:

@@ -5,7 +5,7 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from launch.plan import Process
@@ -19,8 +19,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
-def start(process: Process, log_dir: Path) -> subprocess.Popen[bytes]:
-    """Starts a process in its own session, with its log.
+def start(process: Process, variables: Mapping[str, str], log_dir: Path) -> subprocess.Popen[bytes]:
+    """Starts a process in its own session, with its log and further variables.
 
     Rank 0 keeps the launcher's standard output, where it draws the progress.
 
@@ -30,7 +30,7 @@ def start(process: Process, log_dir: Path) -> subprocess.Popen[bytes]:
     with (log_dir / process.log_name).open("ab") as log:
         return subprocess.Popen(
             process.command,
-            env={**os.environ, **process.variables},
+            env={**os.environ, **process.variables, **variables},
             stdin=subprocess.DEVNULL,
             stdout=None if process.rank == 0 else log,
             stderr=log,

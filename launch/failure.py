@@ -1,12 +1,17 @@
-"""Explains a failure: which rank, how it ended, and the part of its log that says why."""
+"""Explains the end of a job: who failed first, how, and the part of its log that says why."""
 
 import re
 import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from launch.errors import USER_ERROR_EXIT_CODE, USER_ERROR_PREFIX
-from launch.supervisor import Failure
+from launch.hints import hints_for
+from launch.supervisor import Failure, Outcome
+
+# What `timeout` ends with too.
+HANG_EXIT_CODE = 124
 
 _TAIL_LINES = 25
 # Enough for any traceback; a log may have grown to gigabytes.
@@ -22,6 +27,48 @@ _CHAINED = (
 _NOISE = re.compile(r"\[(DEBUG|INFO|WARNING)\] \w+\(\d+[:,]")
 # From here on MindSpore's error messages address its own developers.
 _FRAMEWORK_PART = re.compile(r"- (C\+\+ Call Stack|Framework (Error|Unexpected Exception))")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why an attempt ended, in a form that can be sent to another node.
+
+    Attributes:
+        text: what to tell the user.
+        exit_code: with which the launcher is to end if this is the end.
+        error: what tells this failure from others: the message, without where and when.
+        step: the step the job had come to, None before its first.
+        is_final: whether another attempt would not mend it, as with a mistake of the user.
+    """
+
+    text: str
+    exit_code: int
+    error: str
+    step: int | None = None
+    is_final: bool = False
+
+
+def explain(outcome: Outcome, log_dir: Path, hang_timeout: float) -> Cause | None:
+    """Returns why the processes of this node failed, None if they did not."""
+    step = max((step for step in outcome.steps if step is not None), default=None)
+    if outcome.hung:
+        return _hang(outcome, log_dir, hang_timeout, step)
+    if outcome.failure is None:
+        return None
+    failure = outcome.failure
+    if line := user_error(failure, log_dir):
+        return Cause(line, USER_ERROR_EXIT_CODE, line, step, is_final=True)
+    error = failure.message or how(failure.returncode)
+    return Cause(report(failure, log_dir), exit_code(failure), error, step)
+
+
+def _hang(outcome: Outcome, log_dir: Path, timeout: float, step: int | None) -> Cause:
+    steps = ", ".join("-" if step is None else str(step) for step in outcome.steps)
+    text = (
+        f"no rank made progress for {timeout:g} s (steps of the ranks: {steps})\n"
+        f"where every rank stood is at the end of the logs in {log_dir}"
+    )
+    return Cause(text, HANG_EXIT_CODE, "hang", step)
 
 
 def user_error(failure: Failure, log_dir: Path) -> str | None:
@@ -48,11 +95,12 @@ def report(failure: Failure, log_dir: Path) -> str:
     excerpt = last_traceback(lines) if failure.returncode > 0 else []
     excerpt = excerpt or useful_tail(lines)
     head = (
-        f"{failure.process.name} failed first: {_how(failure.returncode)} "
+        f"{failure.process.name} failed first: {how(failure.returncode)} "
         f"after {failure.seconds:.0f} s"
     )
     quoted = [f"  {line}" for line in excerpt] or ["  (its log is empty)"]
-    return "\n".join([head, *quoted, f"log: {log}"])
+    hints = [f"hint: {hint.meaning}: {hint.remedy}" for hint in hints_for(lines)]
+    return "\n".join([head, *quoted, *hints, f"log: {log}"])
 
 
 def exit_code(failure: Failure) -> int:
@@ -96,7 +144,8 @@ def useful_tail(lines: Sequence[str]) -> list[str]:
     return (useful or [line for line in lines if line.strip()])[-_TAIL_LINES:]
 
 
-def _how(returncode: int) -> str:
+def how(returncode: int) -> str:
+    """Returns how a process ended, in words."""
     if returncode >= 0:
         return f"exit code {returncode}"
     try:

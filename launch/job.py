@@ -1,128 +1,94 @@
 """A job from its description to its exit code."""
 
 import os
+import socket
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-from launch import failure, ports, supervisor
-from launch.arguments import DEFAULT_GRACE_SECONDS
+from launch import leader, member, part, ports, render
+from launch.attempt import local_plan, log_folder, next_attempt, node_of
+from launch.description import Job
 from launch.devices import Machine, this_machine
-from launch.errors import USER_ERROR_EXIT_CODE, UserError
-from launch.plan import Process, make_plan, render, scheduler_host
+from launch.errors import UserError
+from launch.part import Part
+from launch.plan import Process, World
+from launch.signals import Signals
 
 _SHOW_CURSOR = "\x1b[?25h"
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is to run.
-
-    Attributes:
-        worker_command: what every rank runs.
-        run_dir: the run folder; the logs go to its ``logs`` folder.
-        nproc: number of ranks, None for one per device.
-        master_port: port of the scheduler, None for a free one.
-        grace: seconds between passing a signal on and killing what is left.
-        scheduler_command: what the scheduler of a job of several ranks runs.
-    """
-
-    worker_command: Sequence[str]
-    run_dir: Path
-    nproc: int | None = None
-    master_port: int | None = None
-    grace: float = DEFAULT_GRACE_SECONDS
-    scheduler_command: Sequence[str] = (sys.executable, "-m", "launch.scheduler")
-
-
-def plan_job(job: Job, machine: Machine) -> list[Process]:
-    """Plans a job for a machine.
-
-    Raises:
-        UserError: the machine cannot run it.
-    """
-    nproc = machine.default_world_size if job.nproc is None else job.nproc
-    if machine.npus and nproc > machine.npus:
-        raise UserError(f"nproc is {nproc}, but this machine has {machine.npus} NPUs")
-    port = 0
-    if nproc > 1:
-        port = ports.choose(scheduler_host(os.environ), job.master_port or _port_of_user())
-    return make_plan(job.worker_command, job.scheduler_command, nproc, port, machine, os.environ)
-
-
-def _port_of_user() -> int | None:
-    text = os.environ.get("MS_SCHED_PORT", "")
-    if not text:
-        return None
-    if not (text.isdecimal() and 1024 <= int(text) <= 65535):
-        raise UserError(f"the variable MS_SCHED_PORT is {text!r}, not a port from 1024 to 65535")
-    return int(text)
-
-
-def print_plan(job: Job) -> int:
-    """Prints who would run where with which variables; starts and creates nothing."""
-    plan = plan_job(job, this_machine())
-    print(render(plan, _next_attempt(job.run_dir)))
-    return 0
-
-
 def run_job(job: Job) -> int:
-    """Runs a job and returns the exit code of the launcher.
+    """Runs this node's share of a job and returns the exit code of the launcher.
 
     Raises:
         UserError: it cannot be started.
     """
-    plan = plan_job(job, this_machine())
-    log_dir = _make_attempt(job.run_dir)
-    ranks = sum(process.rank is not None for process in plan)
-    print(f"starting {ranks} {'rank' if ranks == 1 else 'ranks'}, logs in {log_dir}", flush=True)
-    outcome = supervisor.run(plan, log_dir, job.grace)
-    return _conclude(outcome, log_dir)
-
-
-def _conclude(outcome: supervisor.Outcome, log_dir: Path) -> int:
-    if outcome.signal_number is None and outcome.failure is None:
-        return 0
-    if sys.stdout.isatty():
+    machine = this_machine()
+    with Signals() as signals:
+        own = part_of(job, machine)
+        if own.table and not machine.npus:
+            raise UserError(f"{own.table.source}: a rank table is for NPUs, and there is none here")
+        run = leader.lead if own.node == 0 else member.follow
+        code = run(job, own, machine, signals)
+    if code and sys.stdout.isatty():
         # Killed while it drew its progress, rank 0 leaves the cursor hidden.
         print(_SHOW_CURSOR, end="", flush=True)
-    if outcome.signal_number is not None:
-        return 128 + outcome.signal_number
-    assert outcome.failure is not None
-    if line := failure.user_error(outcome.failure, log_dir):
-        _say(line)
-        return USER_ERROR_EXIT_CODE
-    _say(failure.report(outcome.failure, log_dir))
-    return failure.exit_code(outcome.failure)
+    return code
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _next_attempt(run_dir: Path) -> Path:
-    attempt = 0
-    while (run_dir / "logs" / f"attempt_{attempt}").exists():
-        attempt += 1
-    return run_dir / "logs" / f"attempt_{attempt}"
-
-
-def _make_attempt(run_dir: Path) -> Path:
-    """Makes the log folder of this attempt; the logs of earlier ones stay.
+def part_of(job: Job, machine: Machine) -> Part:
+    """Returns this node's part of a job.
 
     Raises:
-        UserError: the run folder cannot be written.
+        UserError: what is asked for does not fit the machine or the rank table.
     """
-    while True:
-        folder = _next_attempt(run_dir)
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-        except FileExistsError:
-            if not folder.is_dir():
-                raise UserError(f"run folder {run_dir}: {folder.parent} is not a folder") from None
-            continue  # another launcher was quicker: take the next number
-        except OSError as error:
-            raise UserError(f"cannot write run folder {run_dir}: {error.strerror}") from None
-        return folder
+    if job.rank_table is not None:
+        table = part.read_table(job.rank_table)
+        return part.with_table(table, job.nnodes, job.node_rank, job.nproc, job.master, machine)
+    nodes = job.nnodes or 1
+    return part.without_table(nodes, job.node_rank or 0, job.nproc, job.master, machine)
+
+
+def print_plan(job: Job, as_json: bool) -> int:
+    """Prints who would run where with which variables; starts and creates nothing."""
+    log_dir = log_folder(job.run_dir, next_attempt(job.run_dir))
+    show = render.as_json if as_json else render.as_text
+    print(show(plan_job(job, this_machine()), log_dir))
+    return 0
+
+
+def plan_job(job: Job, machine: Machine) -> Iterator[Process]:
+    """Plans the processes of all nodes, the other machines taken to be like this one.
+
+    Raises:
+        UserError: this machine cannot run its part.
+    """
+    own = part_of(job, machine)
+    ranks = [own.nproc] * own.nnodes
+    hosts = [own.master or socket.gethostname()]
+    hosts += [f"node {number}" for number in range(1, own.nnodes)]
+    if own.table:
+        ranks = [len(server.devices) for server in own.table.servers]
+        hosts = [server.server_id for server in own.table.servers]
+    world = _planned_world(job, own, sum(ranks))
+    return (
+        process
+        for number, (host, nproc) in enumerate(zip(hosts, ranks, strict=True))
+        for process in local_plan(
+            job, node_of(own, number, host, sum(ranks[:number]), nproc), world, machine
+        )
+    )
+
+
+def _planned_world(job: Job, own: Part, size: int) -> World:
+    if own.table:
+        path = "the table, converted" if own.table.converted else own.table.source.resolve()
+        return World(size, rank_table=Path(path))
+    if size == 1:
+        return World(size)
+    if own.nnodes == 1:
+        host = os.environ.get("MS_SCHED_HOST") or leader.LOOPBACK
+        return World(size, (host, str(ports.choose(host, leader.wanted_port(job)))))
+    port = leader.wanted_port(job)
+    return World(size, (own.master or "", str(port or "(a free one of node 0)")))

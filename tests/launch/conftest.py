@@ -1,6 +1,8 @@
 """Real jobs whose workers are small scripts in place of the training program."""
 
 import os
+import random
+import socket
 import subprocess
 import sys
 import textwrap
@@ -27,11 +29,12 @@ def note(name, text=""):
 _DRIVER = """\
 import sys
 from pathlib import Path
-from launch.job import Job, run_job
+from launch.description import Job
+from launch.job import run_job
 sys.exit(run_job(Job(
     worker_command=[sys.executable, {worker!r}],
     scheduler_command=[sys.executable, "-c", {scheduler!r}],
-    run_dir=Path({run_dir!r}), nproc={nproc}, grace={grace},
+    run_dir=Path({run_dir!r}), **{options!r},
 )))
 """
 
@@ -53,15 +56,16 @@ class JobProcess:
         nproc: int = 2,
         grace: float = 10.0,
         scheduler: str = "import time; time.sleep(600)",
+        **options: object,
     ) -> "JobProcess":
+        """Starts a launcher; ``options`` are further ones of :class:`launch.description.Job`."""
         script = self.folder / "worker.py"
         script.write_text(_WORKER_PREAMBLE + textwrap.dedent(worker))
         driver = _DRIVER.format(
             worker=str(script),
             scheduler=textwrap.dedent(scheduler),
             run_dir=str(self.run_dir),
-            nproc=nproc,
-            grace=grace,
+            options={"nproc": nproc, "grace": grace, **options},
         )
         name, value = self._mark.split("=")
         self.process = subprocess.Popen(
@@ -104,16 +108,29 @@ class JobProcess:
             assert time.monotonic() < deadline, f"still running: {left}"
             time.sleep(0.02)
 
+    def clean_up(self) -> None:
+        """Kills what is left."""
+        for pid in self.survivors():
+            os.kill(pid, 9)
+        if hasattr(self, "process"):
+            self.process.communicate()
+
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[JobProcess]:
     """A job to start; what is left of it after the test is killed."""
     job = JobProcess(tmp_path)
     yield job
-    for pid in job.survivors():
-        os.kill(pid, 9)
-    if hasattr(job, "process"):
-        job.process.communicate()
+    job.clean_up()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[list[JobProcess]]:
+    """The launchers of three nodes of one job, in one folder."""
+    nodes = [JobProcess(tmp_path) for _ in range(3)]
+    yield nodes
+    for node in nodes:
+        node.clean_up()
 
 
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -134,3 +151,17 @@ def launch(tmp_path: Path) -> Launch:
         )
 
     return run
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on, with another free one after it."""
+    while True:
+        port = random.randint(20000, 31000)
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind(("", port))
+                second.bind(("", port + 1))
+            except OSError:
+                continue
+            return port

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from launch.__main__ import worker_command
 from launch.arguments import parse
+from launch.description import Job
 from launch.devices import Machine
 from launch.errors import UserError
-from launch.job import Job, plan_job
+from launch.job import plan_job
 
 Launch = Any  # tests/launch/conftest.py
 
@@ -27,17 +27,16 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_nproc_is_for_the_launcher_and_run_dir_for_both() -> None:
     given = parse(["my.config.yaml", "a.b=1", "nproc=2", "run_dir=x/y", "c=d=e"])
-    assert (given.nproc, given.run_dir) == (2, Path("x/y"))
-    assert given.overrides == ("a.b=1", "c=d=e")
-    assert worker_command(given)[1:] == [
+    assert (given.job.nproc, given.job.run_dir) == (2, Path("x/y"))
+    assert given.job.worker_command[1:] == [
         *("-m", "train", "my.config.yaml", "a.b=1", "c=d=e", "run_dir=x/y")
     ]
 
 
 def test_run_dir_is_explicit_without_being_given() -> None:
     given = parse(["my.config.yaml"])
-    assert worker_command(given)[-1] == "run_dir=runs/my.config"
-    assert given.nproc is None
+    assert given.job.worker_command[-1] == "run_dir=runs/my.config"
+    assert given.job.nproc is None
 
 
 @pytest.mark.parametrize(
@@ -51,14 +50,29 @@ def test_run_dir_is_explicit_without_being_given() -> None:
 )
 def test_run_dir_of_the_configuration(config: Path, text: str, expected: str) -> None:
     config.write_text(text)
-    assert parse([str(config)]).run_dir == Path(expected)
-    assert parse([str(config), "run_dir=mine"]).run_dir == Path("mine")
+    assert parse([str(config)]).job.run_dir == Path(expected)
+    assert parse([str(config), "run_dir=mine"]).job.run_dir == Path("mine")
 
 
 def test_options_and_settings_may_stand_in_any_order() -> None:
     given = parse(["--grace", "2.5", "my.config.yaml", "a=1", "--nproc", "4", "b=2", "--dry-run"])
-    assert (given.nproc, given.grace, given.dry_run) == (4, 2.5, True)
-    assert given.overrides == ("a=1", "b=2")
+    assert (given.job.nproc, given.job.grace, given.dry_run) == (4, 2.5, True)
+    assert given.job.worker_command[-3:-1] == ["a=1", "b=2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("node-0", "node-0", None),
+        ("10.0.0.1:29000", "10.0.0.1", 29000),
+        ("fe80::1", "fe80::1", None),
+        ("[fe80::1]:29000", "fe80::1", 29000),
+        ("[fe80::1]", "fe80::1", None),
+    ],
+)
+def test_master(text: str, host: str, port: int | None) -> None:
+    job = parse(["my.config.yaml", "--nnodes", "2", "--node-rank", "1", "--master", text]).job
+    assert (job.nnodes, job.node_rank, job.master, job.control_port) == (2, 1, host, port)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +94,13 @@ def test_options_and_settings_may_stand_in_any_order() -> None:
         (["my.config.yaml", "--grace", "soon"], "--grace"),
         (["my.config.yaml", "--grace", "nan"], "--grace"),
         (["my.config.yaml", "--colour"], "--colour"),
+        (["my.config.yaml", "--nnodes", "2", "--node-rank", "1"], "--master"),
+        (["my.config.yaml", "--nnodes", "2", "--master", "a"], "--node-rank"),
+        (["my.config.yaml", "--nnodes", "2", "--node-rank", "2", "--master", "a"], "from 0 to 1"),
+        (["my.config.yaml", "--master", ":29"], "--master"),
+        (["my.config.yaml", "--master", "host:99999"], "port of --master"),
+        (["my.config.yaml", "--max-restarts", "-1"], "--max-restarts"),
+        (["my.config.yaml", "--format", "xml"], "--format"),
     ],
 )
 def test_mistakes(arguments: list[str], named: str) -> None:
@@ -125,7 +146,7 @@ def test_run_dir_that_cannot_be_written(launch: Launch, tmp_path: Path) -> None:
 def test_more_ranks_than_npus() -> None:
     job = Job(worker_command=["true"], run_dir=Path("out"), nproc=9)
     with pytest.raises(UserError, match="nproc is 9, but this machine has 8 NPUs"):
-        plan_job(job, Machine(npus=8, cores=(0, 1)))
+        list(plan_job(job, Machine(tuple(range(8)), ((0, 1),))))
 
 
 def test_dry_run_prints_every_process_and_creates_nothing(launch: Launch, tmp_path: Path) -> None:

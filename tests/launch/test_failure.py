@@ -15,7 +15,7 @@ NOISE = "[WARNING] ME(12:139,MainProcess):2026-11-23-02:08:35 chatter"
 
 
 def failure(returncode: int) -> Failure:
-    process = Process(3, ("python",), {}, None, False, "worker_3.log")
+    process = Process(3, 0, "here", "cpu", ("python",), {}, None, False, "worker_3.log")
     return Failure(process, returncode, 1.0)
 
 
