@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from train import failure
+from train import failure, mpirun
 from train.configfile import load_config
 
 
@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = cluster.identify(os.environ, config.device)
         cluster.start(place)
         Trainer(config, place).run()
+        cluster.close(place)
     except Exception as error:
+        mpirun.let_the_first_speak(os.environ)
         return failure.report(error)
     except KeyboardInterrupt:  # before the training: from then on it is a request to stop
         return 128 + signal.SIGINT

@@ -6,6 +6,7 @@ import mindspore as ms
 
 from train.cluster import Cluster
 from train.collectives import Collectives, MindSporeCollectives, OneProcess
+from train.collectives.mpi import MPICollectives
 from train.config import Config
 from train.data.loader import RecordSet
 from train.data.sampler import split_shares
@@ -17,8 +18,10 @@ from train.step import TrainStep, split_by_branch
 
 def build_collectives(cluster: Cluster) -> Collectives:
     """The engine that connects the ranks."""
-    if cluster.world_size == 1:
+    if cluster.engine == "none":
         return OneProcess()
+    if cluster.engine == "mpi":
+        return MPICollectives()
     return MindSporeCollectives(cluster.world_size)
 
 

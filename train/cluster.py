@@ -6,13 +6,25 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import mindspore as ms
 from mindspore import communication
 
+from train import mpirun
+from train.collectives import mpi
 from train.errors import UserError
 
 _SCHEDULER_SECONDS = 300
+
+Engine = Literal["none", "mindspore", "mpi"]
+
+# Where our launcher, msrun or one with a rank table puts rank, world size and device.
+_STARTED_OTHERWISE: tuple[tuple[str, ...], ...] = (
+    ("RANK_ID", "MS_NODE_ID"),
+    ("RANK_SIZE", "MS_WORKER_NUM"),
+    ("DEVICE_ID",),
+)
 
 
 @dataclass(frozen=True)
@@ -24,34 +36,53 @@ class Cluster:
         world_size: Number of ranks.
         device_target: "Ascend", "GPU" or "CPU".
         device_id: Number of the device among those this process can see.
+        under_mpirun: Whether mpirun has given this process its place. The ranks then share one
+            output, and on CPU they are connected by MPI.
     """
 
     rank: int
     world_size: int
     device_target: str
     device_id: int = 0
+    under_mpirun: bool = False
 
     @property
     def is_first(self) -> bool:
         """Whether this rank writes the run folder and talks to the terminal."""
         return self.rank == 0
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether this rank shows what it does: each has a log of its own, but not under mpirun."""
+        return self.is_first or not self.under_mpirun
+
+    @property
+    def engine(self) -> Engine:
+        """What connects the ranks: MindSpore's own engine, or MPI where that does not start."""
+        if self.world_size == 1:
+            return "none"
+        return "mpi" if self.under_mpirun and self.device_target == "CPU" else "mindspore"
+
 
 def identify(environment: Mapping[str, str], device: str = "auto") -> Cluster:
-    """Reads rank and world size as ``python -m launch``, msrun or a rank table start sets them.
+    """Reads rank and world size as the starter of this process has set them.
+
+    Starters are ``python -m launch`` and msrun, one with a rank table, or mpirun.
 
     Raises:
         UserError: A variable is missing or is no number in its range.
     """
-    world_size = _number(environment, ("RANK_SIZE", "MS_WORKER_NUM"), default=1)
+    ranks, sizes, devices = _STARTED_OTHERWISE
+    if found := mpirun.names(environment):
+        ranks, sizes, devices = ((name,) for name in found)
+    world_size = _number(environment, sizes, default=1)
     if world_size < 1:
         raise UserError(f"environment: the world size must be at least 1, not {world_size}")
-    default = 0 if world_size == 1 else None
-    rank = _number(environment, ("RANK_ID", "MS_NODE_ID"), default)
+    rank = _number(environment, ranks, default=0 if world_size == 1 else None)
     if not 0 <= rank < world_size:
         raise UserError(f"environment: rank {rank} is not in 0..{world_size - 1}")
-    device_id = _number(environment, ("DEVICE_ID",), default=0)
-    return Cluster(rank, world_size, device_target(device), device_id)
+    device_id = _number(environment, devices, default=0)
+    return Cluster(rank, world_size, device_target(device), device_id, found is not None)
 
 
 def device_target(device: str) -> str:
@@ -83,10 +114,27 @@ def start(cluster: Cluster) -> None:
         raise UserError(f"device: {cluster.device_target} cannot be used here: {reason}") from None
     if cluster.device_target == "CPU":
         # More threads than cores make the executor's threads wait for each other.
-        ms.set_context(runtime_num_threads=len(os.sched_getaffinity(0)))
-    if cluster.world_size > 1:
+        ms.set_context(runtime_num_threads=_num_threads(os.environ))
+    if cluster.engine == "mpi":
+        mpi.join(cluster.rank, cluster.world_size)
+    elif cluster.engine == "mindspore":
         _wait_for_scheduler(os.environ)
         communication.init()
+
+
+def _num_threads(environment: Mapping[str, str]) -> int:
+    """The cores of this process, or fewer where its starter says that it shares them."""
+    cores, wanted = len(os.sched_getaffinity(0)), environment.get("OMP_NUM_THREADS", "")
+    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
+
+
+def close(cluster: Cluster) -> None:
+    """Leaves the other ranks, at the end of a successful run; they must be at their end too.
+
+    Under mpirun a rank that ends without this takes the job down.
+    """
+    if cluster.engine == "mpi":
+        mpi.close()
 
 
 def run_scheduler() -> None:

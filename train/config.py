@@ -198,6 +198,8 @@ class Config(Section):
     branches: Literal["local", "allreduce"] = "local"
     """``local``: every rank updates its task branches with its own images, and the ranks average
     them at consolidation points. ``allreduce``: all gradients are reduced (control experiment)."""
+    data_root: Path = Path()
+    """Folder that relative ``records`` are below; by default the one the run is started in."""
     datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
     """The data sets by name."""
     tasks: dict[Name, TaskConfig]
@@ -222,6 +224,10 @@ class Config(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def records_of(self, dataset: str) -> Path:
+        """Folder with the records of a data set."""
+        return self.data_root / self.datasets[dataset].records
 
     def dataset_of(self, task: str) -> str:
         """Name of the data set that feeds a task."""

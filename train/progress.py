@@ -17,11 +17,18 @@ class Display:
 
     Args:
         steps: Length of the run.
+        shown: Whether anything is shown at all.
+        plain: Whether to show plain lines even where the output looks like a terminal.
     """
 
-    def __init__(self, steps: int) -> None:
-        terminal = sys.stdout.isatty()
-        self.console = Console(width=None if terminal else _PLAIN_WIDTH, highlight=False)
+    def __init__(self, steps: int, shown: bool = True, plain: bool = False) -> None:
+        terminal = sys.stdout.isatty() and shown and not plain
+        self.console = Console(
+            width=None if terminal else _PLAIN_WIDTH,
+            force_terminal=terminal,
+            highlight=False,
+            quiet=not shown,
+        )
         self.steps = steps
         self.bar = _Bar(self.console, steps) if terminal else None
 

@@ -19,7 +19,7 @@ from train.step import split_by_branch
 from train.vectors import pack, split, unpack
 
 # May differ between a run and its continuation: they do not change what is learned.
-_FREE_KEYS = ("run_dir", "device", "log_every", "evaluate", "checkpoint", "datasets")
+_FREE_KEYS = ("run_dir", "device", "log_every", "evaluate", "checkpoint", "data_root", "datasets")
 
 
 class TrainingState:

@@ -3,12 +3,16 @@
 import os
 import signal
 from types import FrameType
+from typing import Any
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# mpirun acts on the others itself; USR2 it hands to its ranks.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 class StopRequest:
-    """Takes note of TERM, INT and HUP instead of dying of them; asked again, a rank dies.
+    """Within its context, takes note of TERM, INT, HUP and USR2 instead of dying of them.
+
+    Asked a second time with INT, the process dies. A signal that is ignored (nohup) stays ignored.
 
     Attributes:
         number: The signal, 0 as long as there was none.
@@ -16,12 +20,18 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number = 0
+        self._before: dict[int, Any] = {}
 
-    def listen(self) -> None:
-        """From now on signals are noted. One that is ignored (nohup) stays ignored."""
+    def __enter__(self) -> "StopRequest":
         for number in _SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._note)
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
 
     def obey(self) -> None:
         """Ends this process the way the signal would have."""
@@ -31,4 +41,7 @@ class StopRequest:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.number = number
-        signal.signal(number, signal.SIG_DFL)
+        # TERM may come twice without anybody being in a hurry: job managers may signal every
+        # process of a job, and then the launcher passes on its own.
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)

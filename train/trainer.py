@@ -69,7 +69,7 @@ class Trainer:
             self.collectives,
             alive=self._beat,
         )
-        self.display = Display(config.schedule.steps)
+        self.display = Display(config.schedule.steps, cluster.shows_progress, cluster.under_mpirun)
         self.heartbeat = Heartbeat(os.environ)
         self.stop_request = StopRequest()
         self.step = 0
@@ -88,15 +88,15 @@ class Trainer:
             self.state.broadcast(self.collectives)
             if self.cluster.is_first:
                 self.folder.start(self.config, start)
-            self.stop_request.listen()
-            for stretch, batches in self.loader.batches(self._stretches(start)):
-                self._train(stretch, batches)
-                self._consolidate()
-                self._evaluate_if_due(stretch.last)
-                stop = self._asked_to_stop()
-                self._save_if_due(stretch.last, stop)
-                if stop and stretch.last < self.config.schedule.steps:
-                    return self._stop(stretch.last)
+            with self.stop_request:
+                for stretch, batches in self.loader.batches(self._stretches(start)):
+                    self._train(stretch, batches)
+                    self._consolidate()
+                    self._evaluate_if_due(stretch.last)
+                    stop = self._asked_to_stop()
+                    self._save_if_due(stretch.last, stop)
+                    if stop:
+                        return self._stop(stretch.last)
             self._finish()
         finally:
             self.display.close()

@@ -53,6 +53,7 @@ def main() -> None:
     )
     state.broadcast = around(state.broadcast, lambda: "broadcast")  # type: ignore[method-assign]
     trainer.run()
+    cluster.close(place)
 
 
 if __name__ == "__main__":

@@ -47,15 +47,15 @@ def open_record_sets(config: Config) -> list[RecordSet]:
         UserError: A folder or shard is missing or damaged, or a class count disagrees.
     """
     sets = {
-        name: RecordSet(name, dataset.records, Manifest.read(dataset.records))
-        for name, dataset in config.datasets.items()
+        name: RecordSet(name, config.records_of(name), Manifest.read(config.records_of(name)))
+        for name in config.datasets
     }
     for name, task in config.tasks.items():
         found = len(sets[config.dataset_of(name)].manifest.classes)
         if task.classes not in (None, found):
             raise UserError(
                 f"tasks.{name}.classes: {task.classes} classes are expected, but "
-                f"{config.datasets[config.dataset_of(name)].records} has {found}"
+                f"{config.records_of(config.dataset_of(name))} has {found}"
             )
     return list(sets.values())
 

@@ -1,13 +1,9 @@
-"""The few collective operations of the job: one small class per engine."""
-
-from typing import Protocol
+"""HCCL on Ascend, NCCL on GPU, MCCL on CPU, all behind ``mindspore.communication``."""
 
 import numpy as np
-import numpy.typing as npt
 from mindspore import Tensor, nn, ops
 
-Floats = npt.NDArray[np.float32]
-Counts = npt.NDArray[np.int64]
+from train.collectives.base import Counts, Floats
 
 # The reduction carries float32, exact for integers up to 2^24. Counts travel as digits of 12 bits,
 # so the sum of a digit over up to 4,096 ranks is exact.
@@ -15,54 +11,8 @@ _DIGIT_BITS = 12
 _NUM_DIGITS = 5
 
 
-class Collectives(Protocol):
-    """What the job needs of the other ranks."""
-
-    world_size: int
-
-    def all_reduce_cell(self) -> nn.Cell | None:
-        """Cell for the compiled step that sums a float32 vector over the ranks; None for one."""
-
-    def mean(self, vector: Floats) -> Floats:
-        """Mean of a float32 vector over the ranks, bit for bit the same on all of them."""
-
-    def broadcast(self, vector: Floats) -> Floats:
-        """Rank 0's float32 vector; the others' is only looked at for its length."""
-
-    def sum_counts(self, counts: Counts) -> Counts:
-        """Exact sum over the ranks of non-negative integers below 2^48."""
-
-    def barrier(self) -> None:
-        """Waits until all ranks are here."""
-
-
-class OneProcess:
-    """A job of one rank: nothing to exchange."""
-
-    world_size = 1
-
-    def all_reduce_cell(self) -> nn.Cell | None:
-        """See :class:`Collectives`."""
-        return None
-
-    def mean(self, vector: Floats) -> Floats:
-        """See :class:`Collectives`."""
-        return vector
-
-    def broadcast(self, vector: Floats) -> Floats:
-        """See :class:`Collectives`."""
-        return vector
-
-    def sum_counts(self, counts: Counts) -> Counts:
-        """See :class:`Collectives`."""
-        return counts
-
-    def barrier(self) -> None:
-        """See :class:`Collectives`."""
-
-
 class MindSporeCollectives:
-    """HCCL on Ascend, NCCL on GPU, MCCL on CPU, all behind ``mindspore.communication``."""
+    """The engine that MindSpore brings for the device."""
 
     def __init__(self, world_size: int) -> None:
         self.world_size = world_size
