@@ -139,9 +139,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         master_port=_optional_number("--master-port", given.master_port, 1024, 65535),
         rank_table=Path(table) if table else None,
         max_restarts=_whole_number("--max-restarts", given.max_restarts, 0, 1_000_000),
-        grace=_seconds("--grace", given.grace),
-        hang_timeout=_seconds("--hang-timeout", given.hang_timeout),
-        node_timeout=_seconds("--node-timeout", given.node_timeout),
+        grace=seconds("--grace", given.grace),
+        hang_timeout=seconds("--hang-timeout", given.hang_timeout),
+        node_timeout=seconds("--node-timeout", given.node_timeout),
     )
     return Arguments(job, given.dry_run, given.format == "json")
 
@@ -227,11 +227,16 @@ def _whole_number(name: str, text: str, lowest: int, highest: int) -> int:
     return int(text)
 
 
-def _seconds(name: str, text: str) -> float:
+def seconds(name: str, text: str) -> float:
+    """Reads a number of seconds.
+
+    Raises:
+        UserError: it is none.
+    """
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
+        number = -1.0
+    if not 0 <= number < float("inf"):
         raise UserError(f"{name} must be a number of seconds, not {text!r}")
-    return seconds
+    return number

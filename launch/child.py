@@ -39,14 +39,30 @@ def start(process: Process, variables: Mapping[str, str], log_dir: Path) -> subp
         )
 
 
+def die_with(parent: int, number: int = signal.SIGKILL) -> Callable[[], None]:
+    """Returns what makes a child get a signal when its parent dies, however that dies.
+
+    To be called in the child between fork and exec.
+
+    Args:
+        parent: the process that starts it.
+        number: the signal.
+    """
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the line above
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return prepare
+
+
 def _settle_in(process: Process, launcher: int) -> Callable[[], None]:
     """Returns what the child does to itself between fork and exec."""
+    tie = die_with(launcher)
 
     def settle_in() -> None:
-        # The kernel kills the child when the launcher dies, however it dies.
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != launcher:  # it died before the line above
-            os.kill(os.getpid(), signal.SIGKILL)
+        tie()
         # These two only bring speed: where a container forbids them the job runs without.
         with contextlib.suppress(OSError):
             if process.cores is not None:

@@ -1,0 +1,34 @@
+"""``python -m launch.cloud``: what launch/modelarts.py becomes."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launch.cloud import arguments, container
+from launch.cloud.job import CloudJob, run
+from launch.cloud.staging import StagingFailed
+from launch.errors import USER_ERROR_EXIT_CODE, USER_ERROR_PREFIX, UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the job, or this process's part of it; the exit code."""
+    try:
+        request = arguments.parse(argv, ROOT, os.environ.get("MA_CACHE_DIR"))
+        if request is None:
+            print(arguments.HELP)
+            return 0
+        return run(CloudJob(request, container.identify(os.environ), ROOT, dict(os.environ)))
+    except StagingFailed as error:
+        print(f"{USER_ERROR_PREFIX}{error}", file=sys.stderr)
+        return error.code
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"{USER_ERROR_PREFIX}{line}", file=sys.stderr)
+        return USER_ERROR_EXIT_CODE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,97 @@
+"""Real training through the boot file: data from a bucket, results into it, on CPU ranks."""
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.launch.containers import Container, end_of, node_variables
+from tests.object_store import KEY, SECRET, TOKEN, ObjectStore
+from train import storage
+
+# Where the machine is slow, a consolidation point may be far.
+PATIENT = ("--grace", "300")
+# So many that a signal comes in time.
+STEPS = 100
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore, small_sets: dict[str, Path]) -> ObjectStore:
+    """A bucket with the small data sets below "data"."""
+    for name, path in small_sets.items():
+        storage.copy(str(path), object_store.url(f"data/{name}"), object_store.variables)
+    return object_store
+
+
+@pytest.fixture
+def config(small_config: dict[str, Any], write_config: Callable[..., Path]) -> Path:
+    """The records of the data sets are below the data root, under their names."""
+    small_config["datasets"] = {name: {"records": name} for name in small_config["datasets"]}
+    return write_config(small_config)
+
+
+def job(config: Path, bucket: ObjectStore, container: Container, *more: str) -> list[str]:
+    return [
+        *(f"--config={config}", "--data_url", bucket.url("data"), "--train_url"),
+        *(bucket.url("results"), f"run_dir={container.cache / 'run'}", *PATIENT, *more),
+    ]
+
+
+@pytest.mark.cluster
+def test_a_job_is_stopped_and_finished_in_another_container(
+    tmp_path: Path, config: Path, bucket: ObjectStore
+) -> None:
+    """One node, two ranks; of the first container nothing is left but what is in the bucket."""
+    platform = {**node_variables(0, 1, 2), **bucket.variables}
+    first, second = Container(tmp_path / "first"), Container(tmp_path / "second")
+    long = f"--schedule.steps={STEPS}"
+    process = first.start(*job(config, bucket, first, long), **platform)
+    assert process.stdout
+    lines = iter(process.stdout.readline, "")
+    assert any(line.startswith(f"step 2/{STEPS} ") for line in lines), process.communicate()
+    process.send_signal(signal.SIGTERM)
+    code, out, err = end_of(process)
+    assert code == 128 + signal.SIGTERM, f"{out}\n{err}"
+    shutil.rmtree(first.cache)
+    [saved] = [key for key in bucket.keys("results/checkpoints/") if key.endswith("state.json")]
+    stopped = json.loads(bucket.get(saved))["step"]
+    assert 2 <= stopped < STEPS
+    assert bucket.keys("results/summary.json") == []
+
+    code, out, err = second.run(*job(config, bucket, second, long), **platform)
+    assert code == 0, f"{out}\n{err}"
+    assert f"Resuming from {second.cache}/run/checkpoints/step_{stopped:08d}\n" in out
+    summary = json.loads(bucket.get("results/summary.json"))
+    assert (summary["status"], summary["world_size"], summary["step"]) == ("completed", 2, STEPS)
+    keys = bucket.keys("results/")
+    for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
+        assert f"results/checkpoints/step_{STEPS:08d}/{name}" in keys
+    # The logs of both, one beside the other.
+    assert {f"results/logs/attempt_{k}/worker_1.log" for k in (0, 1)} <= set(keys)
+
+
+@pytest.mark.cluster
+def test_two_nodes(tmp_path: Path, config: Path, bucket: ObjectStore) -> None:
+    """Two containers, each with a cache of its own at the same place."""
+    cache = tmp_path / "cache"
+    nodes = [Container(tmp_path / f"node{i}", cache=cache) for i in range(2)]
+    processes = [
+        node.start(*job(config, bucket, node), **node_variables(i, 2, 1), **bucket.variables)
+        for i, node in enumerate(nodes)
+    ]
+    ends = [end_of(process) for process in processes]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    keys = bucket.keys("results/")
+    summary = json.loads(bucket.get("results/summary.json"))
+    assert (summary["status"], summary["world_size"], summary["step"]) == ("completed", 2, 4)
+    assert {f"results/logs/attempt_0/worker_{rank}.log" for rank in (0, 1)} <= set(keys)
+    assert "results/checkpoints/step_00000004/state.json" in keys
+    assert not list(cache.iterdir())  # both had one of their own
+    # Nothing that was printed or saved tells a key.
+    told = "".join(out + err for _, out, err in ends).encode()
+    for text in (told, *(bucket.get(key) for key in keys)):
+        assert not any(word.encode() in text for word in (KEY, SECRET, TOKEN))

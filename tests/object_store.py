@@ -1,0 +1,220 @@
+"""A real S3 server on loopback (moto), and a proxy before it that records and can do harm."""
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+import xml.etree.ElementTree as ElementTree
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+KEY, SECRET, TOKEN = "AKIDOFTHETESTS", "thesecretofthetests", "thetokenofthetests"
+# The server wants a signature on what it gives away, and does not check it.
+_SIGNED = f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request, Signature=0"
+_HEADERS = {"Authorization": _SIGNED, "Content-Type": "application/octet-stream"}
+_NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+# Of these the storage module may see none but what a test gives it.
+_FOREIGN = ("AWS_", "OBS_", "S3_", "ACCESS_KEY", "SECRET_", "SECURITY_", "SESSION_TOKEN")
+
+
+def foreign_variables() -> list[str]:
+    """Names of this machine's own variables that could get in a test's way."""
+    return [name for name in os.environ if name.startswith(_FOREIGN)]
+
+
+class ObjectStore:
+    """A server and one bucket of it."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.bucket = f"test-{uuid.uuid4().hex[:12]}"
+        self._request("PUT", "")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a process needs to know to use it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_SESSION_TOKEN": TOKEN,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def url(self, key: str, scheme: str = "s3") -> str:
+        return f"{scheme}://{self.bucket}/{key}"
+
+    def put(self, key: str, content: bytes) -> None:
+        self._request("PUT", key, content)
+
+    def get(self, key: str) -> bytes:
+        return self._request("GET", key)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        tree = ElementTree.fromstring(self._request("GET", f"?list-type=2&prefix={quote(prefix)}"))
+        return sorted(
+            str(e.findtext(f"{_NAMESPACE}Key")) for e in tree.iter(f"{_NAMESPACE}Contents")
+        )
+
+    def _request(self, method: str, key: str, content: bytes | None = None) -> bytes:
+        path = key if key.startswith("?") else quote(key)
+        request = urllib.request.Request(
+            f"{self.endpoint}/{self.bucket}/{path}", content, _HEADERS, method=method
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+            return bytes(answer.read())
+
+
+@contextmanager
+def moto_server(**variables: str) -> Iterator[str]:
+    """A server as a process of its own; its endpoint."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        env={**os.environ, **variables},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, "moto did not start"
+                time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@dataclass
+class Seen:
+    """A request as it came."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Proxy:
+    """Passes requests on to a server.
+
+    Attributes:
+        faults: what to do to the next requests, one each: a status (403, 500, 503), "reset",
+            "truncate" (the answer's body breaks off), "short" (half of it, as if it were all),
+            or None for no harm.
+        only: does harm to requests of this method alone.
+    """
+
+    endpoint: str
+    seen: list[Seen] = field(default_factory=list)
+    faults: deque[int | str | None] = field(default_factory=deque)
+    only: str | None = None
+
+
+@contextmanager
+def proxy_before(endpoint: str) -> Iterator[Proxy]:
+    """A proxy, also as HTTP_PROXY of a client that asks for BUCKET.HOST."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    proxy = Proxy(f"http://127.0.0.1:{server.server_port}")
+    server.proxy, server.behind = proxy, urlsplit(endpoint).netloc  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def handle_any(self) -> None:
+        proxy: Proxy = self.server.proxy  # type: ignore[attr-defined]
+        proxy.seen.append(Seen(self.command, self.path, dict(self.headers)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = None
+        if proxy.faults and proxy.only in (None, self.command):
+            fault = proxy.faults.popleft()
+        if isinstance(fault, int):
+            code = "AccessDenied" if fault == 403 else "InternalError"
+            self._answer(fault, {}, f"<Error><Code>{code}</Code></Error>".encode())
+        elif fault == "reset":
+            self._hang_up()
+        else:
+            self._pass_on(body, fault)
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
+
+    def _pass_on(self, body: bytes, fault: str | None) -> None:
+        parts = urlsplit(self.path)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        if parts.hostname and "." in parts.hostname and not parts.hostname[0].isdigit():
+            path = f"/{parts.hostname.split('.')[0]}{path}"  # of a client that uses virtual style
+        connection = http.client.HTTPConnection(self.server.behind)  # type: ignore[attr-defined]
+        headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+        connection.request(self.command, path, body, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        if fault == "short":
+            content = content[: len(content) // 2]
+        connection.close()
+        self._answer(answer.status, dict(answer.getheaders()), content, fault == "truncate")
+
+    def _answer(
+        self, status: int, headers: dict[str, str], content: bytes, truncate: bool = False
+    ) -> None:
+        self.send_response(status)
+        length = headers.get("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "connection", "transfer-encoding", "date"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", length if self.command == "HEAD" else str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content[: len(content) // 2] if truncate else content)
+        if truncate:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The endpoint of a server for all tests."""
+    with moto_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def object_store(moto: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """A bucket of its own for a test, and no variables of this machine's user."""
+    for name in foreign_variables():
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return ObjectStore(moto)

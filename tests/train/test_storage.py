@@ -1,0 +1,387 @@
+"""The storage module against a real S3 server over HTTP, also through a proxy that does harm."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, moto_server, proxy_before
+from train import storage
+from train.errors import UserError
+from train.storage import Copied, Copier, Folder, StorageError, open_store
+from train.storage_s3 import Access
+
+OBS = "https://obs.cn-north-4.myhuaweicloud.com"
+
+
+def content(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> dict[str, bytes]:
+    """A folder "tree" with names and sizes of all kinds."""
+    files = {
+        "manifest.json": b"{}",
+        "empty": b"",
+        "train.mindrecord0": content(1, 300_000),
+        "with space/ü 日本 +%41&#.bin": content(2, 1000),
+        "deep/er/state.json": b"[1, 2]",
+    }
+    for name, value in files.items():
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(value)
+    return files
+
+
+@pytest.fixture
+def proxy(object_store: ObjectStore) -> Iterator[Proxy]:
+    with proxy_before(object_store.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def through(proxy: Proxy, object_store: ObjectStore) -> dict[str, str]:
+    """Variables of a process that uses the store through the proxy."""
+    return {**object_store.variables, "AWS_ENDPOINT_URL": proxy.endpoint}
+
+
+def read_tree(folder: Path) -> dict[str, bytes]:
+    """All files of a folder, hidden ones too: nothing unfinished may be left."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_there_and_back(tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore) -> None:
+    url, variables = object_store.url("a key/of ours"), object_store.variables
+    (tmp_path / "tree" / ".half").write_text("not whole")
+    sent = storage.copy(str(tmp_path / "tree"), url, variables)
+    assert sent == Copied(files=5, bytes=sum(map(len, tree.values())))
+    assert object_store.keys() == sorted(f"a key/of ours/{name}" for name in tree)
+    for name, value in tree.items():
+        assert object_store.get(f"a key/of ours/{name}") == value
+
+    object_store.put("a key/of ours/folder/", b"")  # as consoles make empty folders
+    object_store.put("a key/of ours-not/x", b"x")  # begins alike, but is no part of it
+    fetched = storage.copy(f"{url}/", str(tmp_path / "back"), variables)
+    assert fetched.files == 5
+    assert read_tree(tmp_path / "back") == tree
+
+
+def test_one_file(tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore) -> None:
+    variables = object_store.variables
+    storage.copy(str(tmp_path / "tree/manifest.json"), object_store.url("x"), variables)
+    assert object_store.keys() == ["x/manifest.json"]
+    storage.copy(object_store.url("x/manifest.json"), str(tmp_path / "one"), variables)
+    assert read_tree(tmp_path / "one") == {"manifest.json": b"{}"}
+
+
+def test_only_what_changed_is_copied_again(
+    tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore
+) -> None:
+    url, variables, back = object_store.url("x"), object_store.variables, str(tmp_path / "back")
+    source = tmp_path / "tree"
+    storage.copy(str(source), url, variables)
+    storage.copy(url, back, variables)
+    assert storage.copy(str(source), url, variables) == Copied(unchanged=5)
+    assert storage.copy(url, back, variables) == Copied(unchanged=5)
+
+    (source / "empty").write_bytes(b"no more")
+    assert storage.copy(str(source), url, variables).files == 1
+    assert storage.copy(url, back, variables).files == 1
+    # The same size, but newer than the store's own.
+    (source / "manifest.json").write_bytes(b"[]")
+    later = (source / "manifest.json").stat().st_mtime + 3600
+    os.utime(source / "manifest.json", (later, later))
+    assert storage.copy(str(source), url, variables).files == 1
+    # Where the store's file is newer than the copy, which has the time of the old one.
+    os.utime(tmp_path / "back/manifest.json", (0, 0))
+    assert storage.copy(url, back, variables).files == 1
+    assert read_tree(tmp_path / "back")["manifest.json"] == b"[]"
+
+
+def test_on_the_disk(tree: dict[str, bytes], tmp_path: Path) -> None:
+    assert storage.copy(str(tmp_path / "tree"), str(tmp_path / "other"), {}).files == 5
+    assert read_tree(tmp_path / "other") == tree
+    assert storage.copy(str(tmp_path / "tree"), str(tmp_path / "other"), {}).unchanged == 5
+
+
+def test_what_vouches_for_others_comes_last(
+    tree: dict[str, bytes], tmp_path: Path, through: dict[str, str], proxy: Proxy,
+    object_store: ObjectStore,
+) -> None:  # fmt: skip
+    storage.copy(str(tmp_path / "tree"), object_store.url("x"), through)
+    sent = [r.url.rsplit("/", 1)[-1] for r in proxy.seen if r.method == "PUT"]
+    assert sorted(sent[-2:]) == ["manifest.json", "state.json"]
+    proxy.seen.clear()
+    storage.copy(object_store.url("x"), str(tmp_path / "back"), through)
+    fetched = [r.url.rsplit("/", 1)[-1] for r in proxy.seen if r.method == "GET"]
+    assert sorted(fetched[-2:]) == ["manifest.json", "state.json"]
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_faults_are_outlasted(
+    direction: str, tree: dict[str, bytes], tmp_path: Path,
+    through: dict[str, str], proxy: Proxy, object_store: ObjectStore,
+) -> None:  # fmt: skip
+    """Whatever and wherever it is: listing, body, or the look at what has arrived."""
+    source, target = str(tmp_path / "tree"), object_store.url("x")
+    if direction == "in":
+        storage.copy(source, target, object_store.variables)
+        source, target = target, str(tmp_path / "back")
+    proxy.faults.extend([503, None, 500, "reset", "truncate", None, "truncate", 503, "reset"])
+    proxy.faults.extend(["short"] * 3 * (direction == "in"))
+    assert storage.copy(source, target, through).files == 5
+    assert not proxy.faults
+    if direction == "in":
+        assert read_tree(tmp_path / "back") == tree
+    else:
+        assert {name: object_store.get(f"x/{name}") for name in tree} == tree
+
+
+def test_what_cannot_be_had_leaves_nothing_half(
+    tree: dict[str, bytes], tmp_path: Path, through: dict[str, str], proxy: Proxy,
+    object_store: ObjectStore,
+) -> None:  # fmt: skip
+    object_store.put("x/big", content(3, 200_000))
+    proxy.faults.extend([None, *["truncate"] * 20])
+    copier = Copier(open_store(object_store.url("x"), through), Folder(tmp_path / "back"), tries=3)
+    with pytest.raises(StorageError, match=r"big from s3://.*/x: .* \(3 tries\)") as caught:
+        copier.run(copier.plan())
+    assert "\n" not in str(caught.value)
+    assert len(proxy.faults) == 17
+    assert read_tree(tmp_path / "back") == {}
+
+
+def test_a_copy_that_is_cut_off_goes_on_where_it_was(
+    tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore
+) -> None:
+    url = object_store.url("x")
+    storage.copy(str(tmp_path / "tree"), url, object_store.variables)
+    copier = Copier(open_store(url, object_store.variables), Folder(tmp_path / "back"))
+    plan = copier.plan()
+    wanted = "train.mindrecord0"
+    copier.run(storage.Plan({wanted: plan.files[wanted]}, 0))
+    assert storage.copy(url, str(tmp_path / "back"), object_store.variables).unchanged == 1
+    assert read_tree(tmp_path / "back") == tree
+
+
+def test_a_signal_ends_a_transfer(tmp_path: Path, object_store: ObjectStore) -> None:
+    """What the callback raises in the main thread must not wait for the end of big files."""
+    object_store.put("x/big", content(3, 5_000_000))
+    bucket = open_store(object_store.url("x"), object_store.variables)
+    copier: Copier
+
+    def progress(_: int) -> None:
+        copier._stop.set()  # what a signal in the main thread does
+
+    copier = Copier(bucket, Folder(tmp_path / "back"), progress=progress)
+    with pytest.raises(storage.Stopped):
+        copier.run(copier.plan())
+    assert read_tree(tmp_path / "back") == {}
+
+
+def test_a_log_may_grow_and_a_checkpoint_vanish_while_it_is_sent(
+    tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore
+) -> None:
+    source = tmp_path / "tree"
+    copier = Copier(Folder(source), open_store(object_store.url("x"), object_store.variables))
+    plan = copier.plan()
+    (source / "empty").write_bytes(b"a line\n")
+    (source / "train.mindrecord0").unlink()
+    copied = copier.run(plan)
+    assert copied.vanished == ("train.mindrecord0",) and copied.files == 4
+    assert object_store.get("x/empty") == b"a line\n"
+
+
+def test_requests_are_what_obs_takes(
+    tree: dict[str, bytes], tmp_path: Path, proxy: Proxy, object_store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Bucket in the host name; body in one piece with its length and its own digest."""
+    monkeypatch.setenv("HTTP_PROXY", proxy.endpoint)
+    monkeypatch.setenv("http_proxy", proxy.endpoint)
+    variables = {
+        "OBS_ENDPOINT": "http://obs.cn-test-1.myhuaweicloud.com",
+        "OBS_ACCESS_KEY_ID": "one",
+        "OBS_SECRET_ACCESS_KEY": SECRET,
+        "OBS_SECURITY_TOKEN": TOKEN,
+        "AWS_ACCESS_KEY_ID": "another",
+        "AWS_SECRET_ACCESS_KEY": "another",
+    }
+    url = object_store.url("x", "obs")
+    storage.copy(str(tmp_path / "tree"), url, variables)
+    storage.copy(url, str(tmp_path / "back"), variables)
+    assert read_tree(tmp_path / "back") == tree
+    host = f"http://{object_store.bucket}.obs.cn-test-1.myhuaweicloud.com/"
+    assert {r.method for r in proxy.seen} == {"GET", "PUT", "HEAD"}
+    for request in proxy.seen:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        assert request.url.startswith(host)
+        assert "Credential=one/" in headers["authorization"]
+        assert "/cn-test-1/s3/" in headers["authorization"]
+        assert headers["x-amz-security-token"] == TOKEN
+        assert len(headers["x-amz-content-sha256"]) == 64  # and no STREAMING-...
+        odd = {
+            "content-encoding",
+            "transfer-encoding",
+            "x-amz-trailer",
+            "x-amz-sdk-checksum-algorithm",
+        }
+        assert not odd & headers.keys()
+        assert not [name for name in headers if name.startswith("x-amz-checksum")]
+        if request.method == "PUT":
+            assert "content-length" in headers
+
+
+def test_path_style_for_an_address_of_a_machine(
+    tree: dict[str, bytes], tmp_path: Path, through: dict[str, str], proxy: Proxy,
+    object_store: ObjectStore,
+) -> None:  # fmt: skip
+    storage.copy(str(tmp_path / "tree"), object_store.url("x"), through)
+    assert all(r.url.startswith(f"/{object_store.bucket}") for r in proxy.seen)
+
+
+# --- mistakes ------------------------------------------------------------------------------------
+
+
+def fails(source: str, target: str, variables: dict[str, str]) -> str:
+    """The one line of a mistake; the secrets are not in it."""
+    with pytest.raises(UserError) as caught:
+        storage.copy(source, target, variables)
+    text = str(caught.value)
+    assert "\n" not in text and SECRET not in text and TOKEN not in text
+    return text
+
+
+def test_missing_bucket_and_missing_key(
+    tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore
+) -> None:
+    there, variables = str(tmp_path / "tree"), object_store.variables
+    assert "s3://no-such-bucket-xyz/x: does not exist" in fails(
+        "s3://no-such-bucket-xyz/x", there, variables
+    )
+    assert "does not exist" in fails(there, "s3://no-such-bucket-xyz/x", variables)
+    url = object_store.url("nothing")
+    assert fails(url, there, variables) == f"{url}: there is nothing"
+    assert fails(str(tmp_path / "no"), url, variables) == f"{tmp_path / 'no'}: there is nothing"
+
+
+def test_wrong_and_missing_keys(tmp_path: Path, object_store: ObjectStore) -> None:
+    with moto_server(INITIAL_NO_AUTH_ACTION_COUNT="0") as endpoint:
+        variables = {**object_store.variables, "AWS_ENDPOINT_URL": endpoint}
+        text = fails("s3://bucket/x", str(tmp_path), variables)
+        assert text.startswith("s3://bucket/x: access denied (The ")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "text"),
+    [
+        ("s3://a-bucket/x", "obs://another/y", "s3://a-bucket/x and obs://another/y: one of both"),
+        ("gs://bucket/x", "there", "gs://bucket/x: must be a path or begin with s3:// or obs://"),
+        ("s3:///x", "there", "s3:///x: '' is not the name of a bucket"),
+        (f"s3://key:{SECRET}@bucket/x", "there", "s3://: keys do not belong into an address"),
+    ],
+)
+def test_wrong_addresses(source: str, target: str, text: str) -> None:
+    assert text in fails(source, target, {"OBS_ENDPOINT": OBS})
+
+
+def test_a_file_is_no_folder(tree: dict[str, bytes], tmp_path: Path) -> None:
+    file = tmp_path / "tree/empty"
+    assert fails(str(tmp_path / "tree"), str(file), {}) == (
+        f"{file}: is a file, where a folder is needed"
+    )
+
+
+@pytest.mark.parametrize("key", ["x/../../outside", "x//twice", "x/./dot"])
+def test_a_key_cannot_lead_out_of_the_folder(key: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be the name of a file"):
+        Folder(tmp_path).path(key)
+
+
+def test_no_room_is_told_before(
+    tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    full = os.statvfs(tmp_path)
+    free = full.f_bavail * full.f_frsize
+    copier = Copier(Folder(tmp_path / "tree"), Folder(tmp_path / "back"))
+    monkeypatch.setattr(
+        copier.source, "files", lambda: {"big": storage.File(2 * free + 2**40, 0.0)}
+    )
+    with pytest.raises(UserError, match=r"bytes are needed, [\d,]+ are free"):
+        copier.plan()
+
+
+# --- variables -----------------------------------------------------------------------------------
+
+KEYS = {"ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "variables", "expected"),
+    [
+        ("obs", {"OBS_ENDPOINT": OBS}, Access(OBS, "cn-north-4", "virtual")),
+        ("obs", {"AWS_REGION": "cn-north-4"}, Access(OBS, "cn-north-4", "virtual")),
+        ("obs", {"S3_ENDPOINT": OBS[8:], **KEYS}, Access(OBS, "cn-north-4", "virtual", "k", "s")),
+        (
+            "obs",
+            {"S3_ENDPOINT": "10.0.0.1:9000", "S3_USE_HTTPS": "0"},
+            Access("http://10.0.0.1:9000", None, "path"),
+        ),
+        (
+            "s3",
+            {
+                "AWS_ENDPOINT_URL": "https://minio.site",
+                "OBS_ENDPOINT": OBS,
+                "S3_ADDRESSING_STYLE": "path",
+            },
+            Access("https://minio.site", None, "path"),
+        ),
+        ("s3", {"AWS_DEFAULT_REGION": "eu-west-1"}, Access(None, "eu-west-1", "virtual")),
+        (
+            "s3",
+            {**KEYS, "AWS_SESSION_TOKEN": "of other keys"},
+            Access(None, None, "virtual", "k", "s"),
+        ),
+    ],
+)  # fmt: skip
+def test_variables(scheme: str, variables: dict[str, str], expected: Access) -> None:
+    assert Access.read(scheme, variables) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({}, "obs:// needs the variable OBS_ENDPOINT, for instance https://obs."),
+        (
+            {"OBS_ENDPOINT": OBS, "ACCESS_KEY_ID": "k"},
+            "the variable ACCESS_KEY_ID is set, but SECRET_ACCESS_KEY is not",
+        ),
+        (
+            {"OBS_ENDPOINT": OBS, "OBS_SECRET_ACCESS_KEY": "k"},
+            "the variable OBS_SECRET_ACCESS_KEY is set, but OBS_ACCESS_KEY_ID is not",
+        ),
+        ({"OBS_ENDPOINT": "ftp://host"}, "the variable OBS_ENDPOINT must be like https://HOST"),
+        (
+            {"OBS_ENDPOINT": OBS, "S3_ADDRESSING_STYLE": "auto"},
+            "ADDRESSING_STYLE must be virtual or path, not 'auto'",
+        ),
+    ],
+)
+def test_wrong_variables(variables: dict[str, str], text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Access.read("obs", variables)
+    assert text in str(caught.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    shown = repr(Access("https://host", None, "path", "a key", SECRET, TOKEN))
+    assert SECRET not in shown and TOKEN not in shown and "a key" not in shown
