@@ -1,17 +1,79 @@
-# Training on the processor of any machine. Build: docker build -t mtln .
-# Run:  docker run --rm -it -v "$PWD/runs:/mtln/runs" -v "$PWD/data:/mtln/data" mtln
-ARG BASE=python:3.11-slim
-FROM ${BASE}
+# Images for training, one target per kind of node. launch/run_docker.sh builds and starts them:
+#   docker build -t mtln:cpu .                         the processor of any machine
+#   docker build -t mtln:gpu --target gpu .            NVIDIA GPUs: legacy, best effort (x86_64)
+#   docker build -t mtln:ascend --target ascend .      Ascend NPUs
+# The bases are arguments. CANN_IMAGE has to fit the NPU: 910b is for Atlas A2; other tags name 910,
+# a3 and so on. MindSpore 2.10 was built with CANN 9.1 and accepts 8.2 to 9.1.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+ARG CANN_IMAGE=quay.io/ascend/cann:9.1.0-910b-ubuntu22.04-py3.11
 
-# libgomp1: MindSpore's libraries link to it. OpenMPI: mpi4py loads its library at run time.
+# What is ours. A change here leaves the layers with the installed packages as they are.
+FROM scratch AS app
+COPY . /mtln/
+
+FROM ${PYTHON_IMAGE} AS python
+# libgomp1: MindSpore links to it. OpenMPI: mpi4py loads its library; launch/run_mpi.sh. tini: as
+# process 1 it passes signals on and reaps. iproute2, procps: a user's own msrun.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1 openmpi-bin \
+    && apt-get install --yes --no-install-recommends iproute2 libgomp1 openmpi-bin procps tini \
     && rm -rf /var/lib/apt/lists/*
-
+COPY requirements.txt /mtln/
+RUN python3 -m pip install --no-cache-dir --requirement /mtln/requirements.txt
+# Writable for all, as /tmp is: `docker run --user` may be anyone. CANN's operator compiler writes
+# into the current folder, others into the home.
+RUN useradd --uid 1000 --create-home mtln \
+    && mkdir --parents /mtln/data /mtln/runs \
+    && chmod 1777 /home/mtln /mtln /mtln/data /mtln/runs
+ENV HOME=/home/mtln PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /mtln
-COPY requirements.txt .
-RUN pip install --no-cache-dir --requirement requirements.txt
-COPY . .
-# exec form: TERM of `docker stop` reaches the launcher.
-ENTRYPOINT ["bash", "launch/run_distribute_8p.sh"]
+ENTRYPOINT ["tini", "-s", "--", "bash", "/mtln/launch/entrypoint.sh"]
+HEALTHCHECK --interval=5m --timeout=60s --start-period=2m \
+    CMD ["bash", "/mtln/launch/entrypoint.sh", "python3", "-m", "tools", "doctor", "--quick"]
+
+FROM python AS gpu
+COPY requirements-gpu.txt /mtln/
+RUN python3 -m pip install --no-cache-dir --requirement /mtln/requirements-gpu.txt
+# The loader has to find the libraries in their wheels. MindSpore takes the version of its plugin
+# from $CUDA_HOME/bin/nvcc and loads none without it; no compiler is needed, so this one only
+# answers that question.
+RUN packages="$(python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+    && printf '%s\n' "$packages"/nvidia/*/lib > /etc/ld.so.conf.d/nvidia-wheels.conf \
+    && ldconfig \
+    && mkdir --parents /usr/local/cuda/bin \
+    && printf '#!/bin/sh\necho "Cuda compilation tools, release 11.6, V11.6.124"\n' \
+        > /usr/local/cuda/bin/nvcc \
+    && chmod 755 /usr/local/cuda/bin/nvcc
+# Read by NVIDIA's container runtime: what of the driver it mounts, and how new that has to be.
+ENV CUDA_HOME=/usr/local/cuda \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    NVIDIA_REQUIRE_CUDA="cuda>=11.6"
+COPY --from=app /mtln /mtln
+USER 1000
+VOLUME ["/mtln/data", "/mtln/runs"]
+
+FROM ${CANN_IMAGE} AS ascend
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends iproute2 libgomp1 openmpi-bin procps tini \
+    && rm -rf /var/lib/apt/lists/*
+COPY requirements.txt /mtln/
+RUN python3 -m pip install --no-cache-dir --requirement /mtln/requirements.txt
+RUN useradd --uid 1000 --create-home mtln \
+    && mkdir --parents /mtln/data /mtln/runs \
+    && chmod 1777 /home/mtln /mtln /mtln/data /mtln/runs
+ENV HOME=/home/mtln PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /mtln
+ENTRYPOINT ["tini", "-s", "--", "bash", "/mtln/launch/entrypoint.sh"]
+HEALTHCHECK --interval=5m --timeout=60s --start-period=2m \
+    CMD ["bash", "/mtln/launch/entrypoint.sh", "python3", "-m", "tools", "doctor", "--quick"]
+COPY --from=app /mtln /mtln
+USER 1000
+VOLUME ["/mtln/data", "/mtln/runs"]
+
+# Last, so that it is what a build without --target makes.
+FROM python AS cpu
+COPY --from=app /mtln /mtln
+USER 1000
+VOLUME ["/mtln/data", "/mtln/runs"]

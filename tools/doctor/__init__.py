@@ -1,0 +1,106 @@
+"""python -m tools doctor: is this machine, or this container, fit to train?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tools.doctor import ascend, compute, gpu, hccn, installation, node
+from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line of ``doctor``."""
+    parser.description = (
+        "Checks the installation and this machine, and says what to do about what it finds. "
+        "Exit code: 0, also with warnings; 1 if something fails."
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "Ascend", "GPU", "CPU"),
+        default="auto",
+        help="what is to train; auto: Ascend where there is an NPU, otherwise CPU",
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are written"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="only what takes no time: does not load MindSpore"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help=argparse.SUPPRESS
+    )
+
+
+def run(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Carries the command out."""
+    machine = Machine(arguments.root, os.environ, arguments.device)
+    findings = list(examine(machine, arguments.runs, arguments.quick))
+    if arguments.json:
+        print(as_json(machine, findings))
+    else:
+        show(machine, findings)
+    return int(any(finding.state == FAIL for finding in findings))
+
+
+def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
+    """Makes all checks that apply to the machine.
+
+    Args:
+        machine: what is looked at.
+        runs: folder in which runs are to be written.
+        quick: leave out what takes longer than a moment.
+    """
+    yield from installation.examine()
+    yield from node.examine(machine, runs)
+    if machine.device == "Ascend":
+        yield from ascend.examine(machine)
+        if not quick:
+            yield from ascend.ask_npu_smi(machine)
+            yield from hccn.examine(machine)
+    if machine.device == "GPU":
+        yield from gpu.examine(machine)
+        if not quick:
+            yield from gpu.ask_nvidia_smi()
+            yield from gpu.find_libraries()
+    if not quick:
+        yield from installation.examine_mpi()
+        yield from compute.examine(machine)
+
+
+def as_json(machine: Machine, findings: Sequence[Finding]) -> str:
+    """Returns the findings as one JSON document."""
+    document = {
+        "ok": all(finding.state != FAIL for finding in findings),
+        "device": machine.device,
+        "findings": [vars(finding) for finding in findings],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def show(machine: Machine, findings: Sequence[Finding]) -> None:
+    """Prints the findings as a table, a remedy below each that needs one."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    # Without a terminal the width is nobody's: wide enough that no line is broken.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    colours = {OK: "green", WARN: "yellow", FAIL: "red"}
+    table = Table(title=f"to train on: {machine.device}", title_justify="left")
+    for title in ("check", "state", "found"):
+        table.add_column(title)
+    for finding in findings:
+        text = escape(finding.found)
+        if finding.remedy:
+            text += f"\n[bold]->[/bold] {escape(finding.remedy)}"
+        state = f"[{colours[finding.state]}]{finding.state}[/]"
+        table.add_row(finding.check, state, text)
+    console.print(table)
+    counts = [f"{sum(f.state == state for f in findings)} {state}" for state in (OK, WARN, FAIL)]
+    console.print(", ".join(counts), highlight=False)

@@ -1,0 +1,179 @@
+"""Ascend: devices, driver, CANN, ports."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tools.doctor import versions
+from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine, output_of, worse
+
+_IN_CONTAINER = "in a container: start it with launch/run_docker.sh ascend, which passes it"
+_MANAGERS = ("davinci_manager", "devmm_svm", "hisi_hdc")
+_CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest")
+_DEVICE_PORT = 16666
+_HOST_PORTS = 32
+
+
+def examine(machine: Machine) -> Iterator[Finding]:
+    """Checks what can be seen without asking a device."""
+    yield _devices(machine)
+    yield _managers(machine)
+    yield _visible(machine)
+    yield _driver(machine)
+    yield from _cann(machine)
+    yield _ports(machine)
+
+
+def _devices(machine: Machine) -> Finding:
+    npus = machine.npus
+    if not npus:
+        remedy = f"install the driver; {_IN_CONTAINER}"
+        return Finding("NPUs", FAIL, "there is no /dev/davinciN", remedy)
+    nodes = [machine.path(f"/dev/davinci{number}") for number in npus]
+    closed = [str(node) for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
+    if closed:
+        group = Path(closed[0]).stat().st_gid
+        remedy = f"join the driver's group (usermod -aG; in a container: --group-add {group})"
+        return Finding("NPUs", FAIL, f"not allowed to open {', '.join(closed)}", remedy)
+    return Finding("NPUs", OK, f"{len(npus)}: /dev/davinci{{{','.join(map(str, npus))}}}")
+
+
+def _managers(machine: Machine) -> Finding:
+    missing = [name for name in _MANAGERS if not machine.path(f"/dev/{name}").exists()]
+    found = f"missing: {', '.join(missing)}" if missing else ", ".join(_MANAGERS)
+    return worse(bool(missing), "management devices", found, _IN_CONTAINER, FAIL)
+
+
+def _visible(machine: Machine) -> Finding:
+    name, count = "ASCEND_RT_VISIBLE_DEVICES", len(machine.npus)
+    value = machine.environment.get(name)
+    if value is None:
+        return Finding("visible NPUs", OK, f"{name} is not set: all {count}")
+    # MindSpore's runtime silently drops a number it does not like, and all that follow it.
+    remedy = (
+        f"numbers from 0 to {count - 1} (not those of /dev/davinciN), ascending, with commas and "
+        "no blanks; or unset it: in a container only the NPUs that were passed are seen anyway"
+    )
+    parts = value.split(",")
+    numbers = [int(part) for part in parts if re.fullmatch(r"[0-9]+", part)]
+    good = len(numbers) == len(parts) and numbers == sorted(set(numbers)) and numbers[-1] < count
+    return worse(not good, "visible NPUs", f"{name}={value!r}", remedy, FAIL)
+
+
+def _driver(machine: Machine) -> Finding:
+    folder = machine.path("/usr/local/Ascend/driver")
+    if not (folder / "lib64").is_dir():
+        found = "/usr/local/Ascend/driver/lib64 is not there"
+        return Finding("driver", FAIL, found, f"install the driver; {_IN_CONTAINER}")
+    here, wanted = _version_in(folder / "version.info"), versions.driver_for(_mindspore())
+    if not here:
+        found = "/usr/local/Ascend/driver/version.info is not there"
+        return Finding("driver", WARN, found, _IN_CONTAINER)
+    remedy = f"MindSpore {_mindspore()} was released with driver {wanted}: older ones may not do"
+    older = bool(wanted) and _numbers(here) < _numbers(wanted)
+    return worse(older, "driver", here, remedy)
+
+
+def _numbers(version: str) -> list[int]:
+    """Returns the first two numbers of a version; what follows may be RC1."""
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]
+
+
+def _cann(machine: Machine) -> Iterator[Finding]:
+    given = machine.environment.get("ASCEND_HOME_PATH", "")
+    folders = [Path(given)] if given else []
+    folders += [machine.path(folder) for folder in _CANN_FOLDERS]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
+        remedy = "install CANN (toolkit and the kernels of your NPU), or use the ascend image"
+        yield Finding("CANN", FAIL, f"not in {', '.join(map(str, folders))}", remedy)
+        return
+    accepted = versions.accepted_cann(_mindspore())
+    here = _version_in(folder / "compiler" / "version.info")
+    if not here:
+        found = f"{folder} has no compiler/version.info"
+        yield Finding("CANN", WARN, found, "CANN is not whole, or an unusual build")
+    else:
+        remedy = f"MindSpore {_mindspore()} goes with CANN {' '.join(accepted)}"
+        bad = bool(accepted) and not versions.matches(here, accepted)
+        yield worse(bad, "CANN", f"{here} in {folder}", remedy)
+    sourced = bool(machine.environment.get("ASCEND_OPP_PATH"))
+    remedy = "the scripts in launch/ do it; by hand: source .../set_env.sh (not under `set -u`)"
+    found = "set" if sourced else "ASCEND_OPP_PATH is not set"
+    yield worse(not sourced, "CANN's variables", found, remedy)
+
+
+def _mindspore() -> str:
+    try:
+        return version("mindspore").split("+")[0].split(".post")[0]
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _version_in(path: Path) -> str:
+    """Returns the version in one of Ascend's version.info files, "" if there is none."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return ""
+    found = re.search(r"(?mi)^version=\[?\s*([^\s\]:]+)", text)
+    return found[1] if found else ""
+
+
+def _ports(machine: Machine) -> Finding:
+    """Tries the ports that HCCL listens on."""
+    text = machine.environment.get("HCCL_IF_BASE_PORT", "")
+    first = int(text) if text.isdecimal() else 60000
+    ports = [_DEVICE_PORT, *range(first, min(first + _HOST_PORTS, 65536))]
+    taken = [str(port) for port in ports if _is_taken(port)]
+    found = f"{_DEVICE_PORT}, {first}-{ports[-1]}: "
+    remedy = (
+        "another job runs, or a service has them: give the second job HCCL_IF_BASE_PORT, and keep "
+        f"them free with: sysctl -w net.ipv4.ip_local_reserved_ports={first}-{ports[-1]}"
+    )
+    what = f"taken: {', '.join(taken)}" if taken else "free"
+    return worse(bool(taken), "ports of HCCL", found + what, remedy)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def ask_npu_smi(machine: Machine) -> Iterator[Finding]:
+    """Asks the driver's tool for the health of the NPUs, and who uses them."""
+    tool = shutil.which("npu-smi")
+    if tool is None:
+        yield Finding("npu-smi", WARN, "not found", _IN_CONTAINER)
+        return
+    try:
+        output = output_of([tool, "info"])
+    except (OSError, RuntimeError) as error:
+        remedy = "not mounted, no permission, or used by another container (-8005, -8020)"
+        yield Finding("npu-smi", FAIL, str(error), remedy)
+        return
+    # | 0     910B3               | OK            | 93.3        40                0    / 0       |
+    rows = re.findall(r"(?m)^\|\s*(\d+)\s+(\S*[A-Za-z]\S*)\s*\|\s*([A-Za-z]+)\s*\|", output)
+    bad = [f"NPU {number}: {health}" for number, _, health in rows if health != "OK"]
+    found = ", ".join(bad) or f"{len(rows)} x {rows[0][1] if rows else '?'}, health OK"
+    missing = len(rows) < len(machine.npus)
+    if missing:
+        found += f" (/dev has {len(machine.npus)})"
+    yield worse(bool(bad), "health", found, "npu-smi info -t health -i N tells more", FAIL)
+    # | 0       0                 | 12345         | python                   | 3000              |
+    users = re.findall(r"(?m)^\|\s*(\d+)\s+\d+\s*\|\s*(\d+)\s*\|\s*(\S+)", output)
+    busy = ", ".join(f"NPU {number}: {name} ({pid})" for number, pid, name in users)
+    remedy = "another job, or what is left of one: end it and wait 10 s (EJ0001 otherwise)"
+    yield worse(bool(users), "processes on NPUs", busy or "none", remedy)
