@@ -9,4 +9,4 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
 (at most 8); nproc=N chooses another number."
     exit 0
 fi
-start_training "" "$@"
+start_training launch "$@"

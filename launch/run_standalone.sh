@@ -8,4 +8,4 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     usage run_standalone.sh "Trains with one process, on one NPU (DEVICE_ID chooses which) or on the processor."
     exit 0
 fi
-start_training "--nproc 1" "$@"
+start_training "launch --nproc 1" "$@"

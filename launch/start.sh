@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by run_standalone.sh and run_distribute_8p.sh: finds Python and CANN, and hands over.
+# Sourced by the run_*.sh scripts beside it: finds Python and CANN, and hands over.
 
 # Runs the launcher in place of this shell.
-# $1: options for the launcher; the rest: the user's arguments.
+# $1: the launcher's module and options for it; the rest: the user's arguments.
 start_training() {
-    local root options=$1 config=configs/quickstart.yaml demo=true arguments=() argument
+    local root launcher=$1 config=configs/quickstart.yaml demo=true arguments=() argument
     shift
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     # An argument with "=" is a setting, one with "-" an option; anything else is CONFIG.
@@ -29,9 +29,9 @@ start_training() {
     if $demo && [[ ! -d data/demo/records ]]; then
         "$python" -m tools demo-data
     fi
-    # $options is a list of words, or nothing.
+    # $launcher is a list of words.
     # shellcheck disable=SC2086
-    exec "$python" -m launch $options "$config" ${arguments[@]+"${arguments[@]}"}
+    exec "$python" -m $launcher "$config" ${arguments[@]+"${arguments[@]}"}
 }
 
 # Prints a path of the user's so that it still holds in the project's folder, $2.
@@ -43,10 +43,11 @@ from_here() {
     fi
 }
 
-# Prints how to use the script named $1, which does what $2 says.
+# Prints how to use the script named $1, which does what $2 says; $3: its launcher.
 usage() {
+    local launcher=${3:-python -m launch}
     cat <<TEXT
-usage: bash launch/$1 [CONFIG] [key.sub=value ...] [options of python -m launch]
+usage: bash launch/$1 [CONFIG] [key.sub=value ...] [options of $launcher]
 
 $2
 On a machine without the requirements it sets up .venv first (once, 1-2 minutes).
@@ -58,6 +59,6 @@ On a machine without the requirements it sets up .venv first (once, 1-2 minutes)
   --dry-run       print who would run where with which variables, and start nothing
 
 CONFIG and run_dir are relative to the current folder, other paths to the project's.
-For the other options: python -m launch --help
+For the other options: $launcher --help
 TEXT
 }
