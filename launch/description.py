@@ -7,7 +7,8 @@ from pathlib import Path
 
 from launch.plan import Commands
 
-DEFAULT_GRACE = 8.0
+# For the way to the next consolidation point and a checkpoint. What cannot stop then is killed.
+DEFAULT_GRACE = 60.0
 DEFAULT_HANG_TIMEOUT = 1800.0
 DEFAULT_NODE_TIMEOUT = 600.0
 

@@ -9,9 +9,6 @@ from launch.devices import Machine
 from launch.errors import UserError
 from rank_tables import RankTable, RankTableError, Server, load
 
-# A ModelArts table may still be incomplete when the job starts.
-_WAIT_FOR_TABLE = 600.0
-
 
 @dataclass(frozen=True)
 class Part:
@@ -35,13 +32,13 @@ class Part:
 
 
 def read_table(path: Path) -> RankTable:
-    """Reads and checks a rank table, and waits until it is complete.
+    """Reads and checks a rank table.
 
     Raises:
         UserError: it is not right, with everything that is wrong.
     """
     try:
-        return load(path, _WAIT_FOR_TABLE)
+        return load(path)
     except RankTableError as error:
         raise UserError(str(error)) from None
 
@@ -77,6 +74,8 @@ def with_table(
     if nnodes is not None and nnodes != len(servers):
         raise UserError(f"{table.source}: has {len(servers)} servers, but --nnodes is {nnodes}")
     node = _find(table) if node is None else node
+    if node >= len(servers):
+        raise UserError(f"{table.source}: has {len(servers)} servers, but --node-rank is {node}")
     server = servers[node]
     if nproc is not None and nproc != len(server.devices):
         raise UserError(

@@ -27,6 +27,10 @@ class Signals:
         _value: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        # The job has ended, and what comes now must not change its exit code: srun, for one, sends
+        # TERM to the launchers that are left when the first has ended.
+        for number in self._stop:
+            signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def wait(self, seconds: float) -> int | None:

@@ -212,6 +212,9 @@ class _Supervisor:
                 self._failed[process] = time.time()
 
     def _stop(self, number: int, grace: float) -> Outcome:
+        again = ", Ctrl-C again to end at once" if number == signal.SIGINT else ""
+        name = signal.Signals(number).name
+        print(f"{name}: the ranks save and end, within {grace:g} s{again}", flush=True)
         self._stop_workers(number, grace)
         return Outcome(signal_number=number)
 

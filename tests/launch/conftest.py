@@ -7,11 +7,12 @@ import subprocess
 import sys
 import textwrap
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.marked import Mark
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,15 +40,15 @@ sys.exit(run_job(Job(
 """
 
 
-class JobProcess:
+class JobProcess(Mark):
     """A launcher as its own process, with a mark by which all it starts can be found."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
         self.notes = folder / "notes"
         self.notes.mkdir(exist_ok=True)
         self.run_dir = folder / "run"
-        self._mark = f"TEST_MARK={uuid.uuid4().hex}"
         self.process: subprocess.Popen[str]
 
     def start(
@@ -67,11 +68,10 @@ class JobProcess:
             run_dir=str(self.run_dir),
             options={"nproc": nproc, "grace": grace, **options},
         )
-        name, value = self._mark.split("=")
         self.process = subprocess.Popen(
             [sys.executable, "-c", driver],
             cwd=ROOT,
-            env={**os.environ, name: value, "TEST_NOTES": str(self.notes)},
+            env={**os.environ, **self.mark, "TEST_NOTES": str(self.notes)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -90,28 +90,9 @@ class JobProcess:
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.02)
 
-    def survivors(self) -> list[int]:
-        """Returns the processes of this job that still run (what has ended has no variables)."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                variables = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if self._mark.encode() in variables.split(b"\0"):
-                found.append(int(entry.name))
-        return found
-
-    def assert_all_gone(self, seconds: float = 20) -> None:
-        deadline = time.monotonic() + seconds
-        while left := self.survivors():
-            assert time.monotonic() < deadline, f"still running: {left}"
-            time.sleep(0.02)
-
     def clean_up(self) -> None:
         """Kills what is left."""
-        for pid in self.survivors():
-            os.kill(pid, 9)
+        self.kill_survivors()
         if hasattr(self, "process"):
             self.process.communicate()
 
