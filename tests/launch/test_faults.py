@@ -20,7 +20,7 @@ from tests.ranks import run_train
 
 pytestmark = pytest.mark.cluster
 
-STEPS = 96
+STEPS = 48
 StartJob = Callable[..., TrainingJob]
 
 
@@ -29,8 +29,8 @@ def config(small_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
     """Every fourth consolidation point has a checkpoint."""
     tree = {
         **small_tree,
-        "schedule": {"steps": STEPS, "consolidate_every": 4},
-        "checkpoint": {"every": 16, "keep": 3},
+        "schedule": {"steps": STEPS, "consolidate_every": 2},
+        "checkpoint": {"every": 8, "keep": 3},
     }
     path = tmp_path_factory.mktemp("faults") / "job.yaml"
     path.write_text(json.dumps(tree))

@@ -20,7 +20,7 @@ from tests.launch.jobs import TrainingJob, newest_step, steps_in
 
 pytestmark = pytest.mark.cluster
 
-STEPS = 24
+STEPS = 12
 
 
 @dataclass(frozen=True)

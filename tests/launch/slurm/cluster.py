@@ -234,7 +234,7 @@ class Job:
         _wait_until(lambda: not self.processes(), lambda: f"left: {list(self.processes())}")
 
     def _story(self) -> str:
-        return f"{self.record()}\n{self.output}"
+        return f"{self.record()}\n{self.output[-3000:]}"
 
 
 _FINAL = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"}
