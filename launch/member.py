@@ -19,6 +19,8 @@ from launch.signals import Signals
 
 _POLL = 0.1
 _CONNECT_SECONDS = 5.0
+# Seconds for node 0 to act and tell, on top of the time it has for something.
+_TIME_TO_SAY_SO = 20.0
 
 
 def follow(job: Job, part: Part, machine: Machine, signals: Signals) -> int:
@@ -30,7 +32,7 @@ def follow(job: Job, part: Part, machine: Machine, signals: Signals) -> int:
     channel = _connect(job, part, signals)
     if isinstance(channel, int):
         return 128 + channel
-    leader = Leader(channel)
+    leader = Leader(channel, job.grace)
     channel.send(
         "hello",
         node=part.node,
@@ -39,12 +41,20 @@ def follow(job: Job, part: Part, machine: Machine, signals: Signals) -> int:
         host=socket.gethostname(),
         command=command_of(job),
     )
+    # Node 0 waits as long for the others, then it says so.
+    first_order_by = time.monotonic() + job.node_timeout + _TIME_TO_SAY_SO
     while True:
-        order = leader.next_order(signals)
+        order = leader.next_order(signals, first_order_by)
+        first_order_by = float("inf")
         if order["kind"] == "refuse":
             raise UserError(str(order["text"]))
         if order["kind"] == "finish":
             return int(order["code"])
+        if order["kind"] == "silent":
+            raise UserError(
+                f"node 0 at {part.master} answers, but does not start the job within "
+                f"{job.node_timeout:g} s (is another job using this port? --master HOST:PORT)"
+            )
         if order["kind"] == "gone":
             _say(f"node 0 ({part.master}) is gone: its launcher was killed, or the network broke")
             return 1
@@ -76,20 +86,30 @@ def _attempt(
 class Leader:
     """Node 0 as the others see it (a :class:`launch.supervisor.Nodes`)."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, grace: float) -> None:
         self._channel = channel
+        self._grace = grace
         self._orders: list[Message] = []
         self._stop: int | None = None
         self._failed = False
 
-    def next_order(self, signals: Signals) -> Message:
-        """Waits for what to do next: "start", "finish" or "refuse"; "gone" if node 0 is."""
+    def next_order(self, signals: Signals, deadline: float) -> Message:
+        """Waits for what to do next: "start", "finish" or "refuse".
+
+        It is "gone" if node 0 is, "silent" if it has not answered by the deadline, and "finish"
+        also if it takes no notice of a signal that came here.
+        """
+        code = 0
         while not self._orders:
             self._listen()
             if not self._channel.is_open and not self._orders:
                 return {"kind": "gone"}
+            if time.monotonic() > deadline:
+                return {"kind": "finish", "code": code} if code else {"kind": "silent"}
             if stop := signals.wait(_POLL):
                 self.tell_stop(stop)
+                code = 128 + stop
+                deadline = min(deadline, time.monotonic() + self._grace + _TIME_TO_SAY_SO)
         return self._orders.pop(0)
 
     def stopped(self) -> int | None:

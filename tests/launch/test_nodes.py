@@ -132,6 +132,18 @@ def test_first_node_is_never_reached(nodes: Nodes, free_port: int) -> None:
     assert f"could not reach node 0 at 127.0.0.1:{free_port} within 1 s" in err
 
 
+def test_another_job_answers_at_the_port(nodes: Nodes) -> None:
+    """It takes the connection, and says nothing."""
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+        options = {"nnodes": 2, "master": "127.0.0.1", "control_port": port, "node_rank": 1}
+        nodes[1].start(SLEEP, grace=0.1, **options)
+        connection, _ = server.accept()
+        with connection:
+            nodes[1].process.terminate()
+            assert nodes[1].finish(seconds=60)[0] == 143
+
+
 def test_meeting_port_in_use(nodes: Nodes) -> None:
     with socket.create_server(("", 0)) as server:
         port = server.getsockname()[1]

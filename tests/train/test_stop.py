@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,9 +45,11 @@ def test_stops_at_the_next_consolidation_point_and_goes_on_as_if_it_had_not(
     while not heartbeat.exists() or not heartbeat.read_text().strip():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
+    process.send_signal(signal.SIGUSR1)  # as the hang watch does
     process.terminate()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == -signal.SIGTERM, err
+    assert re.search(r'train/trainer.py", line \d+ in run', err)
     (checkpoint,) = (run_dir / "checkpoints").iterdir()
     step = int(checkpoint.name.removeprefix("step_"))
     assert step % 20 == 0
