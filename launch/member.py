@@ -20,7 +20,7 @@ from launch.signals import Signals
 _POLL = 0.1
 _CONNECT_SECONDS = 5.0
 # Seconds for node 0 to act and tell, on top of the time it has for something.
-_TIME_TO_SAY_SO = 20.0
+_TIME_TO_SAY_SO = 10.0
 
 
 def follow(job: Job, part: Part, machine: Machine, signals: Signals) -> int:
