@@ -84,6 +84,18 @@ def small_config(small_tree: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(small_tree)
 
 
+@pytest.fixture(scope="session")
+def one_task_tree(small_tree: dict[str, Any]) -> dict[str, Any]:
+    """One data set of those: it compiles faster, and tests of a job need no more."""
+    return {**small_tree, "datasets": {"coast": small_tree["datasets"]["coast"]}}
+
+
+@pytest.fixture
+def one_task_config(one_task_tree: dict[str, Any]) -> dict[str, Any]:
+    """The same, for this test to change."""
+    return copy.deepcopy(one_task_tree)
+
+
 @pytest.fixture
 def write_config(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
     """Writes a configuration tree to a file."""

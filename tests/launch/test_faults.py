@@ -25,10 +25,11 @@ StartJob = Callable[..., TrainingJob]
 
 
 @pytest.fixture(scope="module")
-def config(small_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def config(one_task_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every fourth consolidation point has a checkpoint."""
+    # Compiling takes most of the time, and longer with every task.
     tree = {
-        **small_tree,
+        **one_task_tree,
         "schedule": {"steps": STEPS, "consolidate_every": 2},
         "checkpoint": {"every": 8, "keep": 3},
     }

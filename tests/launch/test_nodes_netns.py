@@ -67,9 +67,10 @@ def places() -> Iterator[tuple[Node, Node]]:
 
 
 @pytest.fixture(scope="module")
-def config(small_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def config(one_task_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # Compiling takes most of the time, and longer with every task.
     tree = {
-        **small_tree,
+        **one_task_tree,
         "schedule": {"steps": STEPS, "consolidate_every": 4},
         "checkpoint": {"every": 4, "keep": 9},
     }

@@ -16,6 +16,7 @@ def start_config(small_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFa
     """Local branches, batch norm, momentum, clipping; a checkpoint at every consolidation point."""
     tree = {
         **small_tree,
+        "datasets": {name: small_tree["datasets"][name] for name in ("fields", "coast")},
         "schedule": {"steps": 6, "consolidate_every": 2},
         "checkpoint": {"every": 2, "keep": 9},
         "optimizer": {"learning_rate": 0.05, "clip_norm": 2.0},

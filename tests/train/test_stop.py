@@ -35,10 +35,10 @@ def start(config: Path, run_dir: Path, **variables: str) -> subprocess.Popen[str
 
 
 def test_stops_at_the_next_consolidation_point_and_goes_on_as_if_it_had_not(
-    small_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path
+    one_task_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path
 ) -> None:
-    small_config["schedule"] = {"steps": 60, "consolidate_every": 20}
-    config = write_config(small_config)
+    one_task_config["schedule"] = {"steps": 60, "consolidate_every": 20}
+    config = write_config(one_task_config)
     heartbeat = tmp_path / "heartbeat"
     run_dir = tmp_path / "stopped"
     process = start(config, run_dir, MTLN_HEARTBEAT=str(heartbeat))
@@ -116,10 +116,10 @@ def test_failure_is_recorded_with_its_time(
 
 
 def test_crash_ends_with_a_traceback_and_code_1(
-    small_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path
+    one_task_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path
 ) -> None:
     """Also where threads or MindSpore's own end would hold the process up."""
-    config = write_config(small_config)
+    config = write_config(one_task_config)
     program = (
         "import sys, threading, time\n"
         "import train.__main__ as job, train.trainer\n"

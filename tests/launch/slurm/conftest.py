@@ -46,16 +46,16 @@ def submit(
     cluster: Cluster,
     project: Path,
     tmp_path: Path,
-    small_config: dict[str, Any],
+    one_task_config: dict[str, Any],
     write_config: Callable[..., Path],
 ) -> Iterator[Submit]:
-    """Submits launch/slurm.sbatch for the small data sets, from a folder with a space in its name.
+    """Submits launch/slurm.sbatch for a small data set, from a folder with a space in its name.
 
     What is left of the jobs after the test is cancelled.
     """
     folder = tmp_path / "submitted here"
     folder.mkdir()
-    write_config(small_config, "submitted here/job.yaml")
+    write_config(one_task_config, "submitted here/job.yaml")
     jobs: list[Job] = []
 
     def submit(options: str, settings: str) -> Job:
