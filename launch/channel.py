@@ -47,7 +47,21 @@ class Channel:
             self.is_open = False
 
     def receive(self) -> list[Message]:
-        """Returns the messages that have come since the last call."""
+        """Returns the messages that have come and were not returned yet."""
+        self._read()
+        *lines, self._buffer = self._buffer.split(b"\n")
+        return [message for line in lines if (message := _parse(line))]
+
+    def receive_one(self) -> Message | None:
+        """Returns the first of them, if there is one."""
+        self._read()
+        while b"\n" in self._buffer:
+            line, _, self._buffer = self._buffer.partition(b"\n")
+            if message := _parse(line):
+                return message
+        return None
+
+    def _read(self) -> None:
         try:
             self._connection.settimeout(0)
             while chunk := self._connection.recv(65536):
@@ -57,8 +71,6 @@ class Channel:
             pass
         except OSError:
             self.is_open = False
-        *lines, self._buffer = self._buffer.split(b"\n")
-        return [message for line in lines if (message := _parse(line))]
 
     def close(self) -> None:
         """Closes the connection."""

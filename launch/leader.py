@@ -153,9 +153,11 @@ class Members:
             assert self._listener is not None
             if stop := signals.wait(_POLL):
                 return stop
+            if stop := self._stopped_while_waiting():
+                return stop
             waiting.extend(_accept(self._listener))
             for channel in list(waiting):
-                for message in channel.receive()[:1]:
+                if message := channel.receive_one():
                     waiting.remove(channel)
                     self._admit(channel, message)
             if time.monotonic() > deadline:
@@ -167,6 +169,16 @@ class Members:
                     "--nnodes and --master?)"
                 )
         self.all.sort(key=lambda member: member.number)
+        return None
+
+    def _stopped_while_waiting(self) -> int | None:
+        """Returns a signal that a node got which is here already; forgets those that have gone."""
+        for member in list(self.all):
+            for message in member.channel.receive():
+                if message["kind"] == "stop":
+                    return int(message["number"])
+            if not member.channel.is_open:
+                self.all.remove(member)  # it may come again
         return None
 
     def start(self, attempt: int, world: World, part: Part) -> None:
@@ -299,6 +311,8 @@ class Members:
             channel.send("refuse", text=problem)
             raise UserError(problem)
         self.all.append(member)
+        here = len(self.all) + 1
+        print(f"{member.name} has come: {here} of {nnodes} nodes are here", flush=True)
 
 
 def command_of(job: Job) -> Sequence[str]:

@@ -67,11 +67,6 @@ def _attempt(
 ) -> Ended:
     attempt, scheduler = int(order["attempt"]), order["scheduler"]
     world = World(int(order["size"]), (scheduler[0], scheduler[1]) if scheduler else None)
-    try:
-        make_log_folder(job.run_dir, attempt, shared=True)
-    except UserError as error:
-        text = f"{USER_ERROR_PREFIX}node {part.node} ({socket.gethostname()}): {error}"
-        return Ended(Cause(text, USER_ERROR_EXIT_CODE, text, is_final=True))
     host = socket.gethostname()
     node = node_of(part, part.node, host, int(order["first_rank"]), part.nproc)
     log_dir = log_folder(job.run_dir, attempt)
@@ -80,7 +75,12 @@ def _attempt(
         f"of {world.size}, logs in {log_dir}",
         flush=True,
     )
-    return run_attempt(job, part, node, world, log_dir, machine, signals, leader)
+    try:
+        make_log_folder(job.run_dir, attempt, shared=True)
+        return run_attempt(job, part, node, world, log_dir, machine, signals, leader)
+    except UserError as error:
+        text = f"{USER_ERROR_PREFIX}node {part.node} ({host}): {error}"
+        return Ended(Cause(text, USER_ERROR_EXIT_CODE, text, is_final=True))
 
 
 class Leader:

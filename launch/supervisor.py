@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from launch import child
+from launch.errors import UserError
 from launch.plan import Process
 from launch.signals import Signals
 from launch.signs import HangWatch, Signs
@@ -130,9 +131,19 @@ class _Supervisor:
         self._started = time.time()
 
     def start(self) -> None:
+        """Starts all processes.
+
+        Raises:
+            UserError: one cannot be started.
+        """
         for process in self._plan:
             variables = self._signs.variables(process)
-            self._running.append((process, child.start(process, variables, self._log_dir)))
+            try:
+                popen = child.start(process, variables, self._log_dir)
+            except OSError as error:
+                command = process.command[0]
+                raise UserError(f"{process.name} cannot be started: {command}: {error}") from None
+            self._running.append((process, popen))
 
     def watch(self, grace: float, hang_timeout: float) -> Outcome:
         """Waits for the end of the job, whichever it is."""

@@ -32,11 +32,11 @@ import sys
 from pathlib import Path
 from launch.description import Job
 from launch.job import run_job
-sys.exit(run_job(Job(
-    worker_command=[sys.executable, {worker!r}],
-    scheduler_command=[sys.executable, "-c", {scheduler!r}],
-    run_dir=Path({run_dir!r}), **{options!r},
-)))
+sys.exit(run_job(Job(**{{
+    "worker_command": [sys.executable, {worker!r}],
+    "scheduler_command": [sys.executable, "-c", {scheduler!r}],
+    "run_dir": Path({run_dir!r}), **{options!r},
+}})))
 """
 
 

@@ -34,7 +34,7 @@ def test_ranks_are_numbered_over_all_nodes(nodes: Nodes, free_port: int) -> None
         log = run_dir / "logs/attempt_0" / f"worker_{rank}.log"
         assert f"log {rank}" in log.read_text()
     assert len({(notes / f"port{rank}").read_text() for rank in range(6)}) == 1
-    assert results[0][1].startswith(f"starting 6 ranks on 3 nodes, logs in {run_dir}/logs/attempt")
+    assert f"starting 6 ranks on 3 nodes, logs in {run_dir}/logs/attempt_0\n" in results[0][1]
     assert results[1][1].startswith("node 1: starting ranks 2 to 2 of 6")
     assert len(list((run_dir / "logs").iterdir())) == 1
 
@@ -112,6 +112,15 @@ def test_node_that_never_comes(nodes: Nodes, free_port: int) -> None:
     assert nodes[1].finish(seconds=30)[0] == 2
     assert not (nodes[0].run_dir / "logs").exists()
     assert code != 0
+
+
+def test_signal_to_a_node_while_another_is_awaited(nodes: Nodes, free_port: int) -> None:
+    options = {"nnodes": 3, "master": "127.0.0.1", "control_port": free_port}
+    for number in (0, 1):
+        nodes[number].start(SLEEP, node_rank=number, **options)
+    assert "2 of 3 nodes are here" in nodes[0].process.stdout.readline()
+    nodes[1].process.terminate()
+    assert [node.finish()[0] for node in nodes[:2]] == [143, 143]
 
 
 def test_nodes_that_do_not_fit(nodes: Nodes, free_port: int) -> None:

@@ -248,6 +248,14 @@ def test_ranks_have_their_own_cores_and_batch_scheduling(job: Job) -> None:
     assert policy == os.SCHED_BATCH
 
 
+def test_process_that_cannot_be_started(job: Job) -> None:
+    job.start("pass", scheduler="pass", worker_command=["/nowhere/python"])
+    _, _, err = job.finish()
+    last = err.splitlines()[-1]  # the driver of these tests shows the mistake as a traceback
+    assert "rank 0 cannot be started: /nowhere/python: " in last
+    job.assert_all_gone()
+
+
 def test_every_attempt_has_its_own_log_folder(job: Job) -> None:
     for _ in range(3):
         assert job.start("print('hello', file=sys.stderr)", nproc=1).finish()[0] == 0
