@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("train", "launch", "tools", "configs")
+PARTS = ("train", "launch", "rank_tables", "tools", "configs")
 SHORT = ("schedule.steps=20", "schedule.consolidate_every=10", "evaluate.every=0")
 
 

@@ -26,7 +26,8 @@ print("made demo data")
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     root = tmp_path / "check out"
-    shutil.copytree(ROOT / "launch", root / "launch")
+    for package in ("launch", "rank_tables"):
+        shutil.copytree(ROOT / package, root / package)
     (root / "requirements.txt").write_text("")
     for package, program in (("train", TRAIN), ("tools", TOOLS)):
         (root / package).mkdir()
