@@ -16,10 +16,25 @@ from tools import console, images, sources
 from tools.folders import check_free, whole_folder
 from tools.images import Job, Picture, Recipe
 from tools.parallel import MAX_WORKERS, ordered_map
-from tools.shards import HEADER_BYTES, MAX_PAGE_BYTES, MAX_SHARDS, Layout, write_split
+from tools.shards import (
+    HEADER_BYTES,
+    MAX_PAGE_BYTES,
+    MAX_SHARDS,
+    Layout,
+    sha256_file,
+    write_split,
+)
 from tools.sources import Sample, Source
 from tools.tally import Tally
-from train.data.records import FORMAT, IMAGE_FORMATS, MANIFEST, Manifest, Split
+from train.data.records import (
+    FORMAT,
+    IMAGE_FORMATS,
+    LISTING,
+    MANIFEST,
+    Listing,
+    Manifest,
+    Split,
+)
 from train.errors import UserError
 
 _MAX_SIZE = 8192
@@ -137,12 +152,12 @@ def _fill(folder: Path, source: Source, options: Options) -> Manifest:
     image = {"format": recipe.format, "size": recipe.size, "quality": quality, **tally.extent()}
     return Manifest(
         name=name,
-        kind="scene",
         classes=source.classes,
         image=image,
         mean=mean,
         std=std,
         splits=splits,
+        listing=_write_listing(folder, source),
         source=_described(options),
         command=options.command,
         notes={
@@ -153,6 +168,13 @@ def _fill(folder: Path, source: Source, options: Options) -> Manifest:
         },
         versions={package: version(package) for package in ("mindspore", "pillow", "numpy")},
     )
+
+
+def _write_listing(folder: Path, source: Source) -> Listing:
+    path = folder / LISTING
+    lines = [f"{s.split},{s.key},{s.class_name}" for s in source.samples]
+    path.write_text("\n".join(["split,key,class", *lines, ""]), encoding="utf-8")
+    return Listing(path.stat().st_size, sha256_file(path))
 
 
 def _write(

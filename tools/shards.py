@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import train  # noqa: F401  (sets the environment that MindSpore reads when it is loaded)
-from train.data.records import SCHEMA, Shard, Split
+from train.data.records import Shard, Split, schema
 from train.errors import UserError
 
 # MindRecord's own default sizes. A file is at least as long as both together, though sparse, so a
@@ -114,7 +114,7 @@ class _ShardWriter:
             self._writer = FileWriter(str(path), shard_num=1)
             self._writer.set_header_size(layout.header_bytes)
             self._writer.set_page_size(layout.page_bytes)
-            self._writer.add_schema(SCHEMA, "mtln scene record")
+            self._writer.add_schema(schema(), "mtln record")
         except Exception as error:
             raise _told(path, error) from error
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tools.shards import Layout, Record, sha256_file, write_split
-from train.data.records import Manifest, Shard, Split
+from train.data.records import Listing, Manifest, Shard, Split
 from train.errors import UserError
 
 
@@ -30,12 +30,12 @@ def example(folder: Path) -> Manifest:
         splits[name] = Split(sum(counts), counts, tuple(shards))
     return Manifest(
         name="toy",
-        kind="scene",
         classes=("a", "b"),
         image={"format": "png", "size": None, "quality": None, "height": [4, 8], "width": [4, 8]},
         mean=(0.1, 0.2, 0.3),
         std=(0.4, 0.5, 0.6),
         splits=splits,
+        listing=Listing(2, "cc"),
         source={"path": "toy"},
         command="none",
         notes={"unreadable_skipped": 1},
@@ -70,7 +70,7 @@ def put(value: object, *path: Any) -> Callable[[Data], None]:
 
 BROKEN: dict[str, tuple[Callable[[Data], object], str]] = {
     "format": (put("other", "format"), "format must be 'mtln-records'"),
-    "version": (put(2, "version"), "version 2 is not known"),
+    "version": (put(1, "version"), "version 1 is not known"),
     "missing key": (lambda d: d.pop("mean"), "mean is missing"),
     "type": (put(3, "classes"), "classes must be a list, not 3"),
     "item type": (put(["a", 1], "classes"), r"classes\[1\] must be a text"),
@@ -82,7 +82,7 @@ BROKEN: dict[str, tuple[Callable[[Data], object], str]] = {
     "std": (put([0.1, 0.2, 0], "std"), "std must be three"),
     "nan": (put([0.1, 0.2, float("nan")], "std"), "std must be three"),
     "image": (put("gif", "image", "format"), "image: format must be one of jpeg, png"),
-    "counts": (put([3, 3], "splits", "train", "per_class"), "splits: train: records, the sum"),
+    "counts": (put([3, 3], "splits", "train", "per_class"), "splits: train: records and the sum"),
     "classes": (put([5], "splits", "train", "per_class"), "1 counts for 2 classes"),
     "path": (put("../x", "splits", "train", "shards", 0, "file"), "plain file name"),
     "shard key": (

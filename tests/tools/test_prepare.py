@@ -35,7 +35,7 @@ def test_every_record_comes_back_once(source: Path, tools: Tools, tmp_path: Path
     assert result.code == 0, result.err
     manifest = Manifest.read(out)
     assert manifest.classes == ("field", "town", "water")
-    assert manifest.name == "out" and manifest.kind == "scene"
+    assert manifest.name == "out"
     assert {n: s.per_class for n, s in manifest.splits.items()} == {
         "train": (6, 3, 6),
         "val": (2, 1, 2),

@@ -3,12 +3,18 @@
 A prepared data set is one flat folder::
 
     manifest.json
+    records.csv
     train.mindrecord0  train.mindrecord0.db  train.mindrecord1  ...
     val.mindrecord0    val.mindrecord0.db    ...
 
-Every record is ``{"image": bytes, "label": int32, "key": string}``: an encoded JPEG or PNG, the
-class's position in ``Manifest.classes``, and the path of the picture relative to its source
-folder, so that a damaged record can be named. ``tools.shards`` writes them.
+Every record has an ``image`` (an encoded JPEG or PNG), a ``label`` (the position of its scene class
+in ``Manifest.classes``; -1 where the data set has no scene classes), a ``key`` (the path of the
+picture relative to its source folder, so that a damaged record can be named) and, for every label
+space of masks, ``mask_<name>``: an 8-bit grey PNG of the image's size whose values are positions
+in ``MaskSpace.classes``, or :data:`IGNORE_INDEX` where a pixel has no class.
+
+``records.csv`` lists the records in their order with what they were made of; training does not
+need it. ``tools.shards`` writes the records.
 
 Nothing here imports MindSpore: reading a manifest costs nothing.
 """
@@ -19,6 +25,7 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,13 +33,27 @@ from typing import Any, TypeVar
 from train.errors import UserError
 
 FORMAT = "mtln-records"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
+LISTING = "records.csv"
+IGNORE_INDEX = 255
+NO_LABEL = -1
 SPLITS = ("train", "val", "test")
 IMAGE_FORMATS = ("jpeg", "png")
-SCHEMA = {"image": {"type": "bytes"}, "label": {"type": "int32"}, "key": {"type": "string"}}
 
 T = TypeVar("T")
+
+
+def schema(masks: Iterable[str] = ()) -> dict[str, dict[str, str]]:
+    """The MindRecord schema of a data set with these label spaces of masks."""
+    columns = {"image": "bytes", "label": "int32", "key": "string"}
+    columns |= {mask_column(name): "bytes" for name in masks}
+    return {name: {"type": kind} for name, kind in columns.items()}
+
+
+def mask_column(name: str) -> str:
+    """The column that holds the masks of a label space."""
+    return f"mask_{name}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,32 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """The table of all records, :data:`LISTING`.
+
+    Attributes:
+        bytes: Size of the file.
+        sha256: Digest of the file, in hexadecimal.
+    """
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class MaskSpace:
+    """A label space of masks: what the pixels of one column of masks mean.
+
+    Attributes:
+        classes: Class names; a pixel's value is a position in here.
+        ignore_index: Value of the pixels that have no class, always :data:`IGNORE_INDEX`.
+    """
+
+    classes: tuple[str, ...]
+    ignore_index: int = IGNORE_INDEX
+
+
+@dataclass(frozen=True)
 class Split:
     """One split.
 
@@ -66,11 +113,14 @@ class Split:
         per_class: Number of records of each class, in the order of ``Manifest.classes``.
         shards: The files. Their order is the order in which a dataset over
             ``Manifest.shard_paths`` numbers the records.
+        pixels: For every label space of masks, the number of pixels of each class and, last, of
+            those that have none.
     """
 
     records: int
     per_class: tuple[int, ...]
     shards: tuple[Shard, ...]
+    pixels: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,14 +129,16 @@ class Manifest:
 
     Attributes:
         name: Name of the data set.
-        kind: What a label is; ``"scene"``: one class per image.
-        classes: Class names; a record's label is a position in here.
+        classes: Names of the scene classes; a record's label is a position in here. Empty for a
+            data set that has masks only.
+        masks: Label spaces of the masks by name.
         image: Stored form: ``format`` (``"jpeg"`` or ``"png"``), ``size`` (pixels of the shorter
             side, None where pictures were kept as they are), ``quality`` (of JPEG, else None),
             ``height`` and ``width`` (``[smallest, largest]`` in pixels, over all splits).
         mean: Red, green, blue mean over all pixels of the train split, on the scale 0..1.
         std: Standard deviations on the same scale, all above zero.
         splits: Splits by name, among ``train``, ``val`` and ``test``; ``train`` is always there.
+        listing: The table of all records.
         source: What the records were made of, as the user gave it.
         command: The command that made them.
         notes: Counts worth knowing, such as unreadable pictures left out.
@@ -94,14 +146,15 @@ class Manifest:
     """
 
     name: str
-    kind: str
     classes: tuple[str, ...]
     image: dict[str, Any]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     splits: dict[str, Split]
+    listing: Listing
     source: dict[str, Any]
     command: str
+    masks: dict[str, MaskSpace] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -197,8 +250,9 @@ _KINDS: dict[type, str] = {
 def _parse(node: _Node) -> Manifest:
     _check_format(node)
     classes = node.array("classes", str)
-    if not classes or len(set(classes)) != len(classes):
-        raise node.fail("classes must be different names, at least one")
+    masks = _parse_masks(node.node("masks"))
+    if len(set(classes)) != len(classes) or not (classes or masks):
+        raise node.fail("classes must be different names, at least one if there are no masks")
     splits = node.node("splits")
     if "train" not in splits.data or not set(splits.data) <= set(SPLITS):
         has = ", ".join(splits.data) or "nothing"
@@ -208,14 +262,15 @@ def _parse(node: _Node) -> Manifest:
         raise image.fail(f"format must be one of {', '.join(IMAGE_FORMATS)}")
     return Manifest(
         name=node.get("name", str),
-        kind=node.get("kind", str),
         classes=classes,
         image=image.data,
         mean=_channels(node, "mean"),
         std=_channels(node, "std"),
-        splits={name: _parse_split(splits.node(name), len(classes)) for name in splits.data},
+        splits={name: _parse_split(splits.node(name), classes, masks) for name in splits.data},
+        listing=_parse_listing(node.node("listing")),
         source=node.get("source", dict),
         command=node.get("command", str),
+        masks=masks,
         notes=node.get("notes", dict),
         versions=node.get("versions", dict),
     )
@@ -239,16 +294,48 @@ def _channels(node: _Node, key: str) -> tuple[float, float, float]:
     return values[0], values[1], values[2]
 
 
-def _parse_split(node: _Node, classes: int) -> Split:
+def _parse_masks(node: _Node) -> dict[str, MaskSpace]:
+    masks = {}
+    for name in node.data:
+        space = node.node(name)
+        masks[name] = MaskSpace(space.array("classes", str), space.get("ignore_index", int))
+        classes = masks[name].classes
+        if not 1 <= len(classes) == len(set(classes)) <= IGNORE_INDEX:
+            raise space.fail(f"classes must be different names, 1 to {IGNORE_INDEX}")
+        if masks[name].ignore_index != IGNORE_INDEX:
+            raise space.fail(f"ignore_index must be {IGNORE_INDEX}")
+    return masks
+
+
+def _parse_listing(node: _Node) -> Listing:
+    return Listing(node.get("bytes", int), node.get("sha256", str))
+
+
+def _parse_split(node: _Node, classes: tuple[str, ...], masks: dict[str, MaskSpace]) -> Split:
     shards = []
     for index, data in enumerate(node.array("shards", dict)):
         shards.append(_parse_shard(_Node(data, f"{node.where}: shards[{index}]")))
-    split = Split(node.get("records", int), node.array("per_class", int), tuple(shards))
-    if len(split.per_class) != classes:
-        raise node.fail(f"per_class has {len(split.per_class)} counts for {classes} classes")
-    if not split.records == sum(split.per_class) == sum(shard.records for shard in shards):
-        raise node.fail("records, the sum of per_class and the sum over the shards differ")
-    if split.records < 1 or min(split.per_class) < 0 or any(s.records < 1 for s in shards):
+    pixels = node.node("pixels")
+    split = Split(
+        records=node.get("records", int),
+        per_class=node.array("per_class", int),
+        shards=tuple(shards),
+        pixels={name: pixels.array(name, int) for name in masks},
+    )
+    if len(split.per_class) != len(classes):
+        raise node.fail(f"per_class has {len(split.per_class)} counts for {len(classes)} classes")
+    for name, counts in split.pixels.items():
+        if len(counts) != len(masks[name].classes) + 1 or min(counts) < 0:
+            raise pixels.fail(f"{name} must hold a count per class and one of those without")
+    if split.records != sum(shard.records for shard in shards):
+        raise node.fail("records and the sum over the shards differ")
+    if classes and split.records != sum(split.per_class):
+        raise node.fail("records and the sum of per_class differ")
+    if (
+        split.records < 1
+        or min(split.per_class, default=0) < 0
+        or any(s.records < 1 for s in shards)
+    ):
         raise node.fail("a split and each of its shards must hold at least one record")
     return split
 
