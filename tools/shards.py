@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import train  # noqa: F401  (sets the environment that MindSpore reads when it is loaded)
-from train.data.records import Shard, Split, schema
+from train.data.records import Shard, Split, checksum, schema
 from train.errors import UserError
 
 # MindRecord's own default sizes. A file is at least as long as both together, though sparse, so a
@@ -125,7 +125,12 @@ class _ShardWriter:
                 f"MindRecord page of {self._page_bytes} bytes: use --size, or --format jpeg"
             )
         # FileWriter drops a row whose types are off, numpy's integers included.
-        row = {"image": record.image, "label": int(record.label), "key": record.key}
+        row = {
+            "image": record.image,
+            "label": int(record.label),
+            "key": record.key,
+            "crc": checksum(record.image),
+        }
         self._waiting.append(row)
         self._records += 1
         if len(self._waiting) >= _BATCH_RECORDS:

@@ -9,9 +9,10 @@ A prepared data set is one flat folder::
 
 Every record has an ``image`` (an encoded JPEG or PNG), a ``label`` (the position of its scene class
 in ``Manifest.classes``; -1 where the data set has no scene classes), a ``key`` (the path of the
-picture relative to its source folder, so that a damaged record can be named) and, for every label
-space of masks, ``mask_<name>``: an 8-bit grey PNG of the image's size whose values are positions
-in ``MaskSpace.classes``, or :data:`IGNORE_INDEX` where a pixel has no class.
+picture relative to its source folder, so that a damaged record can be named), a ``crc`` (see
+:func:`checksum`: it tells which records of a damaged shard are whole) and, for every label space of
+masks, ``mask_<name>``: an 8-bit grey PNG of the image's size whose values are positions in
+``MaskSpace.classes``, or :data:`IGNORE_INDEX` where a pixel has no class.
 
 ``records.csv`` lists the records in their order with what they were made of; training does not
 need it. ``tools.shards`` writes the records.
@@ -25,6 +26,7 @@ import dataclasses
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,9 +48,17 @@ T = TypeVar("T")
 
 def schema(masks: Iterable[str] = ()) -> dict[str, dict[str, str]]:
     """The MindRecord schema of a data set with these label spaces of masks."""
-    columns = {"image": "bytes", "label": "int32", "key": "string"}
+    columns = {"image": "bytes", "label": "int32", "key": "string", "crc": "int64"}
     columns |= {mask_column(name): "bytes" for name in masks}
     return {name: {"type": kind} for name, kind in columns.items()}
+
+
+def checksum(image: bytes, masks: Iterable[bytes] = ()) -> int:
+    """The ``crc`` of a record: CRC-32 of its image, then of its masks in the manifest's order."""
+    value = zlib.crc32(image)
+    for mask in masks:
+        value = zlib.crc32(mask, value)
+    return value
 
 
 def mask_column(name: str) -> str:
