@@ -11,7 +11,7 @@ from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, moto_server, p
 from train import storage
 from train.errors import UserError
 from train.storage import Copied, Copier, Folder, StorageError, open_store
-from train.storage_s3 import Access
+from train.storage.access import Access
 
 OBS = "https://obs.cn-north-4.myhuaweicloud.com"
 
@@ -179,7 +179,7 @@ def test_a_signal_ends_a_transfer(tmp_path: Path, object_store: ObjectStore) -> 
     copier: Copier
 
     def progress(_: int) -> None:
-        copier._stop.set()  # what a signal in the main thread does
+        copier.stop()  # what a signal in the main thread does
 
     copier = Copier(bucket, Folder(tmp_path / "back"), progress=progress)
     with pytest.raises(storage.Stopped):

@@ -1,4 +1,4 @@
-"""Object storage through the S3 protocol: Amazon S3, Huawei Cloud OBS, MinIO and their like.
+"""How object storage is reached: endpoint, region, keys, addressing style.
 
 Everything comes from environment variables; of several that mean the same, the first that is set
 counts (for ``s3://``, those that begin with OBS_ come last instead of first):
@@ -22,19 +22,12 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from train.errors import UserError
-from train.storage import File, Tick, is_visible
 
 _HUAWEI = re.compile(r"^obs\.([a-z0-9-]+)\.myhuaweicloud\.(com|cn|eu)$")
-_BUCKET_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
 _STYLES = ("virtual", "path")
-_CONNECT_SECONDS = 15
-_READ_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -139,98 +132,3 @@ def _keys(environment: Mapping[str, str], scheme: str) -> tuple[str | None, str 
             tokens = (f"{prefix}SECURITY_TOKEN", f"{prefix}SESSION_TOKEN")
             return key, secret, next((v for t in tokens if (v := environment.get(t))), None)
     return None, None, None
-
-
-class Bucket:
-    """A store in a bucket.
-
-    Args:
-        address: ``s3://BUCKET[/KEY]`` or ``obs://BUCKET[/KEY]``.
-        environment: variables, see the top of this module.
-
-    Raises:
-        UserError: the address or a variable cannot be right.
-    """
-
-    def __init__(self, address: str, environment: Mapping[str, str]) -> None:
-        scheme, _, rest = address.partition("://")
-        name, _, key = rest.partition("/")
-        if "@" in name:  # and it is not repeated here
-            raise UserError(f"{scheme}://: keys do not belong into an address but into variables")
-        if not _BUCKET_NAME.match(name):
-            raise UserError(f"{address}: {name!r} is not the name of a bucket")
-        self.address = address.rstrip("/")
-        self._root = f"{name}/{key}".rstrip("/")
-        self._file: str | None = None
-        self._access = Access.read(scheme, environment)
-
-    def files(self) -> dict[str, File]:
-        """All files by their part of the key after the address."""
-        found = {}
-        for path, info in self._system.find(self._root, detail=True, refresh=True).items():
-            # What consoles show as an empty folder is an empty object whose key ends in "/".
-            if info["type"] != "file" or info["Key"].endswith("/"):
-                continue
-            if path == self._root:  # the address is that of a file
-                self._file = path
-                name = path.rpartition("/")[2]
-                return {name: File(info["size"], info["LastModified"].timestamp())}
-            name = path.removeprefix(f"{self._root}/")
-            if is_visible(name):
-                found[name] = File(info["size"], info["LastModified"].timestamp())
-        return found
-
-    def size(self, name: str) -> int:
-        """The size of one file in bytes."""
-        return int(self._system.info(self._path(name), refresh=True)["size"])
-
-    def read(self, name: str, into: Path, tick: Tick) -> None:
-        """Downloads a file."""
-        # In one stream: parts that are asked for one by one may be of two versions of the file.
-        path = self._file or self._path(name)
-        self._system.get_file(path, str(into), callback=_callback(tick), max_concurrency=1)
-
-    def write(self, name: str, source: Path, tick: Tick) -> None:
-        """Uploads a file; the object appears when all of it has arrived."""
-        self._system.put_file(str(source), self._path(name), callback=_callback(tick))
-
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
-
-    @cached_property
-    def _system(self) -> Any:
-        import s3fs  # takes half a second
-
-        access = self._access
-        system = s3fs.S3FileSystem(
-            key=access.key,
-            secret=access.secret,
-            token=access.token,
-            endpoint_url=access.endpoint,
-            client_kwargs={"region_name": access.region} if access.region else {},
-            config_kwargs={
-                "signature_version": "s3v4",
-                "s3": {"addressing_style": access.style},
-                # OBS takes neither checksums that come after the body nor those of botocore.
-                "request_checksum_calculation": "when_required",
-                "response_checksum_validation": "when_required",
-                "connect_timeout": _CONNECT_SECONDS,
-                "read_timeout": _READ_SECONDS,
-                # Whoever uses a store tries again; three layers that do are slow to give up.
-                "retries": {"total_max_attempts": 1},
-            },
-            use_listings_cache=False,
-            skip_instance_cache=True,
-        )
-        system.retries = 1
-        return system
-
-
-def _callback(tick: Tick) -> Any:
-    from fsspec.callbacks import Callback
-
-    class _Ticking(Callback):  # type: ignore[misc, unused-ignore]
-        def relative_update(self, inc: int = 1) -> None:
-            tick(inc)
-
-    return _Ticking()

@@ -1,0 +1,62 @@
+"""What an address of object storage looks like. Imports nothing, as a configuration needs it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SCHEMES = ("s3://", "obs://")
+
+_BUCKET_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
+
+
+def is_remote(address: str) -> bool:
+    """Whether an address is one of object storage."""
+    return address.startswith(SCHEMES)
+
+
+def is_visible(name: str) -> bool:
+    """Whether a file of this name counts."""
+    return not any(part.startswith(".") for part in name.split("/"))
+
+
+def split_address(address: str) -> tuple[str, str, str]:
+    """Scheme, bucket and key of ``s3://BUCKET[/KEY]`` or ``obs://BUCKET[/KEY]``.
+
+    Raises:
+        ValueError: it is no such address; the message repeats no keys that may stand in it.
+    """
+    scheme, _, rest = address.partition("://")
+    bucket, _, key = rest.partition("/")
+    if "@" in bucket:
+        raise ValueError(f"{scheme}://: keys do not belong into an address but into variables")
+    if not _BUCKET_NAME.match(bucket):
+        raise ValueError(f"{address}: {bucket!r} is not the name of a bucket")
+    return scheme, bucket, key.rstrip("/")
+
+
+def check_location(text: str) -> str:
+    """A path, or an address without a slash at its end whose key could be a path as well.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not is_remote(text):
+        if "://" in text:
+            scheme = text.partition("://")[0]
+            raise ValueError(
+                f"must be a path or begin with {' or '.join(SCHEMES)}, not with {scheme}://"
+            )
+        return text
+    _, _, key = split_address(text)
+    if key and not set(key.split("/")).isdisjoint(("", ".", "..")):
+        raise ValueError(f"{text}: the key must have no empty part and none that is . or ..")
+    return text.rstrip("/")
+
+
+def local_run_folder(run_dir: str) -> Path:
+    """The folder in which a run works whose run folder is ``run_dir``.
+
+    The launcher has the same rule (``launch.description``), as that is where it puts the logs.
+    """
+    return Path("runs", run_dir.partition("://")[2]) if is_remote(run_dir) else Path(run_dir)
