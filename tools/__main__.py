@@ -15,6 +15,7 @@ from train.errors import UserError
 
 # Command: its module, which has add_arguments(parser) and run(arguments, argv), and what it does.
 COMMANDS = {
+    "download": ("tools.download", "fetch a known public data set"),
     "prepare": ("tools.prepare", "turn a folder of pictures into records"),
     "copy": ("tools.copy", "copy folders between this machine and object storage"),
     "demo-data": ("tools.demo_data", "make three small generated data sets to try things with"),

@@ -1,0 +1,151 @@
+"""Archives that nobody vouches for."""
+
+from __future__ import annotations
+
+import io
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tools.download.unpack import unpack
+from train.errors import UserError
+
+
+def make_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def make_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for info, data in members:
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    folder = tmp_path / "into"
+    folder.mkdir()
+    return folder
+
+
+def found(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_root_becomes_the_folder(kind: str, into: Path, tmp_path: Path) -> None:
+    files = {"repo-1a2b/set/x/1.png": b"1", "repo-1a2b/set/y/2.png": b"2", "repo-1a2b/README": b""}
+    files |= {"__MACOSX/set/x/._1.png": b"", "repo-1a2b/set/x/.DS_Store": b""}
+    path = tmp_path / f"a.{kind}"
+    if kind == "zip":
+        make_zip(path, files)
+    else:
+        make_tar(path, [(tarfile.TarInfo(name), data) for name, data in files.items()])
+    unpack(path, into, "repo-*/set", None)
+    assert found(into) == ["x/1.png", "y/2.png"]
+
+
+@pytest.mark.parametrize("name", ["../out.png", "/etc/out.png", "a/../../out.png", "C:\\out.png"])
+def test_names_that_lead_outside(name: str, into: Path, tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {name: b"x"})
+    with pytest.raises(UserError, match="leads outside"):
+        unpack(path, into, None, None)
+    path = make_tar(tmp_path / "a.tgz", [(tarfile.TarInfo(name), b"x")])
+    with pytest.raises(UserError, match="leads outside"):
+        unpack(path, into, None, None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tgz", "a.zip", "into"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_and_the_like(kind: bytes, into: Path, tmp_path: Path) -> None:
+    info = tarfile.TarInfo("link")
+    info.type, info.linkname = kind, "/etc/passwd"
+    with pytest.raises(UserError, match="no plain file"):
+        unpack(make_tar(tmp_path / "a.tgz", [(info, b"")]), into, None, None)
+    link = zipfile.ZipInfo("link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(UserError, match="no plain file"):
+        unpack(tmp_path / "a.zip", into, None, None)
+    assert found(into) == []
+
+
+def test_bombs(into: Path, tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"a": bytes(40_000_000), "b": bytes(40_000_000)})
+    with pytest.raises(UserError, match="too large: more than 67 MB"):
+        unpack(path, into, None, None)
+    assert found(into) == ["a"]
+    path = make_zip(tmp_path / "b.zip", {"c": bytes(1001)})
+    with pytest.raises(UserError, match="too large"):
+        unpack(path, into, None, 1000)
+
+
+def test_size_that_is_a_lie(into: Path, tmp_path: Path) -> None:
+    """The central directory says 1000 bytes, the data unpack to a million."""
+    path = make_zip(tmp_path / "a.zip", {"a": bytes(1_000_000)})
+    size = (1_000_000).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(size, (1000).to_bytes(4, "little")))
+    with pytest.raises(UserError):
+        unpack(path, into, None, None)
+    assert all((into / name).stat().st_size <= 1000 for name in found(into))
+
+
+def test_damaged_and_foreign_files(into: Path, tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"a": bytes(range(256)) * 40})
+    data = bytearray(path.read_bytes())
+    data[60] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        unpack(path, into, None, None)
+    tar = make_tar(tmp_path / "b.tgz", [(tarfile.TarInfo("b"), bytes(100_000))])
+    tar.write_bytes(tar.read_bytes()[:-30])
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        unpack(tar, into, None, None)
+    (tmp_path / "c.zip").write_bytes(b"<html>")
+    with pytest.raises(UserError, match="not a zip, tar or rar archive"):
+        unpack(tmp_path / "c.zip", into, None, None)
+    twice = tmp_path / "d.zip"
+    with zipfile.ZipFile(twice, "w") as archive:
+        archive.writestr("d", "1")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("d", "2")
+    with pytest.raises(UserError, match="in it twice"):
+        unpack(twice, into, None, None)
+    with pytest.raises(UserError, match="nothing in it under other"):
+        unpack(make_zip(tmp_path / "e.zip", {"e": b""}), tmp_empty(tmp_path), "other", None)
+
+
+def tmp_empty(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+def test_rar(into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for unrar: no program that makes or unpacks rar is at hand."""
+    path = tmp_path / "a.rar"
+    path.write_bytes(b"Rar!\x1a\x07\x00...")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(UserError, match="none of unrar, unar, bsdtar is installed"):
+        unpack(path, into, "set", None)
+    program = programs / "unrar"
+    program.write_text('#!/bin/sh\n[ "$1" = x ] && /bin/mkdir -p set/x && echo 1 > set/x/1.png\n')
+    program.chmod(0o755)
+    unpack(path, into, "set", None)
+    assert found(into) == ["x/1.png"]
+    program.write_text("#!/bin/sh\necho broken header >&2\nexit 3\n")
+    with pytest.raises(UserError, match="unrar failed: broken header"):
+        unpack(path, into, "set", None)
+    program.write_text("#!/bin/sh\n/bin/mkdir set && /bin/ln -s /etc/passwd set/x\n")
+    with pytest.raises(UserError, match="no plain file"):
+        unpack(path, into, "set", None)

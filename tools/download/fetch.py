@@ -1,0 +1,275 @@
+"""Fetches one file over HTTP: resumed where it broke off, tried again, from several addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import http.client
+import json
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from train.errors import UserError
+from train.files import replace_file
+
+_BLOCK = 256 * 1024
+# What is left free on the disk besides the file itself.
+_SPARE_BYTES = 64 * 2**20
+# A broken connection that brought at least this much does not count as a failed try.
+_PROGRESS_BYTES = 4 * 2**20
+_PASSING_CODES = (408, 416, 425, 429, 500, 502, 503, 504)
+
+
+class Unavailable(Exception):
+    """An address does not give the file, for good."""
+
+
+class _Passing(Exception):
+    """A fault that may be gone at the next try."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How stubborn to be.
+
+    Attributes:
+        tries: Tries in a row that may bring nothing, for each address.
+        timeout: Seconds without a byte after which a connection counts as broken.
+        pause: Seconds before the second try; each further pause is twice as long.
+    """
+
+    tries: int = 5
+    timeout: float = 60.0
+    pause: float = 1.0
+
+
+class Part:
+    """A file that is being fetched: ``<file>.part``, and beside it where it comes from.
+
+    Both stay when the fetching is interrupted; the next one goes on from there. One process at a
+    time may hold it.
+
+    Args:
+        target: The file to be.
+
+    Raises:
+        UserError: The folder cannot be written, or another process is fetching the same file.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.path = target.with_name(f"{target.name}.part")
+        self._about = target.with_name(f"{target.name}.part.json")
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        """Opens the part for appending and locks it."""
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            file = self.path.open("ab")
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"{self.path}: another process is fetching it") from None
+            yield file
+
+    def known(self, url: str) -> dict[str, Any]:
+        """What is known of the bytes that are there, if they came from this address."""
+        try:
+            about = json.loads(self._about.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return about if isinstance(about, dict) and about.get("url") == url else {}
+
+    def remember(self, about: dict[str, Any]) -> None:
+        """Notes where the bytes to come are from."""
+        replace_file(self._about, json.dumps(about).encode())
+
+    def finish(self) -> None:
+        """Gives the whole file its name."""
+        self.path.replace(self.target)
+        self._about.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Removes what is there."""
+        self.path.unlink(missing_ok=True)
+        self._about.unlink(missing_ok=True)
+
+
+def fetch(
+    url: str,
+    part: Part,
+    expected: int | None,
+    policy: Policy,
+    moved: Callable[[int, int | None], None],
+) -> None:
+    """Fetches a file into ``part``, going on from what is there of it.
+
+    Args:
+        url: Address.
+        part: Where to.
+        expected: Size of the file in bytes, if known: anything else is not fetched.
+        policy: How often to try.
+        moved: Is told the bytes that are there and their number in the end (None: not known).
+
+    Raises:
+        Unavailable: The address does not give this file, in spite of all tries.
+        UserError: It cannot be written: no room on the disk, for instance.
+    """
+    failed = 0
+    with part.opened() as file:
+        while True:
+            before = file.seek(0, 2)
+            try:
+                _attempt(url, part, file, expected, policy.timeout, moved)
+                return
+            except _Passing as fault:
+                brought = file.seek(0, 2) - before
+                failed = 0 if brought >= _PROGRESS_BYTES else failed + 1
+                if failed >= policy.tries:
+                    raise Unavailable(f"{fault} ({failed} tries)") from None
+            time.sleep(policy.pause * 2 ** max(0, failed - 1))
+
+
+def _attempt(
+    url: str,
+    part: Part,
+    file: IO[bytes],
+    expected: int | None,
+    timeout: float,
+    moved: Callable[[int, int | None], None],
+) -> None:
+    about = part.known(url)
+    offset = file.seek(0, 2) if about.get("validator") else 0
+    if offset and offset == about.get("total"):
+        return
+    try:
+        response = _open(url, offset, about.get("validator", ""), timeout)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            # What is there is longer than the file, or the like: begin again.
+            file.truncate(0)
+        reason = f"{error.code} {error.reason}"
+        raise (_Passing if error.code in _PASSING_CODES else Unavailable)(reason) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _Passing(_told(error)) from None
+    with response:
+        if response.status != 206 or not _goes_on(response, offset, about):
+            if response.status == 206 and offset:
+                file.truncate(0)
+                raise _Passing("the file has changed on the server")
+            offset = 0
+            file.truncate(0)
+        total = _total(response, offset)
+        _check(response, total, expected)
+        _check_room(part.path, (total or expected or 0) - offset)
+        validator = _validator(response)
+        part.remember({"url": url, "validator": validator, "total": total})
+        _receive(response, file, offset, total, moved)
+
+
+def _open(url: str, offset: int, validator: str, timeout: float) -> http.client.HTTPResponse:
+    headers = {"User-Agent": "mtln-tools-download", "Accept-Encoding": "identity"}
+    if offset:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
+    # The default opener follows redirections and uses the proxies of the environment.
+    request = urllib.request.Request(url, headers=headers)
+    response: http.client.HTTPResponse = urllib.request.build_opener().open(
+        request, timeout=timeout
+    )
+    return response
+
+
+def _validator(response: http.client.HTTPResponse) -> str:
+    """What tells this version of the file from another one; empty if the server gives nothing."""
+    tag = response.headers.get("ETag", "")
+    strong = tag if tag and not tag.startswith("W/") else ""
+    return strong or response.headers.get("Last-Modified", "")
+
+
+def _goes_on(response: http.client.HTTPResponse, offset: int, about: dict[str, Any]) -> bool:
+    """Whether a partial answer begins where asked, in the same version of the file."""
+    begin = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    same = _validator(response) in ("", about.get("validator"))
+    return bool(begin and int(begin[1]) == offset and same)
+
+
+def _total(response: http.client.HTTPResponse, offset: int) -> int | None:
+    ranged = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
+    if ranged:
+        return int(ranged[1])
+    length = response.headers.get("Content-Length", "")
+    return offset + int(length) if length.isdigit() else None
+
+
+def _check(response: http.client.HTTPResponse, total: int | None, expected: int | None) -> None:
+    if response.headers.get_content_type() == "text/html":
+        raise Unavailable("a web page instead of the file")
+    if expected is not None and total is not None and total != expected:
+        raise Unavailable(f"another file: {total} bytes instead of {expected}")
+
+
+def _check_room(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if needed + _SPARE_BYTES > free:
+        raise UserError(
+            f"{path.parent}: no room: {needed / 1e6:.0f} MB are still to come, "
+            f"{free / 1e6:.0f} MB are free (give another --out)"
+        )
+
+
+def _receive(
+    response: http.client.HTTPResponse,
+    file: IO[bytes],
+    offset: int,
+    total: int | None,
+    moved: Callable[[int, int | None], None],
+) -> None:
+    here = offset
+    moved(here, total)
+    while total is None or here < total:
+        try:
+            block = response.read1(_BLOCK)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            _write(file, b"")
+            raise _Passing(_told(error)) from None
+        if not block:
+            break
+        _write(file, block)
+        here += len(block)
+        moved(here, total)
+    _write(file, b"")
+    if total is not None and here != total:
+        raise _Passing(f"the connection broke after {here} of {total} bytes")
+
+
+def _write(file: IO[bytes], block: bytes) -> None:
+    """Writes a block; an empty one flushes."""
+    try:
+        if block:
+            file.write(block)
+        else:
+            file.flush()
+    except OSError as error:
+        hint = "; what is there is kept" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise UserError(f"{file.name}: cannot be written: {error.strerror}{hint}") from None
+
+
+def _told(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, TimeoutError):
+        return "no answer in time"
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
+    return " ".join(str(reason).split()) or type(error).__name__

@@ -1,0 +1,176 @@
+"""The known data sets: where they are, how large, with which checksums, on whose word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from train.errors import UserError
+
+BUILT_IN = Path(__file__).with_name("datasets.yaml")
+
+# Fields of which `evidence` has to say where they come from, unless they are null or empty.
+_ABOUT = ("classes", "images", "pixels", "licence", "citation", "homepage")
+_ARCHIVE = (
+    "file",
+    "bytes",
+    "md5",
+    "sha256",
+    "unpacked_bytes",
+    "urls",
+    "by_hand",
+    "root",
+    "git_tree",
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Archive(_Part):
+    """One archive that holds the whole data set.
+
+    Attributes:
+        file: Its name, None where no record says it.
+        bytes: Its size.
+        md5: Digest in hexadecimal.
+        sha256: Digest in hexadecimal.
+        unpacked_bytes: Size of the files in ``root``.
+        urls: Addresses of the same bytes, tried in order.
+        by_hand: Pages where a person has to fetch it.
+        root: Folder in it that becomes the data set's, with wildcards; None: look for it.
+        git_tree: Git's id of that folder, which tells its whole content.
+        evidence: For every field, keys of ``Registry.references``.
+        unknown: What stands in no public record.
+    """
+
+    file: str | None = None
+    bytes: int | None = Field(None, gt=0)
+    md5: str | None = Field(None, pattern="^[0-9a-f]{32}$")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    unpacked_bytes: int | None = Field(None, gt=0)
+    urls: list[str] = []
+    by_hand: list[str] = []
+    root: str | None = None
+    git_tree: str | None = Field(None, pattern="^[0-9a-f]{40}$")
+    evidence: dict[str, str] = {}
+    unknown: str = ""
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The known digests of the file by algorithm."""
+        known = {"md5": self.md5, "sha256": self.sha256}
+        return {name: digest for name, digest in known.items() if digest}
+
+
+class DataSet(_Part):
+    """One data set.
+
+    Attributes:
+        title: Its usual name.
+        kind: Class folders only, or folders of images and of masks with class folders in each.
+        classes: Number of scene classes.
+        images: Number of images.
+        pixels: Image size in words.
+        licence: Licence or terms, None where none is on record.
+        citation: What to cite.
+        homepage: Its page.
+        aliases: Other names that the command line takes.
+        archives: Archives that hold it, the best first.
+        evidence: For every field, keys of ``Registry.references``.
+        unknown: What stands in no public record.
+    """
+
+    title: str
+    kind: Literal["scene", "scene and masks"]
+    classes: int = Field(gt=1)
+    images: int = Field(gt=1)
+    pixels: str
+    licence: str | None
+    citation: str | None
+    homepage: str
+    archives: list[Archive] = Field(min_length=1)
+    aliases: list[str] = []
+    evidence: dict[str, str] = {}
+    unknown: str = ""
+
+    @property
+    def images_in(self) -> str:
+        """Folder, relative to the data set's, that holds the class folders of images."""
+        return "image" if self.kind == "scene and masks" else "."
+
+
+class Registry(_Part):
+    """All known data sets by name.
+
+    Attributes:
+        references: What was read, by the key that ``evidence`` uses.
+        datasets: The data sets.
+    """
+
+    references: dict[str, str] = {}
+    datasets: dict[str, DataSet]
+
+    def find(self, name: str) -> tuple[str, DataSet]:
+        """A data set by its name or another one of it, whatever the case.
+
+        Raises:
+            UserError: It is not known; the message lists the names that are.
+        """
+        wanted = name.lower().replace("_", "-")
+        for known, about in self.datasets.items():
+            if wanted in (known, *about.aliases):
+                return known, about
+        raise UserError(f"{name}: not a known data set (known: {', '.join(self.datasets)})")
+
+    def unproved(self) -> list[str]:
+        """Fields without evidence, nulls without a word about them, and unknown references."""
+        found = []
+        for name, about in self.datasets.items():
+            parts: list[tuple[str, DataSet | Archive, tuple[str, ...]]] = [(name, about, _ABOUT)]
+            parts += [(f"{name}/{a.file}", a, _ARCHIVE) for a in about.archives]
+            for where, part, fields in parts:
+                found += [f"{where}: {what}" for what in _unproved(part, fields, self.references)]
+        return found
+
+
+def _unproved(
+    part: DataSet | Archive, fields: tuple[str, ...], references: dict[str, str]
+) -> list[str]:
+    given = {name for name in fields if getattr(part, name)}
+    found = [f"{name} has no evidence" for name in sorted(given - set(part.evidence))]
+    found += [f"evidence of {name}, which is empty" for name in sorted(set(part.evidence) - given)]
+    for keys in part.evidence.values():
+        found += [f"reference {key} is not listed" for key in keys.split() if key not in references]
+    optional = {"unpacked_bytes", "urls", "by_hand", "git_tree"}
+    for name in sorted(set(fields) - given - optional):
+        if name not in part.unknown and not (name in ("md5", "sha256") and _checked(part)):
+            found.append(f"{name} is null, and unknown says nothing of it")
+    return found
+
+
+def _checked(part: DataSet | Archive) -> bool:
+    """Whether one of the two digests is there: the other one is then no loss."""
+    return isinstance(part, Archive) and bool(part.checksums)
+
+
+def read(path: Path = BUILT_IN) -> Registry:
+    """Reads a registry.
+
+    Raises:
+        UserError: The file is missing or does not fit; the message says where.
+    """
+    try:
+        return Registry.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: {where}: {first['msg']}") from None

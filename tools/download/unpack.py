@@ -1,0 +1,207 @@
+"""Unpacks zip, tar and rar archives that nobody vouches for."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import stat
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from train.errors import UserError
+
+# Pictures hardly shrink: an archive that says it unpacks to more than this is not one of pictures.
+_FACTOR = 20
+_LEAST_BYTES = 64 * 2**20
+_RAR_MAGIC = b"Rar!\x1a\x07"
+# Programs that unpack rar, with their arguments before archive and folder.
+_RAR_TOOLS = {"unrar": ["x", "-idq", "-o-"], "unar": ["-q", "-D", "-o"], "bsdtar": ["-xf"]}
+_JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    # Of zipfile: a way of packing that it does not know, and a password.
+    NotImplementedError,
+    RuntimeError,
+)
+
+
+class Damaged(UserError):
+    """The archive itself is no good."""
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A file in an archive: its name, the size that the archive states, and how to read it."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def unpack(
+    archive: Path,
+    into: Path,
+    root: str | None,
+    unpacked_bytes: int | None,
+    advance: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Unpacks the files of an archive.
+
+    Only plain files are written, only inside ``into``, none twice, and not more bytes than the
+    archive states; what it states has to be within reason.
+
+    Args:
+        archive: A zip, tar (also compressed) or rar file.
+        into: An existing, empty folder.
+        root: Folder in the archive that becomes ``into``, with wildcards; what is not in it is
+            left out. None: everything.
+        unpacked_bytes: Most bytes that may come out; None: 20 times the archive.
+        advance: Is told the number of files written since its last call.
+
+    Raises:
+        UserError: It is no such archive, it is damaged, it holds something else than files and
+            folders, a name in it leads outside, or it is too large.
+    """
+    limit = unpacked_bytes or max(_LEAST_BYTES, _FACTOR * archive.stat().st_size)
+    limit = min(limit, shutil.disk_usage(into).free)
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                _write_all(archive, _zip_members(archive, zipped), into, root, limit, advance)
+        elif _is_rar(archive):
+            _unpack_rar(archive, into, root, limit, advance)
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                _write_all(archive, _tar_members(archive, tar), into, root, limit, advance)
+        else:
+            raise Damaged(f"{archive}: not a zip, tar or rar archive")
+    except _DAMAGED as error:
+        raise Damaged(f"{archive}: cannot be unpacked: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UserError(f"{into}: cannot be unpacked into: {error.strerror or error}") from None
+    if not any(into.iterdir()):
+        raise Damaged(f"{archive}: nothing in it under {root or 'its top'}")
+
+
+def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
+    for info in zipped.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if info.is_dir():
+            continue
+        if kind not in (0, stat.S_IFREG):
+            raise Damaged(f"{archive}: {info.filename!r} in it is no plain file")
+        yield _Member(info.filename, info.file_size, partial(zipped.open, info))
+
+
+def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
+    for info in tar:
+        if info.isdir():
+            continue
+        if not info.isreg():
+            raise Damaged(f"{archive}: {info.name!r} in it is no plain file")
+        yield _Member(info.name, info.size, partial(_opened, tar, info))
+
+
+def _opened(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    file = tar.extractfile(info)
+    assert file is not None, "a plain file can be opened"
+    return file
+
+
+def _write_all(
+    archive: Path,
+    members: Iterator[_Member],
+    into: Path,
+    root: str | None,
+    limit: int,
+    advance: Callable[[int], None],
+) -> None:
+    written = 0
+    for member in members:
+        inner = _inside(archive, member.name, root)
+        if inner is None:
+            continue
+        written += member.size
+        if written > limit:
+            raise Damaged(
+                f"{archive}: too large: more than {limit / 1e6:.0f} MB would come out of it"
+            )
+        target = into / inner
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with member.open() as source, target.open("xb") as file:
+                shutil.copyfileobj(source, file, 2**20)
+        except FileExistsError:
+            raise Damaged(f"{archive}: {member.name!r} is in it twice") from None
+        if target.stat().st_size != member.size:
+            raise Damaged(f"{archive}: {member.name!r} is not as long as it says")
+        advance(1)
+
+
+def _inside(archive: Path, name: str, root: str | None) -> PurePosixPath | None:
+    """The path below ``root``, or None for what lies elsewhere and for what systems leave behind.
+
+    Raises:
+        UserError: The name leads outside.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in name[:2] or "\0" in name:
+        raise Damaged(f"{archive}: {name!r} in it leads outside of the folder")
+    if any(part in _JUNK or part.startswith("._") for part in path.parts):
+        return None
+    patterns = PurePosixPath(root or "").parts
+    head, rest = path.parts[: len(patterns)], path.parts[len(patterns) :]
+    if not rest or not all(map(fnmatchcase, head, patterns)):
+        return None
+    return PurePosixPath(*rest)
+
+
+def _is_rar(archive: Path) -> bool:
+    with archive.open("rb") as file:
+        return file.read(len(_RAR_MAGIC)) == _RAR_MAGIC
+
+
+def _unpack_rar(
+    archive: Path, into: Path, root: str | None, limit: int, advance: Callable[[int], None]
+) -> None:
+    """Lets another program unpack, and takes over what it made as if it were an archive."""
+    tool = next((name for name in _RAR_TOOLS if shutil.which(name)), None)
+    if tool is None:
+        raise UserError(
+            f"{archive}: a rar archive, and none of {', '.join(_RAR_TOOLS)} is installed: unpack "
+            "it yourself and give the folder to: python -m tools prepare"
+        )
+    with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.") as made:
+        before = [tool, *_RAR_TOOLS[tool]]
+        last = [made, str(archive)] if tool == "unar" else [str(archive)]
+        ended = subprocess.run([*before, *last], cwd=made, capture_output=True, text=True)
+        if ended.returncode:
+            reason = (ended.stderr.strip() or ended.stdout.strip()).splitlines()[-1:]
+            raise UserError(f"{archive}: {tool} failed: {''.join(reason) or ended.returncode}")
+        _write_all(archive, _made_members(archive, Path(made)), into, root, limit, advance)
+
+
+def _made_members(archive: Path, folder: Path) -> Iterator[_Member]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise Damaged(f"{archive}: {name!r} in it is no plain file")
+        if path.is_file():
+            yield _Member(name, path.stat().st_size, partial(_read, path))
+
+
+def _read(path: Path) -> IO[bytes]:
+    return path.open("rb")
