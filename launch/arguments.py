@@ -13,6 +13,7 @@ from launch.description import (
     DEFAULT_HANG_TIMEOUT,
     DEFAULT_NODE_TIMEOUT,
     Job,
+    local_run_folder,
 )
 from launch.errors import UserError
 
@@ -130,7 +131,7 @@ def parse(argv: Sequence[str]) -> Arguments:
             *overrides,
             f"run_dir={run_dir}",
         ],
-        run_dir=Path(run_dir),
+        run_dir=local_run_folder(run_dir),
         nproc=_optional_number("nproc", nproc, 1, 1_000_000),
         nnodes=nnodes,
         node_rank=_optional_number("--node-rank", given.node_rank, 0, (nnodes or 1_000_000) - 1),

@@ -15,6 +15,16 @@ DEFAULT_NODE_TIMEOUT = 600.0
 _SCHEDULER = (sys.executable, "-m", "launch.scheduler")
 
 
+def local_run_folder(run_dir: str) -> Path:
+    """Returns the folder on this machine in which a run works whose run folder is ``run_dir``.
+
+    One in object storage is mirrored in ``runs/<bucket>/<key>``. The training program has the same
+    rule (``train.storage.local_run_folder``).
+    """
+    remote = run_dir.startswith(("s3://", "obs://"))
+    return Path("runs", run_dir.partition("://")[2]) if remote else Path(run_dir)
+
+
 @dataclass(frozen=True)
 class Job:
     """A job, seen from one of its nodes.

@@ -195,8 +195,9 @@ SEVERAL_RANKS = {
     # How long the scheduler goes without a sign of life of a rank. The supervisor sees a death
     # at once, so this only has to spare a rank that is starved for a while.
     "MS_NODE_TIMEOUT": "300",
-    # How long the ranks wait for each other at the start.
-    "MS_TOPO_TIMEOUT": "600",
+    # How long the ranks wait for each other at the start: those of one node may have their data
+    # already, while another node still copies it from object storage.
+    "MS_TOPO_TIMEOUT": "7800",
     # Seconds between looks at whether the others are there (MindSpore's own: 3 to 5).
     "MS_RETRY_INTERVAL_LOWER": "1",
     "MS_RETRY_INTERVAL_UPPER": "1",

@@ -186,6 +186,7 @@ add_job() {
                     argument=$mounted
                 fi
                 ;;
+            run_dir=*://*) ;;
             run_dir=?*)
                 $only_print || mkdir -p -- "${argument#run_dir=}"
                 mounted=$(realpath -m -- "${argument#run_dir=}")

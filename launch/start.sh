@@ -36,7 +36,7 @@ start_training() {
 
 # Prints a path of the user's so that it still holds in the project's folder, $2.
 from_here() {
-    if [[ $1 == /* || $PWD == "$2" ]]; then
+    if [[ $1 == /* || $1 == *://* || $PWD == "$2" ]]; then
         printf '%s\n' "$1"
     else
         printf '%s\n' "$PWD/$1"

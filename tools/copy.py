@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
 
 from train import storage
 from train.errors import UserError
+from train.storage.progress import Progress
 
 _EPILOG = """\
 SRC and DST are paths, s3://BUCKET/KEY or obs://BUCKET/KEY; one of both is on this machine.
@@ -26,7 +26,6 @@ variables:
 exit code: 0; 2 a mistake in what was asked for; 1 the store failed in spite of all tries."""
 
 _STORE_FAILED = 1
-_LINE_EVERY = 15.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,14 +47,14 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         raise UserError(f"--tries must be at least 1, not {arguments.tries}")
     source = storage.open_store(arguments.src)
     target = storage.open_store(arguments.dst)
-    progress = _Progress()
+    progress = Progress(lambda line: print(line, flush=True))
     copier = storage.Copier(source, target, arguments.tries, progress.move)
     started = time.monotonic()
     try:
         plan = copier.plan(arguments.all, arguments.missing_ok)
         if plan.files:
             print(f"copying {_amount(len(plan.files), plan.bytes)} ...", flush=True)
-        progress.total = plan.bytes
+        progress.begin(plan.bytes)
         copied = copier.run(plan)
     except storage.StorageError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -71,22 +70,3 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 def _amount(files: int, size: int) -> str:
     return f"{files} {'file' if files == 1 else 'files'} ({size / 1e6:.1f} MB)"
-
-
-class _Progress:
-    """Prints a line now and then."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._moved = 0
-        self._next = time.monotonic() + _LINE_EVERY
-        self._lock = threading.Lock()
-
-    def move(self, count: int) -> None:
-        """Takes note of more bytes."""
-        with self._lock:
-            self._moved += count
-            if time.monotonic() < self._next:
-                return
-            self._next += _LINE_EVERY
-            print(f"{self._moved / 1e6:.0f} of {self.total / 1e6:.0f} MB", flush=True)

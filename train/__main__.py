@@ -6,13 +6,18 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from train import failure, mpirun
+from train import failure, mpirun, remote
 from train.configfile import load_config
+from train.run_folder import RunFolder
+
+# The other ranks wait in vain meanwhile, so this is no time to be patient with a store.
+_SECONDS_AFTER_A_FAILURE = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs this rank; the exit code."""
     options = _parse(arguments)
+    folder: RunFolder | None = None
     try:
         config = load_config(options.config, options.overrides)
         # MindSpore takes seconds to import: a mistake in the configuration is told before.
@@ -23,12 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cluster.run_scheduler()
             return 0
         place = cluster.identify(os.environ, config.device)
+        # May take an hour, and the ranks do not wait for each other so long once they are joined.
+        data = remote.fetch(config, place.is_first, place.shows_progress)
         cluster.start(place)
-        Trainer(config, place).run()
+        trainer = Trainer(config, place)
+        folder = trainer.folder
+        trainer.run()
+        folder.close()
         cluster.close(place)
+        data.release()
     except Exception as error:
         mpirun.let_the_first_speak(os.environ)
-        return failure.report(error)
+        code = failure.report(error)
+        if folder is not None:
+            folder.close(_SECONDS_AFTER_A_FAILURE)
+        return code
     except KeyboardInterrupt:  # before the training: from then on it is a request to stop
         return 128 + signal.SIGINT
     return 0

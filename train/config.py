@@ -20,6 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from train.storage.address import local_run_folder
+from train.storage.settings import Location, StorageConfig, key_problem
+
 # Names become parts of parameter names, file names and table headings.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -37,8 +40,8 @@ class Section(BaseModel):
 class DatasetConfig(Section):
     """One data set, as ``tools prepare`` wrote it."""
 
-    records: Path
-    """Folder with MindRecord shards and manifest.json."""
+    records: Location
+    """Folder with MindRecord shards and manifest.json, or its address in object storage."""
 
 
 class TaskConfig(Section):
@@ -191,15 +194,16 @@ class Config(Section):
     seed: NonNegativeInt = 1
     device: Literal["auto", "Ascend", "GPU", "CPU"] = "auto"
     """``auto``: Ascend where there is an NPU, otherwise CPU."""
-    run_dir: Path
-    """Run folder; ``runs/<name of the configuration file>`` if it is not given."""
+    run_dir: Location
+    """Run folder; ``runs/<name of the configuration file>`` if it is not given. With an address in
+    object storage the run works in ``runs/<bucket>/<key>``, and its results are uploaded."""
     log_every: PositiveInt = 10
     """Steps between two lines of metrics.jsonl."""
     branches: Literal["local", "allreduce"] = "local"
     """``local``: every rank updates its task branches with its own images, and the ranks average
     them at consolidation points. ``allreduce``: all gradients are reduced (control experiment)."""
-    data_root: Path = Path()
-    """Folder that relative ``records`` are below; by default the one the run is started in."""
+    data_root: Location = Path()
+    """Folder or address that relative ``records`` are below; by default the current folder."""
     datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
     """The data sets by name."""
     tasks: dict[Name, TaskConfig]
@@ -213,6 +217,7 @@ class Config(Section):
     schedule: ScheduleConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    storage: StorageConfig = StorageConfig()
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Config":
@@ -225,9 +230,22 @@ class Config(Section):
             raise ValueError("; ".join(problems))
         return self
 
+    @property
+    def run_folder(self) -> Path:
+        """The run folder on this machine."""
+        return local_run_folder(str(self.run_dir))
+
     def records_of(self, dataset: str) -> Path:
-        """Folder with the records of a data set."""
-        return self.data_root / self.datasets[dataset].records
+        """Folder with the records of a data set, in the cache if they are in object storage."""
+        place = self.location_of(dataset)
+        return place if isinstance(place, Path) else self.storage.local_copy(place)
+
+    def location_of(self, dataset: str) -> Path | str:
+        """Where the records of a data set are: a folder, or an address as a text."""
+        root, records = self.data_root, self.datasets[dataset].records
+        if isinstance(records, str) or (isinstance(root, str) and records.is_absolute()):
+            return records
+        return root / records if isinstance(root, Path) else f"{root}/{records.as_posix()}"
 
     def dataset_of(self, task: str) -> str:
         """Name of the data set that feeds a task."""
@@ -239,6 +257,11 @@ class Config(Section):
             f"tasks.{task}.dataset: no data set {self.dataset_of(task)!r} (there are: {known})"
             for task in self.tasks
             if self.dataset_of(task) not in self.datasets
+        ]
+        problems += [
+            f"datasets.{name}.records: {problem}"
+            for name in self.datasets
+            if (problem := key_problem(self.location_of(name)))
         ]
         used = {self.dataset_of(task) for task in self.tasks}
         problems += [f"datasets.{d}: no task uses it" for d in self.datasets if d not in used]

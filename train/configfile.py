@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from train.config import Config
 from train.errors import UserError
+from train.storage.settings import is_secret
 
 Tree = dict[str, Any]
 
@@ -90,6 +91,8 @@ def _add_default_tasks(tree: Tree) -> set[str]:
 def _apply_override(tree: Tree, text: str) -> tuple[str, ...]:
     key, equals, value = text.partition("=")
     parts = tuple(key.split("."))
+    if is_secret(parts):
+        text = f"{key}=..."
     if not equals or not all(parts):
         raise UserError(f"command line: {text!r} must have the form key.sub=value")
     for i, part in enumerate(parts[:-1]):
@@ -117,6 +120,8 @@ def _explain(error: Tree, path: Path, overridden: list[tuple[str, ...]]) -> str:
         key = ".".join(where)
         return f"{source}: {key}: {message}" if key else f"{path}: {message}"
     message = _MESSAGES.get(error["type"], message).format(**error.get("ctx", {}))
+    if is_secret(where):  # what stands there may be one, also if it is none in this form
+        return f"{source}: {'.'.join(where)}: {message}"
     return f"{source}: {'.'.join(where)}: {message}, not {error['input']!r}"
 
 
@@ -135,6 +140,7 @@ _MESSAGES = {
     **dict.fromkeys(["list_type", "tuple_type"], "must be a list"),
     "finite_number": "must be a finite number",
     "path_type": "must be a path",
+    "string_type": "must be a text (in quotes, if it looks like a number)",
     "literal_error": "must be {expected}",
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",

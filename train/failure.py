@@ -11,6 +11,7 @@ from pathlib import Path
 
 from train.errors import UserError
 from train.files import replace_file
+from train.storage.retry import StorageError
 
 VARIABLE = "MTLN_ERROR"
 USER_ERROR = 2
@@ -25,7 +26,7 @@ def explain_crashes() -> None:
 
 def report(error: Exception) -> int:
     """Tells about an error on standard error and to the launcher; returns the exit code."""
-    if isinstance(error, UserError):
+    if isinstance(error, (UserError, StorageError)):
         text = "\n".join(f"error: {line}" for line in str(error).splitlines())
     else:
         text = "".join(traceback.format_exception(error))

@@ -44,7 +44,7 @@ class Trainer:
     def __init__(self, config: Config, cluster: Cluster) -> None:
         self.config = config
         self.cluster = cluster
-        self.folder = RunFolder(config.run_dir)
+        self.folder = RunFolder.of(config, cluster.is_first)
         self.sets = open_record_sets(config)
         self.shares = build.build_shares(config, self.sets)
         self.images_per_step = sum(self.shares.values())
@@ -241,6 +241,7 @@ class Trainer:
             }
             checkpoint = Checkpoint(step, model, optimizer, state)
             save_checkpoint(self.folder.checkpoints, checkpoint, self.config.checkpoint.keep)
+            self.folder.upload_soon()
         self.collectives.barrier()
 
     def _wall_seconds(self) -> float:
@@ -253,6 +254,7 @@ class Trainer:
         self.display.close()
         if self.cluster.is_first:
             self.display.say(f"Stopped at step {step}; the same command goes on from there.")
+            self.folder.close()
         sys.stdout.flush()
         self.stop_request.obey()
 

@@ -30,7 +30,7 @@ def main() -> None:
 
     build.build_network = build_with_own_seed  # type: ignore[assignment]
     trainer = Trainer(config, place)
-    folder = config.run_dir / "replicas"
+    folder = config.run_folder / "replicas"
     folder.mkdir(parents=True, exist_ok=True)
     points = iter(range(10**6))
 

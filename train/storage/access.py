@@ -64,8 +64,8 @@ class Access:
         if endpoint is None and scheme == "obs":
             if region is None:
                 raise UserError(
-                    "obs:// needs the variable OBS_ENDPOINT, for instance "
-                    "https://obs.cn-north-4.myhuaweicloud.com"
+                    "obs:// needs the variable OBS_ENDPOINT (or storage.endpoint in a "
+                    "configuration), for instance https://obs.cn-north-4.myhuaweicloud.com"
                 )
             endpoint = f"https://obs.{region}.myhuaweicloud.com"
         host = urlsplit(endpoint).hostname if endpoint else None

@@ -118,7 +118,7 @@ class Copier:
             UserError: one of them cannot be read, there is nothing to copy, or no room for it.
             StorageError: one of them could not be listed.
         """
-        found = self._again.do(self.source.address, self.source.files)
+        found = self.listing()
         if not found and not missing_ok:
             raise UserError(f"{self.source.address}: there is nothing")
         known = self.known(found) if isinstance(self.target, Folder) else {}
@@ -126,6 +126,19 @@ class Copier:
         if isinstance(self.target, Folder):
             _require_room(self.target.root, plan.bytes)
         return plan
+
+    def listing(self) -> dict[str, File]:
+        """All files of the source.
+
+        Raises:
+            UserError: it cannot be listed.
+            StorageError: it could not be listed.
+        """
+        return self._again.do(self.source.address, self.source.files)
+
+    def remember(self) -> None:
+        """Keeps which files were found right, though nothing was copied."""
+        self._verified.save()
 
     def known(self, found: Mapping[str, File]) -> dict[str, Known]:
         """Reads the manifests and checkpoints among the files of the source.

@@ -1,0 +1,94 @@
+"""What a run that goes on needs of its run folder in object storage."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from train.checkpoint import newest_checkpoint, read_state
+from train.errors import UserError
+from train.files import flush_folder
+from train.storage.copier import Copier, Plan
+from train.storage.digests import STATE, SUMMARY
+from train.storage.retry import Damaged, Persistence
+from train.storage.stores import Folder, open_store
+
+CHECKPOINTS = "checkpoints"
+METRICS = "metrics.jsonl"
+
+
+def fetch_run(
+    address: str,
+    folder: Path,
+    variables: Mapping[str, str],
+    tries: int,
+    say: Callable[[str], None],
+) -> None:
+    """Fetches the newest whole checkpoint of a run, with its metrics, if it is newer than ours.
+
+    Args:
+        address: the run folder in object storage.
+        folder: the run folder on this machine.
+        variables: see :mod:`train.storage.access`.
+        tries: how often a request is tried.
+        say: told what was found.
+
+    Raises:
+        UserError: the store cannot be used as it is asked for.
+        StorageError: it did not answer.
+    """
+    store = open_store(address, variables)
+    found = Persistence(tries).do(f"run_dir: {address}", store.files)
+    checkpoints = folder / CHECKPOINTS
+    ours = newest_checkpoint(checkpoints)
+    for step in steps_in(found, whole=True):
+        if ours is not None and step <= ours.name:
+            return
+        if _fetch_checkpoint(f"{address}/{CHECKPOINTS}/{step}", checkpoints, variables, tries):
+            break
+        say(f"{address}/{CHECKPOINTS}/{step} is damaged or not whole: it is not used")
+    else:
+        return
+    say(f"{address}/{CHECKPOINTS}/{step} was fetched")
+    copier = Copier(store, Folder(folder), tries)
+    copier.run(Plan({name: found[name] for name in (METRICS, SUMMARY) if name in found}, 0))
+
+
+def steps_in(names: Mapping[str, object], whole: bool = False) -> list[str]:
+    """Names of the checkpoints of which there are files, or those that count; newest first."""
+    steps = set()
+    for name in names:
+        parts = name.split("/")
+        of_checkpoint = len(parts) == 3 and parts[0] == CHECKPOINTS and parts[1].startswith("step_")
+        if of_checkpoint and (parts[2] == STATE or not whole):
+            steps.add(parts[1])
+    return sorted(steps, reverse=True)
+
+
+def _fetch_checkpoint(
+    address: str, checkpoints: Path, variables: Mapping[str, str], tries: int
+) -> bool:
+    """Fetches a checkpoint; False if it is not whole."""
+    final = checkpoints / address.rpartition("/")[2]
+    temporary = final.with_name(f".{final.name}.fetched")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        copier = Copier(open_store(address, variables), Folder(temporary), tries)
+        plan = copier.plan()
+        if not plan.known.keys() <= plan.found.keys():
+            return False
+        copier.run(plan)
+        if read_state(temporary) is None:
+            return False
+        shutil.rmtree(final, ignore_errors=True)  # one that does not count
+        temporary.rename(final)
+        flush_folder(checkpoints)
+        return True
+    except Damaged:
+        return False
+    except OSError as error:
+        raise UserError(f"run_dir: {error.filename}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,205 @@
+"""The section ``storage`` of a configuration: how buckets are reached, and where copies are kept.
+
+Every value has an environment variable too; what the configuration says wins. Secrets are read
+from it, but never written: they are in no dump of a configuration and in no message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from train.errors import UserError
+from train.storage.access import Access
+from train.storage.address import check_location, is_remote
+
+_SECRETS = frozenset({"access_key", "secret_key", "token"})
+
+_CACHE = "MTLN_STORAGE_CACHE"
+_OTHERS = {
+    "cache_size": "MTLN_STORAGE_CACHE_SIZE",
+    "wait_seconds": "MTLN_STORAGE_WAIT",
+    "upload_seconds": "MTLN_STORAGE_UPLOAD",
+    "tries": "MTLN_STORAGE_TRIES",
+}
+
+
+def _location(value: object) -> Path | str:
+    """A path, or the address of something in object storage as a text."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("path_type", "must be a path")
+    text = check_location(value)
+    return text if is_remote(text) else Path(text)
+
+
+Location = Annotated[Path | str, BeforeValidator(_location)]
+"""A path, or ``s3://BUCKET/KEY`` or ``obs://BUCKET/KEY`` as a text."""
+
+
+def key_problem(place: Path | str) -> str | None:
+    """What is wrong with an address that was put together, or None."""
+    try:
+        check_location(str(place))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def is_secret(key: tuple[str, ...]) -> bool:
+    """Whether what stands at this place of a configuration must not be repeated."""
+    return key[:1] == ("storage",) and (len(key) == 1 or key[1] in _SECRETS)
+
+
+Secret = Annotated[SecretStr | None, Field(exclude=True, repr=False)]
+
+
+class StorageConfig(BaseModel):
+    """Object storage: ``s3://`` and ``obs://`` in ``records``, ``data_root`` and ``run_dir``.
+
+    ``docs/storage.md`` lists the environment variables that stand for what is not given here.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    endpoint: str | None = None
+    """Address of the service, like https://obs.cn-north-4.myhuaweicloud.com."""
+    region: str | None = None
+    """Region, if the endpoint does not say it."""
+    addressing_style: Literal["virtual", "path"] | None = None
+    """https://BUCKET.HOST/KEY or https://HOST/BUCKET/KEY; by default ``virtual``, or ``path`` for
+    an endpoint that is an IP address or localhost."""
+    access_key: Secret = None
+    """Access key; better in a variable, since files and command lines are read by others."""
+    secret_key: Secret = None
+    """Secret key, with ``access_key``."""
+    token: Secret = None
+    """Security token of temporary keys, with the other two."""
+    cache: Path | None = None
+    """Folder for the copies of data sets, on a disk of the node; by default ~/.cache/mtln."""
+    cache_size: ByteSize | None = None
+    """The most that they may take, like 200GB; by default as much as the disk holds. Data sets that
+    nobody uses are removed to make room, the least recently used first."""
+    wait_seconds: PositiveFloat | None = None
+    """How long the ranks of a node wait for the one that copies; by default 7200."""
+    upload_seconds: PositiveFloat | None = None
+    """How long the end of a run waits for the last results to be uploaded; by default 600."""
+    upload_every: PositiveFloat = 30.0
+    """Seconds between uploads of metrics and logs; checkpoints go at once."""
+    tries: PositiveInt | None = None
+    """How often a request is tried, after growing pauses; by default 6."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint_is_an_address(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://host")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ValueError("must be like https://HOST or https://HOST:PORT, without keys in it")
+        return value
+
+    @model_validator(mode="after")
+    def _keys_are_complete(self) -> StorageConfig:
+        if bool(self.access_key) != bool(self.secret_key):
+            given, missing = ("access_key", "secret_key")[:: 1 if self.access_key else -1]
+            raise ValueError(f"{given} is given, but {missing} is not")
+        if self.token and not self.access_key:
+            raise ValueError("token needs access_key and secret_key")
+        return self
+
+    def variables(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment for :mod:`train.storage.access`, with what is given here in it."""
+        result = dict(environment)
+        given = {
+            "ENDPOINT": self.endpoint,
+            "REGION": self.region,
+            "ADDRESSING_STYLE": self.addressing_style,
+        }
+        for name, value in given.items():
+            if value is not None:
+                result |= {f"{prefix}_{name}": value for prefix in ("OBS", "S3")}
+        if self.access_key and self.secret_key:
+            for prefix in ("OBS_", ""):  # those that are looked at first
+                result[f"{prefix}ACCESS_KEY_ID"] = self.access_key.get_secret_value()
+                result[f"{prefix}SECRET_ACCESS_KEY"] = self.secret_key.get_secret_value()
+                result[f"{prefix}SECURITY_TOKEN"] = (
+                    self.token.get_secret_value() if self.token else ""
+                )
+                result[f"{prefix}SESSION_TOKEN"] = ""
+        return result
+
+    def resolved(self, environment: Mapping[str, str]) -> Limits:
+        """The values that do not say how a bucket is reached, with the variables that stand in.
+
+        Raises:
+            UserError: a variable has no allowed value.
+        """
+        values: dict[str, Any] = {}
+        for key, variable in _OTHERS.items():
+            value = getattr(self, key)
+            if value is None and environment.get(variable):
+                value = _read(key, variable, environment[variable])
+            if value is not None:
+                values[key] = value
+        return Limits(**values)
+
+    def cache_folder(self, environment: Mapping[str, str]) -> Path:
+        """Where copies of data sets are kept."""
+        if self.cache is not None:
+            return self.cache.expanduser()
+        if folder := environment.get(_CACHE):
+            return Path(folder).expanduser()
+        if folder := environment.get("XDG_CACHE_HOME"):
+            return Path(folder, "mtln")
+        return Path("~/.cache/mtln").expanduser()
+
+    def local_copy(self, address: str, environment: Mapping[str, str] = os.environ) -> Path:
+        """The folder in the cache for the data set at an address.
+
+        Raises:
+            UserError: a variable has no allowed value.
+        """
+        scheme, _, rest = address.partition("://")
+        endpoint = Access.read(scheme, self.variables(environment)).endpoint
+        digest = hashlib.sha256(f"{endpoint} {address}".encode()).hexdigest()[:16]
+        name = rest.rpartition("/")[2]
+        readable = "".join(c if (c.isascii() and c.isalnum()) or c in "-_" else "_" for c in name)
+        return self.cache_folder(environment) / "data" / f"{readable[:40]}-{digest}"
+
+
+class Limits(BaseModel):
+    """Limits of the transfers, with defaults: see :class:`StorageConfig` for what they mean."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cache_size: ByteSize | None = None
+    wait_seconds: float = 7200.0
+    upload_seconds: float = 600.0
+    tries: int = 6
+
+
+def _read(key: str, variable: str, text: str) -> Any:
+    try:
+        return getattr(StorageConfig.model_validate({key: text}), key)
+    except ValidationError:
+        allowed = "a size like 200GB" if key == "cache_size" else "a number above 0"
+        raise UserError(f"environment: {variable} must be {allowed}, not {text!r}") from None

@@ -1,0 +1,138 @@
+"""Uploads the results of a run in the background: whatever the store does, training goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from train.errors import UserError
+from train.storage.mirror import Mirror
+from train.storage.retry import permanent, reason
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+# When somebody waits for the end, a store that is back should not be noticed a minute later.
+_LONGEST_PAUSE_AT_THE_END = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of the results.
+
+    Attributes:
+        missing: names of the files that the store lacks, or of which it has an older state.
+        error: why, None if nothing is missing.
+    """
+
+    missing: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+class Uploader:
+    """Keeps the run folder in object storage up to date, in a thread of its own.
+
+    Args:
+        address: the run folder in object storage.
+        mirror: does it.
+        every: seconds between two looks at what has changed.
+        seconds: how long the end waits for the last results.
+        say: told of trouble and its end.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        mirror: Mirror,
+        every: float,
+        seconds: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self.address = address
+        self.seconds = seconds
+        self._mirror = mirror
+        self._every = every
+        self._say = say
+        self._error: str | None = None
+        self._wake = threading.Event()
+        # Set by the thread when a pass that began after the request has come to its end.
+        self._request: threading.Event | None = None
+        self._with_summary = False
+        self._closed = False
+        # A daemon: a store that does not answer must not keep the process from ending.
+        self._thread = threading.Thread(target=self._work, name="upload", daemon=True)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is anything to finish."""
+        return self._thread.ident is not None
+
+    def start(self) -> None:
+        """Sends the configuration, and begins to look for other files.
+
+        Raises:
+            UserError: the store does not take it, and it is no use to try again.
+        """
+        try:
+            self._mirror.send_config()
+        except Exception as error:
+            if why := permanent(error):
+                raise UserError(f"run_dir: {self.address}: {why}") from None
+            self._fail(error)  # the thread tries again
+        self._thread.start()
+
+    def soon(self) -> None:
+        """There is something new."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Looks no more for anything new."""
+        self._closed = True
+        self._wake.set()
+
+    def finish(self, deadline: float, with_summary: bool = False) -> Outcome:
+        """Waits until all that is in the folder now is in the store.
+
+        Args:
+            deadline: until when at most, in seconds of ``time.monotonic``.
+            with_summary: the summary too.
+        """
+        request = threading.Event()
+        self._with_summary = with_summary
+        self._request = request
+        self._wake.set()
+        if request.wait(max(0.0, deadline - time.monotonic())):
+            return Outcome()
+        missing = self._mirror.missing(with_summary)
+        return Outcome(missing, self._error or "there was not time enough to upload everything")
+
+    def _work(self) -> None:
+        pause = 0.0
+        while True:
+            self._wake.wait(pause or self._every)
+            self._wake.clear()
+            if self._closed:
+                return
+            request = self._request
+            try:
+                self._mirror.update(self._with_summary)
+            except Exception as error:
+                self._fail(error)
+                longest = _LONGEST_PAUSE_AT_THE_END if request else _LONGEST_PAUSE
+                pause = min(2 * pause or _FIRST_PAUSE, longest)
+                continue
+            pause = 0.0
+            if self._error is not None:
+                self._error = None
+                self._say(f"{self.address}: results are uploaded again")
+            if request is not None:
+                request.set()
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is None:
+            self._say(
+                f"warning: {self.address}: results could not be uploaded: {reason(error)} "
+                "(training goes on, and it is tried again)"
+            )
+        self._error = reason(error)
