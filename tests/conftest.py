@@ -57,7 +57,7 @@ def small_sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         table.write_text("\n".join(rows) + "\n")
         prepared[name] = root / "records" / name
         source = str(root / "images" / name)
-        options = ["--out", str(prepared[name]), "--splits", str(table), "--format", "png"]
+        options = ["--out", str(prepared[name]), "--table", str(table), "--format", "png"]
         assert main(["prepare", source, *options, "--shards", "2", "--workers", "1"]) == 0
     return prepared
 

@@ -4,7 +4,7 @@ How other kinds of pictures become 8-bit RGB:
   grey           the value in all three channels
   palette, CMYK, YCbCr, LAB   converted by Pillow
   transparency   over black, the no-data colour of most image products
-  16-bit grey    0..65535 scaled to 0..255 (16-bit colour: Pillow keeps the upper 8 bits)
+  16-bit grey    0..65535 scaled to 0..255 (16-bit colour: the upper 8 bits are kept)
   floating-point, or integers outside 0..65535   refused: they have no fixed range
 EXIF orientation is applied; of several pages the first one is taken.
 """
@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from tools.fingerprint import Fingerprint, fingerprint
 
 ENCODERS = {"jpeg": "JPEG", "png": "PNG"}
-_EXIF_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 _MAX_ASPECT = 32
 _LEVELS = np.arange(256, dtype=np.int64)
 
@@ -42,15 +42,6 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Pictures for one call of a worker: a recipe, their folder, and their paths in it."""
-
-    recipe: Recipe
-    root: str
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Picture:
     """A picture ready to be stored.
 
@@ -61,6 +52,9 @@ class Picture:
         sums: Sum of the pixels of each channel, on the scale 0..255.
         squares: Sum of their squares.
         digest: Digest of size and pixels, the same for equal pictures.
+        looks: What it looks like.
+        original: Width and height in the file, before turning and resizing.
+        orientation: EXIF orientation, 1..8; 1 is upright.
     """
 
     data: bytes
@@ -69,25 +63,9 @@ class Picture:
     sums: tuple[int, ...]
     squares: tuple[int, ...]
     digest: bytes
-
-
-def run_job(job: Job) -> list[Picture | str]:
-    """Makes the pictures of a job; the reason, as a text, for one that cannot be read."""
-    return [_try(Path(job.root, key), job.recipe) for key in job.keys]
-
-
-def _try(path: Path, recipe: Recipe) -> Picture | str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return make(path.read_bytes(), recipe)
-    except UnidentifiedImageError:
-        # Pillow's own text names an object in memory.
-        return "not a picture that can be read"
-    except Exception as error:
-        # Decoders raise nearly anything on damaged files; one picture must not end the whole job.
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return " ".join(reason.split()) or type(error).__name__
+    looks: Fingerprint
+    original: tuple[int, int]
+    orientation: int
 
 
 def make(data: bytes, recipe: Recipe) -> Picture:
@@ -101,6 +79,7 @@ def make(data: bytes, recipe: Recipe) -> Picture:
     with Image.open(io.BytesIO(data)) as opened:
         kept = opened.format == ENCODERS[recipe.format] and _is_plain(opened)
         size_before = opened.size
+        orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
         image = decode(opened, recipe.size)
     stored = data if kept and image.size == size_before else encode(image, recipe)
     counts = np.asarray(image.histogram(), dtype=np.int64).reshape(3, 256)
@@ -112,6 +91,9 @@ def make(data: bytes, recipe: Recipe) -> Picture:
         sums=tuple((counts @ _LEVELS).tolist()),
         squares=tuple((counts @ _LEVELS**2).tolist()),
         digest=hashlib.blake2b(text + image.tobytes(), digest_size=16).digest(),
+        looks=fingerprint(image),
+        original=size_before,
+        orientation=orientation,
     )
 
 
@@ -170,4 +152,4 @@ def _is_plain(image: Image.Image) -> bool:
     if image.format == "PNG" and "16B" in str(getattr(image, "tile", "")):
         # 16 bits per channel open as RGB all the same, the lower 8 bits dropped.
         return False
-    return image.getexif().get(_EXIF_ORIENTATION, 1) in (0, 1)
+    return image.getexif().get(EXIF_ORIENTATION, 1) in (0, 1)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import train  # noqa: F401  (sets the environment that MindSpore reads when it is loaded)
-from train.data.records import Shard, Split, checksum, schema
+from train.data.records import NO_LABEL, Shard, Split, checksum, mask_column, schema
 from train.errors import UserError
+from train.files import sha256_file
 
 # MindRecord's own default sizes. A file is at least as long as both together, though sparse, so a
 # small data set is better off with less.
@@ -19,6 +20,8 @@ HEADER_BYTES = 16 * 2**20
 PAGE_BYTES = 32 * 2**20
 MAX_PAGE_BYTES = 256 * 2**20
 MAX_SHARDS = 1000
+# What a record takes beside its image and masks: the other columns, with room to spare.
+RECORD_MARGIN = 8192
 
 # One call per record is six times slower than one call for a few dozen of them.
 _BATCH_RECORDS = 64
@@ -33,13 +36,15 @@ class Record:
 
     Attributes:
         image: Encoded picture, JPEG or PNG.
-        label: Position of its class in ``Manifest.classes``.
+        label: Position of its class in ``Manifest.classes``, or -1.
         key: Path of the picture relative to its source folder, with ``/``.
+        masks: Its masks, encoded as PNG, in the order of the label spaces.
     """
 
     image: bytes
     label: int
     key: str
+    masks: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,41 +64,54 @@ class Layout:
 
 
 def write_split(
-    folder: Path, split: str, records: Iterable[Record], classes: int, layout: Layout
+    folder: Path,
+    split: str,
+    records: Iterable[Record],
+    total: int,
+    layout: Layout,
+    classes: int,
+    masks: tuple[str, ...] = (),
 ) -> Split:
     """Streams records into ``folder/<split>.mindrecord0 .. N-1``, flushed to the disk.
 
-    Record i goes to shard i modulo N, so the files depend on nothing but the records and their
-    order. A shard that would stay empty is not made. A few dozen records are held at a time.
+    Every shard holds a stretch of the records, so their numbers do not depend on how many shards
+    there are. A few dozen records are held at a time.
 
     Args:
         folder: An existing folder without files of this split.
         split: Name of the split.
         records: The records; consumed once.
-        classes: Number of classes; labels are 0 .. classes-1.
+        total: Their number.
         layout: Number of files and their inner sizes.
+        classes: Number of classes; labels are 0 .. classes-1.
+        masks: Names of the label spaces of masks.
+
+    Returns:
+        The split without ``pixels``.
 
     Raises:
         UserError: A record is larger than a page, or MindRecord failed to write (a full disk, for
             instance).
     """
-    writers: list[_ShardWriter] = []
+    rest = iter(records)
     per_class = [0] * classes
-    held = 0
-    for number, record in enumerate(records):
-        shard = number % layout.shards
-        if shard == len(writers):
-            writers.append(_ShardWriter(folder / f"{split}.mindrecord{shard}", layout))
-        writers[shard].add(record)
-        per_class[record.label] += 1
-        held += len(record.image)
-        if held >= _BATCH_BYTES:
-            for writer in writers:
-                writer.flush()
-            held = 0
-    shards = tuple(writer.close() for writer in writers)
-    _check_written(folder, shards)
-    return Split(sum(per_class), tuple(per_class), shards)
+    count = min(layout.shards, total)
+    shards = []
+    for number in range(count):
+        writer = _ShardWriter(folder / f"{split}.mindrecord{number}", layout, masks)
+        size = total // count + (number < total % count)
+        for record in _counted(islice(rest, size), per_class):
+            writer.add(record)
+        shards.append(writer.close())
+    _check_written(folder, tuple(shards))
+    return Split(total, tuple(per_class), tuple(shards))
+
+
+def _counted(records: Iterable[Record], per_class: list[int]) -> Iterator[Record]:
+    for record in records:
+        if record.label != NO_LABEL:
+            per_class[record.label] += 1
+        yield record
 
 
 class _ShardWriter:
@@ -103,37 +121,41 @@ class _ShardWriter:
     makes empty files, and does not say which record went where; so each file has a writer.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: Layout, masks: tuple[str, ...]) -> None:
         from mindspore.mindrecord import FileWriter
 
         self._path = path
         self._page_bytes = layout.page_bytes
+        self._columns = [mask_column(name) for name in masks]
         self._waiting: list[Row] = []
+        self._held = 0
         self._records = 0
         try:
             self._writer = FileWriter(str(path), shard_num=1)
             self._writer.set_header_size(layout.header_bytes)
             self._writer.set_page_size(layout.page_bytes)
-            self._writer.add_schema(schema(), "mtln record")
+            self._writer.add_schema(schema(masks), "mtln record")
         except Exception as error:
             raise _told(path, error) from error
 
     def add(self, record: Record) -> None:
-        if len(record.image) + 4096 > self._page_bytes:
+        taken = len(record.image) + sum(len(mask) for mask in record.masks)
+        if taken + RECORD_MARGIN > self._page_bytes:
             raise UserError(
-                f"{record.key}: takes {len(record.image)} bytes as stored, more than fits into a "
+                f"{record.key}: takes {taken} bytes as stored, more than fits into a "
                 f"MindRecord page of {self._page_bytes} bytes: use --size, or --format jpeg"
             )
         # FileWriter drops a row whose types are off, numpy's integers included.
-        row = {
+        row: Row = {
             "image": record.image,
             "label": int(record.label),
             "key": record.key,
-            "crc": checksum(record.image),
+            "crc": checksum(record.image, record.masks),
         }
-        self._waiting.append(row)
+        self._waiting.append(row | dict(zip(self._columns, record.masks, strict=True)))
+        self._held += taken
         self._records += 1
-        if len(self._waiting) >= _BATCH_RECORDS:
+        if len(self._waiting) >= _BATCH_RECORDS or self._held >= _BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -142,7 +164,7 @@ class _ShardWriter:
                 self._writer.write_raw_data(self._waiting)
             except Exception as error:
                 raise _told(self._path, error) from error
-            self._waiting = []
+            self._waiting, self._held = [], 0
 
     def close(self) -> Shard:
         self.flush()
@@ -176,15 +198,6 @@ def _check_written(folder: Path, shards: tuple[Shard, ...]) -> None:
     found = ds.MindDataset(paths, shuffle=False).get_dataset_size()
     if found != expected:
         raise UserError(f"{folder}: MindRecord kept {found} of {expected} records")
-
-
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

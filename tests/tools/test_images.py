@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.tools.conftest import encoded, picture
-from tools.images import Job, Recipe, make, run_job
+from tools.images import Recipe, make
+from tools.prepare.worker import Job, Unreadable, run_job
 
 PNG = Recipe("png", 95, None)
 JPEG = Recipe("jpeg", 95, None)
@@ -131,9 +132,10 @@ def test_reasons_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"nothing")
     wide = encoded(picture(7, (400, 4)), "PNG")
     (tmp_path / "b.png").write_bytes(wide)
-    reasons = run_job(Job(Recipe("png", 95, 8), str(tmp_path), ("a.png", "b.png", "c.png")))
+    results = run_job(Job(Recipe("png", 95, 8), str(tmp_path), ("a.png", "b.png", "c.png")))
+    reasons = [result.reason for result in results if isinstance(result, Unreadable)]
     assert reasons[0] == "not a picture that can be read"
-    assert isinstance(reasons[1], str) and "32 times" in reasons[1]
+    assert "32 times" in reasons[1]
     assert reasons[2] == "No such file or directory"
 
 

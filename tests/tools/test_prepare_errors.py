@@ -35,8 +35,7 @@ ERRORS = {
     "shards": (["--shards", "0"], "--shards 0", "1..1000"),
     "workers": (["--workers", "0"], "--workers 0", "1..64"),
     "name": (["--name", "a/b"], "--name 'a/b'", "letters"),
-    "csv": (["--splits", "none.csv"], "none.csv", "No such file"),
-    "csv and ratios": (["--splits", "x.csv", "--ratios", "1,0,0"], "--ratios", "--splits"),
+    "csv": (["--table", "none.csv"], "none.csv", "No such file"),
 }
 
 
@@ -68,7 +67,7 @@ CSV_ERRORS: dict[str, tuple[Callable[[list[list[str]]], None], tuple[str, ...]]]
     ),
     "unknown split": (
         first(lambda row: row.__setitem__(2, "training")),
-        ("line 2", "'training'", "train, val, test"),
+        ("line 2", "'training'", "train, val, valid, validation, test"),
     ),
     "other class": (first(lambda row: row.__setitem__(1, "town")), ("line 2", "'field'", "'town'")),
     "empty class": (first(lambda row: row.__setitem__(1, "")), ("line 2", "class is empty")),
@@ -96,15 +95,15 @@ def test_mistakes_in_the_csv(case: str, source: Path, tools: Tools, tmp_path: Pa
     change(rows)
     with (tmp_path / "s.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["file", "class", "split"], *rows])
-    result = tools("prepare", source, "--out", tmp_path / "out", "--splits", tmp_path / "s.csv")
+    result = tools("prepare", source, "--out", tmp_path / "out", "--table", tmp_path / "s.csv")
     result.assert_error(*parts)
     assert entries(tmp_path) == ["s.csv", "src"]
 
 
 def test_csv_without_a_column(source: Path, tools: Tools, tmp_path: Path) -> None:
-    table = write_csv(tmp_path / "s.csv", [("a", "b", "c")], "file,label,split")
-    result = tools("prepare", source, "--out", tmp_path / "out", "--splits", table)
-    result.assert_error("s.csv", "no column class")
+    table = write_csv(tmp_path / "s.csv", [("a", "b", "c")], "file,kind,split")
+    result = tools("prepare", source, "--out", tmp_path / "out", "--table", table)
+    result.assert_error("s.csv", "no column class or label")
 
 
 def test_folders_without_usable_pictures(source: Path, tools: Tools, tmp_path: Path) -> None:
@@ -117,7 +116,7 @@ def test_folders_without_usable_pictures(source: Path, tools: Tools, tmp_path: P
         (source / "field").rename(tmp_path / "field") if split == "train" else None
         (tmp_path / "ready" / split).mkdir(parents=True)
         picture(1).save(tmp_path / "ready" / split / "a.png")
-    tools("prepare", tmp_path / "ready", "--out", out).assert_error("are splits", "--splits")
+    tools("prepare", tmp_path / "ready", "--out", out).assert_error("are splits", "--table")
 
 
 def test_unreadable_pictures_are_all_counted(source: Path, tools: Tools, tmp_path: Path) -> None:
@@ -144,7 +143,7 @@ def test_class_whose_train_pictures_are_all_unreadable(
     table = write_csv(tmp_path / "s.csv", all_rows(source, lambda index: "train"))
     for file in (source / "town").iterdir():
         file.write_bytes(b"")
-    arguments = ("--out", tmp_path / "out", "--splits", table, "--skip-unreadable")
+    arguments = ("--out", tmp_path / "out", "--table", table, "--skip-unreadable")
     tools("prepare", source, *arguments).assert_error("no train picture", "town")
     assert entries(tmp_path) == ["s.csv", "src"]
 
@@ -156,13 +155,19 @@ def test_equal_pixels_across_splits(source: Path, tools: Tools, tmp_path: Path) 
         image.save(source / "field" / "again.png", compress_level=1)
     rows = [*all_rows(source, lambda index: "train"), ("water/copy.bmp", "water", "test")]
     table = write_csv(tmp_path / "s.csv", rows)
-    arguments = ("--out", tmp_path / "out", "--splits", table)
+    arguments = ("--out", tmp_path / "out", "--table", table)
     result = tools("prepare", source, *arguments)
-    result.assert_error("water/copy.bmp (test)", "(train)", "--allow-duplicates")
-    assert entries(tmp_path) == ["s.csv", "src"]
-    assert tools("prepare", source, *arguments, "--allow-duplicates").code == 0
+    result.assert_error("1 pair(s)", "water/copy.bmp (test)", "(train)", "--duplicates allow")
+    assert entries(tmp_path) == ["out.duplicates.csv", "s.csv", "src"]
+    table_of_pairs = (tmp_path / "out.duplicates.csv").read_text().splitlines()
+    assert table_of_pairs[1:] == [
+        "equal,0,out,train,field/again.png,out,test,water/copy.bmp",
+        "equal,0,out,train,field/again.png,out,train,field/field_00.png",
+    ]
+    assert tools("prepare", source, *arguments, "--duplicates", "allow").code == 0
     notes = Manifest.read(tmp_path / "out").notes
     assert notes["duplicates_across_splits"] == 1 and notes["duplicates_within_splits"] == 1
+    assert entries(tmp_path) == ["out", "s.csv", "src"]
 
 
 def test_pictures_of_one_colour_are_refused(tools: Tools, tmp_path: Path) -> None:
@@ -171,5 +176,5 @@ def test_pictures_of_one_colour_are_refused(tools: Tools, tmp_path: Path) -> Non
         for number in range(3):
             grey = Image.new("RGB", (8, 8 + number), (7, 7, 7))
             grey.save(tmp_path / "src" / name / f"{number}.png")
-    result = tools("prepare", tmp_path / "src", "--out", tmp_path / "out", "--allow-duplicates")
+    result = tools("prepare", tmp_path / "src", "--out", tmp_path / "out", "--duplicates", "allow")
     result.assert_error("red has one value")

@@ -1,4 +1,4 @@
-"""Splitting a class."""
+"""Sharing a class out over the splits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.sources import split_class, split_counts
+from tools.prepare.splits import shuffled_splits, split_counts
 
 
 @given(
@@ -33,12 +33,13 @@ def test_counts_of_small_classes(total: int, counts: tuple[int, int, int]) -> No
 
 
 def test_split_is_fixed_by_seed_and_class_alone() -> None:
-    keys = [f"a/{number}" for number in range(50)]
-    ratios = (0.6, 0.2, 0.2)
-    split = split_class("a", keys, ratios, 0)
-    assert split == split_class("a", keys[::-1], ratios, 0)
-    assert split != split_class("a", keys, ratios, 1)
-    assert split != split_class("b", keys, ratios, 0)
-    assert sorted(key for part in split.values() for key in part) == sorted(keys)
+    counts = [30, 10, 10]
+    splits = shuffled_splits("a", counts, 0)
+    assert splits == shuffled_splits("a", counts, 0)
+    assert splits != shuffled_splits("a", counts, 1)
+    assert splits != shuffled_splits("b", counts, 0)
+    assert [splits.count(split) for split in range(3)] == counts
     # Fixed for good: a later version must not move test pictures into train.
-    assert split["val"][:3] == ["a/47", "a/33", "a/32"]
+    keys = sorted(f"a/{number}" for number in range(50))
+    val = {key for key, split in zip(keys, splits, strict=True) if split == 1}
+    assert {"a/47", "a/33", "a/32"} < val

@@ -1,0 +1,213 @@
+"""Makes a prepared data set: pictures in, shards and a manifest out, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from tools import duplicates
+from tools.duplicates import Prepared
+from tools.folders import check_free, whole_folder
+from tools.prepare import changes, intake, output, report, rerun
+from tools.prepare.catalogue import Catalogue
+from tools.prepare.mask_files import Space, find_masks, read_spaces
+from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
+from tools.prepare.scan import Found, from_folders
+from tools.prepare.splits import make_splits
+from tools.prepare.table import from_table
+from train.data.records import Manifest
+from train.errors import UserError
+
+_SHOWN = 3
+
+
+def prepare(options: Options) -> Manifest:
+    """Makes the prepared data set ``options.out``, whole or not at all.
+
+    Raises:
+        UserError: An option, a table or a picture is no good; nothing is left behind, except for
+            a list of the pictures that look the same where those are why.
+    """
+    check_options(options)
+    check_free(options.out, options.overwrite, rerun.is_prepared)
+    spaces = read_spaces(options)
+    others = open_others(options)
+    with whole_folder(options.out, options.overwrite, rerun.is_prepared) as folder:
+        # Within the new folder, so that it goes with it whatever happens.
+        work = folder / "work"
+        work.mkdir()
+        with closing(Catalogue(work)) as catalogue:
+            found = find(catalogue, options, spaces)
+            manifest = _fill(folder, catalogue, found, spaces, others, options)
+        shutil.rmtree(work)
+        manifest.write(folder)
+    _forget_report(options.out)
+    return manifest
+
+
+def already_made(options: Options) -> Manifest | None:
+    """The manifest of ``options.out`` if it is there, whole, and what would be made again.
+
+    Nothing is decoded; None if there is nothing at ``out``, or it is to be overwritten.
+
+    Raises:
+        UserError: It is there, but damaged, or options or source have changed since.
+    """
+    if options.overwrite or not rerun.is_prepared(options.out):
+        return None
+    check_options(options)
+    try:
+        manifest = duplicates.open_prepared(options.out).manifest
+    except UserError as error:
+        raise UserError(f"{error} (--overwrite makes it anew)") from None
+    spaces, others = read_spaces(options), open_others(options)
+    rerun.check_options(options.out, manifest, rerun.arguments(options, spaces, others))
+    with (
+        tempfile.TemporaryDirectory() as work,
+        closing(Catalogue(Path(work))) as catalogue,
+    ):
+        found = find(catalogue, options, spaces)
+        changes.check_source(
+            options.out, manifest, catalogue, options.src, spaces, found.has_splits
+        )
+    return manifest
+
+
+def open_others(options: Options) -> dict[int, Prepared]:
+    """The data sets of ``--against``, by their ``prints.owner``."""
+    return {n: duplicates.open_prepared(folder) for n, folder in enumerate(options.against, 1)}
+
+
+def find(catalogue: Catalogue, options: Options, spaces: dict[str, Space]) -> Found:
+    """Finds pictures and masks, without opening any.
+
+    Raises:
+        UserError: What is there does not fit together.
+    """
+    mask_folders = frozenset(space.folder.resolve() for space in spaces.values())
+    if options.table is None:
+        found = from_folders(catalogue, options.src, mask_folders)
+    else:
+        found = from_table(catalogue, options.src, options.table, mask_folders)
+    find_masks(catalogue, options.src, spaces, listed=options.table is not None)
+    if found.has_splits:
+        where = options.table or options.src
+        if options.ratios is not None:
+            text = ",".join(f"{ratio:g}" for ratio in options.ratios)
+            raise UserError(f"--ratios {text}: {where} gives every picture's split already")
+        if options.duplicates == "together":
+            raise UserError(
+                f"--duplicates together: {where} gives every picture's split already, so none "
+                "can be moved: correct it there, or pass --duplicates allow"
+            )
+    return found
+
+
+def _fill(
+    folder: Path,
+    catalogue: Catalogue,
+    found: Found,
+    spaces: dict[str, Space],
+    others: dict[int, Prepared],
+    options: Options,
+) -> Manifest:
+    """Writes the shards of every split into ``folder`` and describes them."""
+    source = str(options.src)
+    intake.take_in(catalogue, options, spaces)
+    names = {0: options.set_name} | {n: other.manifest.name for n, other in others.items()}
+    _find_duplicates(catalogue, others)
+    if not found.has_splits:
+        together = options.duplicates == "together"
+        make_splits(catalogue, options.ratios or DEFAULT_RATIOS, options.seed, together)
+    pairs = _check_duplicates(catalogue, names, options)
+    _check_train(catalogue, source)
+    mean, std = output.statistics(catalogue, source)
+    made = output.Output(folder, catalogue, spaces, names)
+    splits, listing = made.write(options.shards)
+    recipe = intake.recipe(options)
+    quality = recipe.quality if recipe.format == "jpeg" else None
+    image = {"format": recipe.format, "size": recipe.size, "quality": quality}
+    return Manifest(
+        name=options.set_name,
+        classes=made.classes,
+        image=image | {"height": made.height, "width": made.width},
+        mean=mean,
+        std=std,
+        splits=splits,
+        listing=listing,
+        source=rerun.describe(catalogue, options, found, spaces, others),
+        command=options.command,
+        masks=made.masks,
+        notes={
+            "ignored_files": found.ignored,
+            "unreadable_skipped": catalogue.value("SELECT count(*) FROM skipped"),
+            "duplicates_across_splits": pairs.across,
+            "duplicates_within_splits": pairs.within,
+            "duplicates_elsewhere": pairs.elsewhere + pairs.elsewhere_across,
+            "duplicates_elsewhere_across_splits": pairs.elsewhere_across,
+        },
+        versions=output.versions(),
+    )
+
+
+def _find_duplicates(catalogue: Catalogue, others: dict[int, Prepared]) -> None:
+    catalogue.run(
+        "INSERT INTO prints SELECT id, 0, split, key, NULL, pixels, hash "
+        "FROM samples JOIN pictures USING (id)"
+    )
+    for owner, other in others.items():
+        duplicates.add_prints(catalogue, owner, other)
+    duplicates.find_pairs(catalogue, others, partial(intake.thumb, catalogue))
+
+
+def _check_duplicates(
+    catalogue: Catalogue, names: dict[int, str], options: Options
+) -> report.Counts:
+    """Tells of pictures that look the same, and refuses those in different splits."""
+    report.prepare_views(catalogue)
+    pairs = report.count(catalogue)
+    if pairs.leaks and options.duplicates != "allow":
+        path = _report_path(options.out)
+        report.write(path, catalogue, names)
+        shown = report.some(catalogue, names, _SHOWN)
+        advice = "remove one of each, or pass --duplicates allow"
+        if options.duplicates == "refuse":
+            advice += ", or together to let us keep them in one split where none are given"
+        raise UserError(
+            f"{options.src}: {pairs.leaks} pair(s) of pictures that look the same in different "
+            f"splits: {shown} (all are in {path}; {advice})"
+        )
+    if pairs != report.Counts(0, 0, 0, 0):
+        print(report.shown(catalogue, names))
+    return pairs
+
+
+def _report_path(out: Path) -> Path:
+    return out.with_name(f"{out.name}.duplicates.csv")
+
+
+def _forget_report(out: Path) -> None:
+    """Removes the list that an earlier refusal left, as it is no longer true."""
+    path = _report_path(out)
+    if path.is_file():
+        with path.open("rb") as file:
+            ours = file.readline() == report.HEADER.encode()
+        if ours:
+            path.unlink()
+
+
+def _check_train(catalogue: Catalogue, source: str) -> None:
+    """Raises a UserError that names the classes without a train picture, if there are any."""
+    query = (
+        "SELECT class FROM samples LEFT JOIN pictures USING (id) GROUP BY class "
+        "HAVING sum(split = 'train' AND pictures.id IS NOT NULL) = 0 ORDER BY class"
+    )
+    without = [name for (name,) in catalogue.rows(query)]
+    if without == [""]:
+        raise UserError(f"{source}: no train picture")
+    if without:
+        shown = ", ".join(without[:5]) + (" ..." if len(without) > 5 else "")
+        raise UserError(f"{source}: no train picture in {len(without)} class(es): {shown}")

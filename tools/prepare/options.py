@@ -1,0 +1,117 @@
+"""What to prepare, and how."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.parallel import MAX_WORKERS
+from tools.shards import MAX_SHARDS
+from train.data.records import IMAGE_FORMATS
+from train.errors import UserError
+
+DEFAULT_RATIOS = (0.6, 0.2, 0.2)
+DUPLICATES = ("refuse", "together", "allow")
+
+_MAX_SIZE = 8192
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to prepare, and how; the command line's options of the same names.
+
+    Attributes:
+        src: Folder of the pictures.
+        out: Folder to make.
+        name: Name of the data set; empty: ``out``'s name.
+        table: CSV of the pictures, or None to take them from the folders.
+        ratios: Shares of train, val, test where no splits are given; None: 0.6, 0.2, 0.2.
+        seed: Seed of the splits made here.
+        size: Pixels of the shorter side, or None to keep pictures as they are.
+        format: ``"jpeg"`` or ``"png"``.
+        quality: JPEG quality, 1..100.
+        shards: Most files per split.
+        workers: Processes that decode.
+        masks: Folders of masks, ``DIR`` or ``NAME=DIR``.
+        mask_classes: JSON files of their classes, ``FILE`` or ``NAME=FILE``.
+        ignore: Mask values or colours of pixels without class, ``VALUE`` or ``NAME=VALUE``.
+        duplicates: What to do about pictures that look the same in different splits: one of
+            :data:`DUPLICATES`.
+        against: Other prepared data sets to look for the same pictures in.
+        skip_unreadable: Whether unreadable pictures are left out and counted.
+        overwrite: Whether an older prepared data set at ``out`` is replaced.
+        command: What the user typed, for the manifest.
+        source_name: What the manifest calls ``src``; empty: its path as given.
+    """
+
+    src: Path
+    out: Path
+    name: str = ""
+    table: Path | None = None
+    ratios: tuple[float, float, float] | None = None
+    seed: int = 0
+    size: int | None = None
+    format: str = "jpeg"
+    quality: int = 95
+    shards: int = 1
+    workers: int = 1
+    masks: tuple[str, ...] = ()
+    mask_classes: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    duplicates: str = "refuse"
+    against: tuple[Path, ...] = ()
+    skip_unreadable: bool = False
+    overwrite: bool = False
+    command: str = ""
+    source_name: str = ""
+
+    @property
+    def set_name(self) -> str:
+        """Name of the data set."""
+        return self.name or re.sub(r"[^\w.-]+", "_", self.out.name)
+
+
+def check_options(options: Options) -> None:
+    """Raises a UserError that names an option out of its range."""
+    limits = {
+        "size": (1, _MAX_SIZE),
+        "quality": (1, 100),
+        "shards": (1, MAX_SHARDS),
+        "workers": (1, MAX_WORKERS),
+    }
+    for name, (low, high) in limits.items():
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            raise UserError(f"--{name} {value}: must be in {low}..{high}")
+    if options.format not in IMAGE_FORMATS:
+        raise UserError(f"--format {options.format}: must be one of {', '.join(IMAGE_FORMATS)}")
+    if options.duplicates not in DUPLICATES:
+        raise UserError(
+            f"--duplicates {options.duplicates}: must be one of {', '.join(DUPLICATES)}"
+        )
+    if options.name and not re.fullmatch(r"[\w.-]+", options.name):
+        raise UserError(f"--name {options.name!r}: may hold letters, digits, '_', '-' and '.'")
+    if options.ratios is not None:
+        _check_ratios(options.ratios)
+    _check_folders(options)
+
+
+def _check_ratios(ratios: tuple[float, float, float]) -> None:
+    text = ",".join(f"{ratio:g}" for ratio in ratios)
+    # Written so that NaN fails too.
+    if not (all(ratio >= 0 for ratio in ratios) and abs(sum(ratios) - 1) < 1e-6):
+        raise UserError(f"--ratios {text}: must not be negative and must add up to 1")
+    if ratios[0] == 0:
+        raise UserError(f"--ratios {text}: the first one, train, must be above 0")
+
+
+def _check_folders(options: Options) -> None:
+    out = options.out.resolve()
+    if options.src.resolve().is_relative_to(out):
+        raise UserError(f"--out {options.out}: is or holds SRC ({options.src})")
+    if not options.src.is_dir():
+        raise UserError(f"{options.src}: no such folder")
+    for other in options.against:
+        if other.resolve() == out:
+            raise UserError(f"--against {other}: is --out itself")

@@ -1,0 +1,187 @@
+"""The second pass: writes the shards, the table of records and the manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from tools import listing
+from tools.prepare.catalogue import Catalogue
+from tools.prepare.intake import SPOOL
+from tools.prepare.mask_files import Space, stem
+from tools.shards import (
+    HEADER_BYTES,
+    MAX_PAGE_BYTES,
+    RECORD_MARGIN,
+    Layout,
+    Record,
+    write_split,
+)
+from train.data.records import LISTING, NO_LABEL, SPLITS, Listing, MaskSpace, Split
+from train.errors import UserError
+from train.files import sha256_file
+
+Channels = tuple[float, float, float]
+
+_SMALL_BYTES = 64 * 2**20
+_PICTURES = (
+    "SELECT samples.id, key, class, grp, bytes, mtime, start, lengths, width, height, sums, "
+    "counts, crc, sha256, pixels, hash FROM samples JOIN pictures USING (id) "
+    "WHERE split = ? ORDER BY samples.id"
+)
+
+
+class Output:
+    """Writes a data set out of a catalogue whose splits are known.
+
+    Attributes:
+        classes: Class names, sorted.
+        masks: Label spaces of masks.
+        height: Smallest and largest height in pixels.
+        width: Smallest and largest width in pixels.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        catalogue: Catalogue,
+        spaces: dict[str, Space],
+        names: dict[int, str],
+    ) -> None:
+        """Writes nothing yet.
+
+        Args:
+            folder: The folder of the data set.
+            catalogue: What is known of its pictures.
+            spaces: Its label spaces of masks.
+            names: Names of the data sets by ``prints.owner``.
+        """
+        self._folder = folder
+        self._names = names
+        self._catalogue = catalogue
+        self._spaces = spaces
+        self.classes: tuple[str, ...] = tuple(
+            name
+            for (name,) in catalogue.rows("SELECT DISTINCT class FROM samples ORDER BY class")
+            if name
+        )
+        self.masks = {name: MaskSpace(s.lookup.classes) for name, s in spaces.items()}
+        self._labels = {name: label for label, name in enumerate(self.classes)} | {"": NO_LABEL}
+        query = "SELECT min(height), max(height), min(width), max(width) FROM pictures"
+        extent = next(catalogue.rows(query))
+        self.height, self.width = list(extent[:2]), list(extent[2:])
+
+    def write(self, shards: int) -> tuple[dict[str, Split], Listing]:
+        """Writes the shards of every split, and the table of records."""
+        layout = self._layout(shards)
+        path = self._folder / LISTING
+        splits = {}
+        with path.open("w", encoding="utf-8", newline="") as table:
+            table.write(listing.line(listing.columns(self._spaces)))
+            for name in SPLITS:
+                total = self._count(name)
+                if total:
+                    splits[name] = self._write_split(name, total, layout, table)
+            table.flush()
+            os.fsync(table.fileno())
+        return splits, Listing(path.stat().st_size, sha256_file(path))
+
+    def _count(self, split: str) -> int:
+        query = "SELECT count(*) FROM samples JOIN pictures USING (id) WHERE split = ?"
+        return int(self._catalogue.value(query, split))
+
+    def _write_split(self, name: str, total: int, layout: Layout, table: TextIO) -> Split:
+        pixels = {mask: [0] * (len(space.classes) + 1) for mask, space in self.masks.items()}
+        with (self._catalogue.folder / SPOOL).open("rb") as spool:
+            records = self._records(name, spool, table, pixels)
+            masks = tuple(self._spaces)
+            split = write_split(
+                self._folder, name, records, total, layout, len(self.classes), masks
+            )
+        return dataclasses.replace(split, pixels={k: tuple(v) for k, v in pixels.items()})
+
+    def _records(
+        self, split: str, spool: BinaryIO, table: TextIO, pixels: dict[str, list[int]]
+    ) -> Iterator[Record]:
+        for row in self._catalogue.rows(_PICTURES, split):
+            sample, key, class_name, group, size, mtime, start, lengths, width, height = row[:10]
+            _, counts, crc, digests, digest, looks = row[10:]
+            spool.seek(start)
+            image, *masks = (spool.read(length) for length in json.loads(lengths))
+            for total, counted in zip(pixels.values(), json.loads(counts), strict=True):
+                total[:] = [a + b for a, b in zip(total, counted, strict=True)]
+            sha256, *mask_sha256 = json.loads(digests)
+            own = [split, key, class_name, group, width, height, crc, size, mtime, sha256]
+            alike = [digest, looks, *self._alike(sample)]
+            table.write(listing.line([*own, *alike, *self._mask_columns(key, mask_sha256)]))
+            yield Record(image, self._labels[class_name], key, tuple(masks))
+
+    def _alike(self, sample: int) -> tuple[str, str]:
+        """The first record here, and the first in another data set, that looks the same."""
+        query = (
+            "SELECT owner, split, key FROM (SELECT other AS id FROM pairs WHERE one = ?1 "
+            "UNION SELECT one FROM pairs WHERE other = ?1) JOIN prints USING (id) ORDER BY id"
+        )
+        found: dict[bool, tuple[int, str, str]] = {}
+        for owner, split, key in self._catalogue.rows(query, sample):
+            found.setdefault(owner > 0, (owner, split, key))
+        own, elsewhere = found.get(False), found.get(True)
+        where = f"{self._names[elsewhere[0]]}/{elsewhere[1]}/{elsewhere[2]}" if elsewhere else ""
+        return own[2] if own else "", where
+
+    def _mask_columns(self, key: str, digests: list[str]) -> Iterator[object]:
+        query = "SELECT path, bytes, mtime FROM masks WHERE space = ? AND stem = ?"
+        for name, digest in zip(self._spaces, digests, strict=True):
+            yield from next(self._catalogue.rows(query, name, stem(key)))
+            yield digest
+
+    def _layout(self, shards: int) -> Layout:
+        """Sizes inside the files: small for small data, as a file is at least one page long."""
+        total, largest = 0, 0
+        for (lengths,) in self._catalogue.rows("SELECT lengths FROM pictures"):
+            size = sum(json.loads(lengths))
+            total, largest = total + size, max(largest, size)
+        page, header = (2**20, 2**20) if total < _SMALL_BYTES else (4 * 2**20, HEADER_BYTES)
+        while page < largest + RECORD_MARGIN and page < MAX_PAGE_BYTES:
+            page *= 2
+        return Layout(shards, page, header)
+
+
+def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:
+    """Mean and standard deviation of each channel over the train pixels, on 0..1.
+
+    Pixel sums are whole numbers, so the result is exact and does not depend on the order or the
+    number of workers.
+
+    Raises:
+        UserError: A channel has the same value everywhere.
+    """
+    pixels, sums, squares = 0, [0] * 3, [0] * 3
+    query = (
+        "SELECT width * height, sums FROM samples JOIN pictures USING (id) WHERE split = 'train'"
+    )
+    for size, text in catalogue.rows(query):
+        pixels += size
+        for totals, added in zip((sums, squares), json.loads(text), strict=True):
+            for channel in range(3):
+                totals[channel] += added[channel]
+    means, stds = [], []
+    for name, total, square in zip(("red", "green", "blue"), sums, squares, strict=True):
+        # In whole numbers up to here: the difference of two large floats would lose digits.
+        spread = pixels * square - total * total
+        if spread == 0:
+            raise UserError(f"{source}: {name} has one value in all train pixels: nothing to learn")
+        means.append(total / pixels / 255)
+        stds.append(math.sqrt(spread) / pixels / 255)
+    return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
+
+
+def versions() -> dict[str, str]:
+    """Versions of the software that makes the records."""
+    return {package: version(package) for package in ("mindspore", "pillow", "numpy")}

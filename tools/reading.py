@@ -1,0 +1,82 @@
+"""Reads records of prepared data sets back, whole splits or chosen ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import train  # noqa: F401  (sets the environment that MindSpore reads when it is loaded)
+from train.data.records import Manifest, Shard, mask_column
+from train.errors import UserError
+from train.files import sha256_file
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record as it stands in a shard."""
+
+    image: bytes
+    label: int
+    key: str
+    crc: int
+    masks: tuple[bytes, ...]
+
+
+def read(paths: Sequence[str], masks: Sequence[str] = ()) -> Iterator[Stored]:
+    """Yields all records of some shards, in their order.
+
+    The files must be whole: on damaged ones MindSpore may end the process.
+    """
+    import mindspore.dataset as ds
+
+    columns = [mask_column(name) for name in masks]
+    data = ds.MindDataset(list(paths), shuffle=False, num_parallel_workers=1)
+    for row in data.create_dict_iterator(num_epochs=1, output_numpy=True):
+        yield Stored(
+            row["image"].tobytes(),
+            int(row["label"]),
+            str(row["key"]),
+            int(row["crc"]),
+            tuple(row[column].tobytes() for column in columns),
+        )
+
+
+def read_images(paths: Sequence[str], numbers: Sequence[int]) -> Iterator[bytes]:
+    """Yields the encoded pictures of chosen records, in the order of ``numbers``."""
+    import mindspore.dataset as ds
+
+    data = ds.MindDataset(
+        list(paths),
+        columns_list=["image"],
+        sampler=ds.SubsetSampler(list(numbers)),
+        num_parallel_workers=1,
+    )
+    for row in data.create_dict_iterator(num_epochs=1, output_numpy=True):
+        yield row["image"].tobytes()
+
+
+def damage(folder: Path, shard: Shard) -> str | None:
+    """Why a shard is not the one that was written, or None if it is."""
+    files = (
+        (shard.file, shard.bytes, shard.sha256),
+        (f"{shard.file}.db", shard.index_bytes, shard.index_sha256),
+    )
+    for name, size, digest in files:
+        try:
+            actual = (folder / name).stat().st_size
+            if actual != size:
+                return f"{name} has {actual} bytes instead of {size}"
+            if sha256_file(folder / name) != digest:
+                return f"{name} has another sha256"
+        except OSError as error:
+            return f"{name}: {error.strerror}"
+    return None
+
+
+def check_shards(folder: Path, manifest: Manifest, split: str) -> None:
+    """Raises a UserError that names a damaged shard of the split, if there is one."""
+    for shard in manifest.splits[split].shards:
+        why = damage(folder, shard)
+        if why is not None:
+            raise UserError(f"{folder}: damaged: {why}")
