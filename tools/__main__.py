@@ -17,6 +17,8 @@ from train.errors import UserError
 COMMANDS = {
     "download": ("tools.download", "fetch a known public data set"),
     "prepare": ("tools.prepare", "turn a folder of pictures into records"),
+    "describe": ("tools.describe", "look at prepared data sets: tables and contact sheets"),
+    "verify": ("tools.verify", "check prepared data sets from end to end"),
     "copy": ("tools.copy", "copy folders between this machine and object storage"),
     "demo-data": ("tools.demo_data", "make three small generated data sets to try things with"),
     "doctor": ("tools.doctor", "check the installation and this machine"),

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from tools import hashes, listing, reading
+from tools.catalogue import Catalogue
 from tools.fingerprint import MAX_DISTANCE, alike, fingerprint
-from tools.prepare.catalogue import Catalogue
 from train.data.records import SPLITS, Manifest
 
 # In the table "pairs", the distance of pictures of equal pixels.

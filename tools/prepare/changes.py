@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools import listing
-from tools.prepare.catalogue import Catalogue
+from tools.catalogue import Catalogue
 from tools.prepare.mask_files import Space
 from train.data.records import Manifest
 from train.errors import UserError

@@ -8,9 +8,9 @@ from contextlib import closing
 from itertools import islice
 
 from tools import console
+from tools.catalogue import Catalogue
 from tools.images import Recipe
 from tools.parallel import ordered_map
-from tools.prepare.catalogue import Catalogue
 from tools.prepare.mask_files import Space, stem
 from tools.prepare.options import Options
 from tools.prepare.worker import Job, Taken, Unreadable, run_job

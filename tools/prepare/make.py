@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from tools import duplicates
+from tools.catalogue import Catalogue
 from tools.duplicates import Prepared
 from tools.folders import check_free, whole_folder
 from tools.prepare import changes, intake, output, report, rerun
-from tools.prepare.catalogue import Catalogue
 from tools.prepare.mask_files import Space, find_masks, read_spaces
 from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
 from tools.prepare.scan import Found, from_folders

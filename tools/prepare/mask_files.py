@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.catalogue import Catalogue
 from tools.masks import Lookup, read_lookup
-from tools.prepare.catalogue import Catalogue
 from tools.prepare.options import Options
 from tools.prepare.scan import pictures
 from train.errors import UserError

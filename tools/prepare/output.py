@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from tools import listing
-from tools.prepare.catalogue import Catalogue
+from tools.catalogue import Catalogue
 from tools.prepare.intake import SPOOL
 from tools.prepare.mask_files import Space, stem
 from tools.shards import (

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import console, listing
+from tools.catalogue import Catalogue
 from tools.duplicates import EQUAL
-from tools.prepare.catalogue import Catalogue
 
 HEADER = "kind,bits,set,split,key,other_set,other_split,other_key\n"
 
@@ -62,9 +62,10 @@ def count(catalogue: Catalogue) -> Counts:
     return Counts(*found.values())
 
 
-def shown(catalogue: Catalogue, names: dict[int, str]) -> str:
+def shown(catalogue: Catalogue, names: dict[int, str], elsewhere_only: bool = False) -> str:
     """A table of a few pairs, those in different splits first."""
-    query = f"{_PAIRS} ORDER BY a.split = b.split, distance, a.key, b.key LIMIT {_SHOWN}"
+    chosen = "WHERE a.owner != b.owner" if elsewhere_only else ""
+    query = f"{_PAIRS} {chosen} ORDER BY a.split = b.split, distance, a.key, b.key LIMIT {_SHOWN}"
     rows: list[list[object]] = [["look the same", "", "differing bits"]]
     for distance, owner, split, key, other_owner, other_split, other_key in catalogue.rows(query):
         one, other = f"{key} ({split})", f"{other_key} ({other_split})"

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tools.catalogue import Catalogue
 from tools.duplicates import Prepared
-from tools.prepare.catalogue import Catalogue
 from tools.prepare.mask_files import Space
 from tools.prepare.options import DEFAULT_RATIOS, Options
 from tools.prepare.scan import Found

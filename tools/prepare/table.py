@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.prepare.catalogue import Catalogue
+from tools.catalogue import Catalogue
 from tools.prepare.scan import EXTENSIONS, SPLIT_NAMES, Found, pictures
 from train.errors import UserError
 

@@ -176,6 +176,20 @@ class Manifest:
             UserError: The folder, the manifest or a shard is missing, or does not fit; the
                 message says which and why.
         """
+        manifest = cls.read_alone(folder)
+        for split in manifest.splits.values():
+            for shard in split.shards:
+                _check_size(folder / shard.file, shard.bytes)
+                _check_size(folder / f"{shard.file}.db", shard.index_bytes)
+        return manifest
+
+    @classmethod
+    def read_alone(cls, folder: Path) -> Manifest:
+        """Reads and checks ``folder/manifest.json`` without looking at the shards.
+
+        Raises:
+            UserError: The folder or the manifest is missing, or does not fit.
+        """
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder (make it with: python -m tools prepare)")
         path = folder / MANIFEST
@@ -185,12 +199,7 @@ class Manifest:
             raise UserError(f"{folder}: no {MANIFEST} in it, so not a prepared data set") from None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read as JSON: {error}") from None
-        manifest = _parse(_Node(data, str(path)))
-        for split in manifest.splits.values():
-            for shard in split.shards:
-                _check_size(folder / shard.file, shard.bytes)
-                _check_size(folder / f"{shard.file}.db", shard.index_bytes)
-        return manifest
+        return _parse(_Node(data, str(path)))
 
     def write(self, folder: Path) -> None:
         """Writes ``folder/manifest.json`` and flushes it to the disk."""

@@ -1,0 +1,93 @@
+"""python -m tools verify: reads prepared data sets from end to end and says what is damaged."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from tools import console, duplicates
+from tools.catalogue import Catalogue
+from tools.duplicates import Prepared
+from tools.parallel import MAX_WORKERS, add_workers_option
+from tools.prepare import report
+from tools.verify.check import Result, check
+from train.data.records import Manifest
+from train.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.description = (
+        "Check prepared data sets: the hashes of all files, every record (checksum, picture, "
+        "masks, label), and the counts of the manifest. Of several data sets, pictures that look "
+        "the same are told as well. Exit code: 0 if all is whole, 1 if something is damaged."
+    )
+    parser.add_argument("dirs", metavar="DIR", type=Path, nargs="+", help="prepared data sets")
+    add_workers_option(parser, "decode")
+
+
+def run(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Runs the command; returns the exit code."""
+    if not 1 <= arguments.workers <= MAX_WORKERS:
+        raise UserError(f"--workers {arguments.workers}: must be in 1..{MAX_WORKERS}")
+    results = []
+    for folder in arguments.dirs:
+        with console.progress(str(folder), _records(folder)) as advance:
+            result = check(folder, arguments.workers, advance)
+        print(table(result))
+        results.append(result)
+    whole = [r for r in results if not r.problems]
+    if len(whole) > 1:
+        print(_shared(whole))
+    return 0 if len(whole) == len(results) else 1
+
+
+def _records(folder: Path) -> int:
+    """Number of records, for the progress bar."""
+    try:
+        return sum(split.records for split in Manifest.read_alone(folder).splits.values())
+    except UserError:
+        return 0
+
+
+def table(result: Result) -> str:
+    """What was found in a data set, for people."""
+    lines = []
+    if result.manifest is not None:
+        rows: list[list[object]] = [[str(result.folder), "records", "shards", "bytes", "result"]]
+        for name, split in result.manifest.splits.items():
+            size = sum(shard.bytes + shard.index_bytes for shard in split.shards)
+            found = result.by_split[name]
+            rows.append([name, f"{split.records:,}", len(split.shards), f"{size:,}", found])
+        lines.append(console.table(rows))
+    lines += [f"damaged: {problem}" for problem in result.problems]
+    return "\n".join(lines)
+
+
+def _shared(results: list[Result]) -> str:
+    """Pictures that several data sets share, for people."""
+    prepared = {
+        number: Prepared(result.folder, result.manifest)
+        for number, result in enumerate(results, 1)
+        if result.manifest is not None
+    }
+    names = {number: str(one.folder) for number, one in prepared.items()}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Catalogue(Path(folder))) as catalogue,
+    ):
+        for owner, one in prepared.items():
+            duplicates.add_prints(catalogue, owner, one)
+        duplicates.find_pairs(catalogue, prepared)
+        report.prepare_views(catalogue)
+        counts = report.count(catalogue)
+        total = counts.elsewhere + counts.elsewhere_across
+        if not total:
+            return "no pictures that look the same in two of the data sets"
+        found = report.shown(catalogue, names, elsewhere_only=True)
+    return (
+        f"{found}\n{total} pair(s) of pictures that look the same in two data sets, "
+        f"{counts.elsewhere_across} of them in different splits"
+    )

@@ -1,0 +1,221 @@
+"""Checks a prepared data set against its manifest: files, records, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from tools import listing, reading
+from tools.parallel import ordered_map
+from tools.reading import Stored
+from tools.verify.record import Checked, Job, Rules, run_job
+from tools.verify.salvage import whole_records
+from train.data.records import LISTING, NO_LABEL, SPLITS, Manifest, Shard, Split
+from train.errors import UserError
+
+_RECORDS_PER_JOB = 32
+_JOB_BYTES = 4 * 2**20
+_SHOWN = 5
+
+Row = dict[str, str]
+
+
+@dataclass
+class Result:
+    """What was found.
+
+    Attributes:
+        folder: The data set's folder.
+        manifest: Its manifest, or None if that is damaged.
+        problems: What is wrong, a line each.
+        by_split: For every split, a word on each kind of problem.
+    """
+
+    folder: Path
+    manifest: Manifest | None = None
+    problems: list[str] = field(default_factory=list)
+    by_split: dict[str, str] = field(default_factory=dict)
+
+
+def check(folder: Path, workers: int, advance: Callable[[int], None]) -> Result:
+    """Reads and checks everything in a prepared data set.
+
+    Args:
+        folder: The data set.
+        workers: Processes that decode.
+        advance: Called with the number of records done.
+
+    Raises:
+        UserError: There is no such folder.
+    """
+    result = Result(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    try:
+        result.manifest = Manifest.read_alone(folder)
+    except UserError as error:
+        result.problems.append(str(error))
+        return result
+    rows: Iterator[Row] | None = None
+    try:
+        listing.check(folder, result.manifest)
+        rows = listing.read(folder)
+    except UserError as error:
+        result.problems.append(str(error))
+    checker = _Checker(folder, result.manifest, workers, rows, advance)
+    for name in SPLITS:
+        if name in result.manifest.splits:
+            found = checker.split(name, result.manifest.splits[name])
+            result.problems += found
+            result.by_split[name] = f"{len(found)} problem(s)" if found else "ok"
+    if rows is not None and next(rows, None) is not None:
+        result.problems.append(f"{folder / LISTING}: lists more records than the manifest")
+    return result
+
+
+class _Checker:
+    """Goes through the splits of one data set, and the rows of its table alongside."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        workers: int,
+        rows: Iterator[Row] | None,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._workers = workers
+        self._rows = rows
+        self._advance = advance
+        self._rules = Rules.of(manifest)
+
+    def split(self, name: str, split: Split) -> list[str]:
+        """The problems of one split."""
+        problems: list[str] = []
+        damaged = [
+            (shard, why)
+            for shard in split.shards
+            if (why := reading.damage(self._folder, shard)) is not None
+        ]
+        reasons = {shard.file: why for shard, why in damaged}
+        per_class = [0] * len(split.per_class)
+        pixels = {space: [0] * len(counts) for space, counts in split.pixels.items()}
+        with closing(self._checked(split, reasons)) as checked:
+            for shard in split.shards:
+                rows = self._next_rows(shard.records)
+                if shard.file in reasons:
+                    problems.append(self._damaged(shard, reasons[shard.file], rows))
+                    self._advance(shard.records)
+                    continue
+                wrong = []
+                count = 0
+                for (record, found), row in zip(islice(checked, shard.records), rows, strict=False):
+                    count += 1
+                    self._advance(1)
+                    why = found.problem or self._against(name, record, found, row)
+                    if why:
+                        wrong.append(f"{record.key} {why}")
+                    elif record.label != NO_LABEL:
+                        per_class[record.label] += 1
+                    for total, counted in zip(pixels.values(), found.counts, strict=False):
+                        total[:] = [a + b for a, b in zip(total, counted, strict=True)]
+                if wrong or count != shard.records:
+                    problems.append(_wrong(self._folder, shard, wrong, count))
+        if not problems:
+            problems += _counts(self._folder, name, split, per_class, pixels)
+        return problems
+
+    def _checked(
+        self, split: Split, reasons: dict[str, str]
+    ) -> Generator[tuple[Stored, Checked], None, None]:
+        """Decodes the records of the whole shards."""
+        paths = [str(self._folder / s.file) for s in split.shards if s.file not in reasons]
+        if not paths:
+            return
+        ahead: list[tuple[Stored, ...]] = []
+
+        def jobs() -> Iterator[Job]:
+            for chunk in _chunks(reading.read(paths, list(self._manifest.masks))):
+                ahead.append(chunk)
+                yield Job(self._rules, chunk)
+
+        with closing(ordered_map(run_job, jobs(), self._workers)) as results:
+            for found in results:
+                yield from zip(ahead.pop(0), found, strict=True)
+
+    def _next_rows(self, count: int) -> Iterable[Row | None]:
+        if self._rows is None:
+            return [None] * count
+        return list(islice(self._rows, count))
+
+    def _against(self, name: str, record: Stored, found: Checked, row: Row | None) -> str | None:
+        """What is different in the table of records."""
+        if row is None:
+            return None
+        classes = self._manifest.classes
+        own = {
+            "split": name,
+            "key": record.key,
+            "class": classes[record.label] if record.label != NO_LABEL else "",
+            "crc": str(record.crc),
+            "width": str(found.width),
+            "height": str(found.height),
+        }
+        different = [column for column, value in own.items() if row[column] != value]
+        return f"has another {', '.join(different)} in {LISTING}" if different else None
+
+    def _damaged(self, shard: Shard, why: str, rows: Iterable[Row | None]) -> str:
+        """Names a damaged shard, and the records in it that are lost."""
+        whole = whole_records(self._folder, shard, list(self._manifest.masks))
+        lost = [
+            row["key"] if row else "?" for row, good in zip(rows, whole, strict=False) if not good
+        ]
+        text = f"{self._folder / shard.file}: damaged: {why}"
+        if not lost:
+            return f"{text}; all of its {shard.records} records can still be read"
+        known = "" if lost[0] == "?" else f": {_some(lost)}"
+        return f"{text}; lost {len(lost)} of {shard.records} records{known}"
+
+
+def _chunks(records: Iterable[Stored]) -> Iterator[tuple[Stored, ...]]:
+    chunk: list[Stored] = []
+    size = 0
+    for record in records:
+        chunk.append(record)
+        size += len(record.image)
+        if len(chunk) >= _RECORDS_PER_JOB or size >= _JOB_BYTES:
+            yield tuple(chunk)
+            chunk, size = [], 0
+    if chunk:
+        yield tuple(chunk)
+
+
+def _wrong(folder: Path, shard: Shard, wrong: list[str], count: int) -> str:
+    path = folder / shard.file
+    if count != shard.records:
+        return f"{path}: holds {count} of {shard.records} records"
+    return f"{path}: {len(wrong)} of {shard.records} records wrong: {_some(wrong)}"
+
+
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:_SHOWN]) + (", ..." if len(items) > _SHOWN else "")
+
+
+def _counts(
+    folder: Path, name: str, split: Split, per_class: list[int], pixels: dict[str, list[int]]
+) -> list[str]:
+    """Compares what was counted with the manifest."""
+    problems = []
+    if tuple(per_class) != split.per_class:
+        problems.append(f"{folder}: {name}: records per class are not those of the manifest")
+    for space, counted in pixels.items():
+        if tuple(counted) != split.pixels[space]:
+            problems.append(
+                f"{folder}: {name}: pixels per class of {space!r} are not those of the manifest"
+            )
+    return problems
