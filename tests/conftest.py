@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 import train  # noqa: F401  sets the environment before a test loads MindSpore
-from tests.object_store import moto, object_store  # noqa: F401  fixtures
+from tests.object_store import moto, object_store, proxy, through  # noqa: F401  fixtures
 
 # Started with nohup or in the background of a script, the tests would hand ignored signals down to
 # the processes that they start, and those honour it. The tests of signals need them as usual.

@@ -1,5 +1,6 @@
 """A real S3 server on loopback (moto), and a proxy before it that records and can do harm."""
 
+import contextlib
 import http.client
 import os
 import socket
@@ -11,7 +12,7 @@ import urllib.request
 import uuid
 import xml.etree.ElementTree as ElementTree
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,6 +58,9 @@ class ObjectStore:
 
     def put(self, key: str, content: bytes) -> None:
         self._request("PUT", key, content)
+
+    def remove(self, key: str) -> None:
+        self._request("DELETE", key)
 
     def get(self, key: str) -> bytes:
         return self._request("GET", key)
@@ -117,16 +121,25 @@ class Proxy:
     """Passes requests on to a server.
 
     Attributes:
-        faults: what to do to the next requests, one each: a status (403, 500, 503), "reset",
-            "truncate" (the answer's body breaks off), "short" (half of it, as if it were all),
-            or None for no harm.
+        faults: what to do to the next requests, one each: a status (403, 500, 503), "reset" (no
+            answer at all), "lost" (done, but no answer), "truncate" (the answer's body breaks
+            off), "short" (half of it, as if it were all), "spoilt" (a wrong byte in it), "slow"
+            (half of it, and the rest after ``seconds``), or None for no harm.
         only: does harm to requests of this method alone.
+        down: every connection is closed without an answer.
+        seconds: how long "slow" takes.
+        done: the faults that happened.
+        before: called before a request is passed on.
     """
 
     endpoint: str
     seen: list[Seen] = field(default_factory=list)
     faults: deque[int | str | None] = field(default_factory=deque)
     only: str | None = None
+    down: bool = False
+    seconds: float = 0.0
+    done: list[int | str] = field(default_factory=list)
+    before: Callable[["Seen"], None] = lambda _: None
 
 
 @contextmanager
@@ -155,20 +168,26 @@ class _Handler(BaseHTTPRequestHandler):
         proxy: Proxy = self.server.proxy  # type: ignore[attr-defined]
         proxy.seen.append(Seen(self.command, self.path, dict(self.headers)))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = None
-        if proxy.faults and proxy.only in (None, self.command):
-            fault = proxy.faults.popleft()
+        proxy.before(proxy.seen[-1])
+        fault: int | str | None = None
+        if proxy.down:
+            fault = "reset"
+        elif proxy.only in (None, self.command):
+            with contextlib.suppress(IndexError):
+                fault = proxy.faults.popleft()
+        if fault is not None:
+            proxy.done.append(fault)
         if isinstance(fault, int):
             code = "AccessDenied" if fault == 403 else "InternalError"
             self._answer(fault, {}, f"<Error><Code>{code}</Code></Error>".encode())
         elif fault == "reset":
             self._hang_up()
         else:
-            self._pass_on(body, fault)
+            self._pass_on(proxy, body, fault)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
 
-    def _pass_on(self, body: bytes, fault: str | None) -> None:
+    def _pass_on(self, proxy: Proxy, body: bytes, fault: str | None) -> None:
         parts = urlsplit(self.path)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         if parts.hostname and "." in parts.hostname and not parts.hostname[0].isdigit():
@@ -180,11 +199,21 @@ class _Handler(BaseHTTPRequestHandler):
         content = answer.read()
         if fault == "short":
             content = content[: len(content) // 2]
+        if fault == "spoilt" and content:
+            content = content[:-1] + bytes([content[-1] ^ 1])
         connection.close()
-        self._answer(answer.status, dict(answer.getheaders()), content, fault == "truncate")
+        if fault == "lost":
+            return self._hang_up()
+        pause = proxy.seconds if fault == "slow" else 0.0
+        self._answer(answer.status, dict(answer.getheaders()), content, fault == "truncate", pause)
 
     def _answer(
-        self, status: int, headers: dict[str, str], content: bytes, truncate: bool = False
+        self,
+        status: int,
+        headers: dict[str, str],
+        content: bytes,
+        truncate: bool = False,
+        pause: float = 0.0,
     ) -> None:
         self.send_response(status)
         length = headers.get("Content-Length", str(len(content)))
@@ -194,14 +223,33 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length if self.command == "HEAD" else str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content[: len(content) // 2] if truncate else content)
+            half = len(content) // 2
+            self.wfile.write(content[:half])
+            time.sleep(pause)
+            if not truncate:
+                with contextlib.suppress(OSError):  # who asked may have gone
+                    self.wfile.write(content[half:])
         if truncate:
             self._hang_up()
 
     def _hang_up(self) -> None:
         self.close_connection = True
-        self.wfile.flush()
-        self.connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(object_store: ObjectStore) -> Iterator[Proxy]:
+    """A proxy before the bucket of a test."""
+    with proxy_before(object_store.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def through(proxy: Proxy, object_store: ObjectStore) -> dict[str, str]:
+    """Variables of a process that uses the bucket through the proxy."""
+    return {**object_store.variables, "AWS_ENDPOINT_URL": proxy.endpoint}
 
 
 @pytest.fixture(scope="session")

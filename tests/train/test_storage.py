@@ -2,12 +2,11 @@
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, moto_server, proxy_before
+from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, moto_server
 from train import storage
 from train.errors import UserError
 from train.storage import Copied, Copier, Folder, StorageError, open_store
@@ -35,18 +34,6 @@ def tree(tmp_path: Path) -> dict[str, bytes]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(value)
     return files
-
-
-@pytest.fixture
-def proxy(object_store: ObjectStore) -> Iterator[Proxy]:
-    with proxy_before(object_store.endpoint) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def through(proxy: Proxy, object_store: ObjectStore) -> dict[str, str]:
-    """Variables of a process that uses the store through the proxy."""
-    return {**object_store.variables, "AWS_ENDPOINT_URL": proxy.endpoint}
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:
@@ -360,7 +347,10 @@ def test_variables(scheme: str, variables: dict[str, str], expected: Access) -> 
 @pytest.mark.parametrize(
     ("variables", "text"),
     [
-        ({}, "obs:// needs the variable OBS_ENDPOINT, for instance https://obs."),
+        (
+            {},
+            "obs:// needs the variable OBS_ENDPOINT (or storage.endpoint in a configuration), for",
+        ),
         (
             {"OBS_ENDPOINT": OBS, "ACCESS_KEY_ID": "k"},
             "the variable ACCESS_KEY_ID is set, but SECRET_ACCESS_KEY is not",

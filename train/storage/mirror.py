@@ -37,14 +37,20 @@ class Mirror:
         self._sent: dict[str, Stamp] = {}
         self._there: dict[str, File | None] | None = None
         self._first_attempt = 0
+        self._last_used: str | None = None
 
     def missing(self, summary: bool = False) -> list[str]:
         """Names of the files that are not in the store as they are here."""
         sent = dict(self._sent)
         return sorted(name for name in self._local(summary) if sent.get(name) != self._stamp(name))
 
-    def send_config(self) -> None:
-        """Sends the first file: what is wrong with the store shows here."""
+    def begin(self, step: int | None) -> None:
+        """Sends the first file: what is wrong with the store shows here.
+
+        Args:
+            step: the step that the run goes on from, None for one that is completed.
+        """
+        self._last_used = None if step is None else f"step_{step:08d}"
         self._send(_CONFIG)
 
     def update(self, summary: bool) -> None:
@@ -133,7 +139,9 @@ class Mirror:
         ours = [s for s in steps_in(self._sent, whole=True) if self._is_sent(s)]
         if not ours or self._there is None:
             return
-        kept = [step for step in steps_in(self._there) if step <= ours[0]][: self._keep]
+        # Later ones than the run has gone on from were damaged: they push out no whole ones.
+        last = self._last_used or ours[0]
+        kept = [s for s in steps_in(self._there) if s <= last or s in ours][: self._keep]
         for step in steps_in(self._there):
             if step not in kept:
                 names = [n for n in self._there if n.startswith(f"{CHECKPOINTS}/{step}/")]

@@ -68,14 +68,17 @@ class Uploader:
         """Whether there is anything to finish."""
         return self._thread.ident is not None
 
-    def start(self) -> None:
+    def start(self, step: int | None) -> None:
         """Sends the configuration, and begins to look for other files.
+
+        Args:
+            step: the step that the run goes on from, None for one that is completed.
 
         Raises:
             UserError: the store does not take it, and it is no use to try again.
         """
         try:
-            self._mirror.send_config()
+            self._mirror.begin(step)
         except Exception as error:
             if why := permanent(error):
                 raise UserError(f"run_dir: {self.address}: {why}") from None
