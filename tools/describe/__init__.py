@@ -1,0 +1,97 @@
+"""python -m tools describe: looks at prepared data sets before training on them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tools import console
+from train.data.records import Manifest
+from train.errors import UserError
+
+_EPILOG = """\
+Everything is read from the prepared folders; the sources are not needed. Two class names are the
+same without case, separators and plural ending (parking_lot, ParkingLot, Parking Lots); names that
+usually mean the same on land-use images (overpass and viaduct, harbor and port) are listed
+separately as probably the same. Nothing is merged."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.description = (
+        "Show prepared data sets: classes and splits, imbalance, the classes that several of them "
+        "have, and a contact sheet (PNG) of each."
+    )
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("folders", metavar="DIR", type=Path, nargs="+", help="prepared data sets")
+    out = Path("runs/describe")
+    add(
+        "--out",
+        metavar="FILE.png|FOLDER",
+        type=Path,
+        default=out,
+        help=f"where the sheets go: a folder, or a file for one data set (default: {out})",
+    )
+    add("--images", metavar="N", type=int, help="in each row (default: as many as fit)")
+    add("--seed", type=int, default=0, help="another seed, other pictures (default: 0)")
+    add("--no-sheet", action="store_true", help="print the tables only, at once")
+
+
+def run(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Runs the command; returns the exit code."""
+    # Imported here: drawing takes longer to load than most mistakes to find.
+    from tools.describe import text
+
+    if arguments.images is not None and not 1 <= arguments.images <= 100:
+        raise UserError(f"--images {arguments.images}: must be in 1..100")
+    sets = {folder: Manifest.read(folder) for folder in arguments.folders}
+    paths = {} if arguments.no_sheet else _paths(sets, arguments.out)
+    print(text.report(sets))
+    if paths:
+        _draw(sets, paths, arguments.images, arguments.seed)
+        print("\n" + "\n".join(f"contact sheet: {path}" for path in paths.values()))
+    return 0
+
+
+def _paths(sets: dict[Path, Manifest], out: Path) -> dict[Path, Path]:
+    """A file for the sheet of every data set."""
+    single = out.suffix.lower() == ".png"
+    if single and len(sets) > 1:
+        raise UserError(f"{out}: one file for {len(sets)} data sets: give a folder with --out")
+    try:
+        (out.parent if single else out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made: {error.strerror}") from None
+    if single:
+        return dict.fromkeys(sets, out)
+    paths: dict[Path, Path] = {}
+    for folder, manifest in sets.items():
+        name = manifest.name.replace("/", "_")
+        taken = {path.stem for path in paths.values()}
+        number = next(n for n in range(1, len(sets) + 1) if _numbered(name, n) not in taken)
+        paths[folder] = out / f"{_numbered(name, number)}.png"
+    return paths
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _draw(
+    sets: dict[Path, Manifest], paths: dict[Path, Path], per_row: int | None, seed: int
+) -> None:
+    from tools.describe import sheet
+    from tools.describe.samples import samples
+
+    for folder, manifest in sets.items():
+        rows = len(manifest.classes or next(iter(manifest.masks.values())).classes)
+        plan = sheet.layout(rows, len(manifest.masks), per_row)
+        train = manifest.splits["train"].records
+        with console.progress(f"drawing {manifest.name}", train):
+            found = samples(folder, manifest, plan.per_row, seed)
+        try:
+            sheet.draw(paths[folder], manifest, found, plan, seed)
+        except OSError as error:
+            raise UserError(f"{paths[folder]}: cannot be written: {error.strerror}") from None
