@@ -50,7 +50,7 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"run_dir: {error.filename}: {error.strerror}") from None
         if self._uploader is not None:
-            self._uploader.start()
+            self._uploader.start(step)
 
     def log(self, step: int, images: int, **values: Any) -> None:
         """Appends a line to metrics.jsonl."""
@@ -85,7 +85,7 @@ class RunFolder:
             return
         self._uploader = None
         if not uploader.started:  # completed before, when the store was not to be reached
-            uploader.start()
+            uploader.start(None)
         deadline = time.monotonic() + (uploader.seconds if seconds is None else seconds)
         outcome = uploader.finish(deadline)
         if summary is not None:
