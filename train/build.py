@@ -8,7 +8,8 @@ from train.cluster import Cluster
 from train.collectives import Collectives, MindSporeCollectives, OneProcess
 from train.collectives.mpi import MPICollectives
 from train.config import Config
-from train.data.loader import RecordSet
+from train.data.loader import TrainLoader
+from train.data.record_set import RecordSet
 from train.data.sampler import split_shares
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo
 from train.model.wide_resnet import WideResNet
@@ -55,18 +56,19 @@ def build_step(
     network: MTLN,
     optimizer: FlatOptimizer,
     collectives: Collectives,
-    weights: Sequence[float],
+    loader: TrainLoader,
 ) -> TrainStep:
-    """The compiled training step; for ``weights`` see :class:`train.step.TrainStep`."""
+    """The compiled training step for the batches of a loader."""
     return TrainStep(
         network,
         optimizer,
         collectives.all_reduce_cell(),
         collectives.world_size,
-        weights,
+        loader.weights,
         local_branches=config.branches == "local",
         label_smoothing=config.loss.label_smoothing,
         clip_norm=config.optimizer.clip_norm,
+        mixed=loader.mixes,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -37,11 +38,47 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class AugmentConfig(Section):
+    """Random changes of the training images. All off: the whole image, resized."""
+
+    crop_area: tuple[PositiveFloat, PositiveFloat] | None = (0.4, 1.0)
+    """Random-resized crop: smallest and largest part of the image's area; null for none."""
+    crop_aspect: tuple[PositiveFloat, PositiveFloat] = (0.8, 1.25)
+    """Smallest and largest width / height of the crop."""
+    flips: bool = True
+    """Left-right and up-down, each for every second image: there is no "up" seen from above."""
+    quarter_turns: bool = True
+    """Turn every second image by 90 degrees; with the flips, all eight orientations."""
+    brightness: Fraction = 0.2
+    """Factor 1 - b to 1 + b."""
+    contrast: Fraction = 0.2
+    """Factor 1 - c to 1 + c."""
+    saturation: Fraction = 0.0
+    """Factor 1 - s to 1 + s; 0 leaves it."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Shift by -h to h of the colour circle; 0 leaves it."""
+    mixup: NonNegativeFloat = 0.0
+    """MixUp (Zhang et al., ICLR 2018): every image is blended with another one of its data set and
+    part of the mixed batch, by a weight drawn from Beta(mixup, mixup); 0 for none."""
+    cutmix: NonNegativeFloat = 0.0
+    """CutMix (Yun et al., ICCV 2019): every image gets a rectangle of another one, whose area is
+    drawn from Beta(cutmix, cutmix); 0 for none. With ``mixup`` too, each takes half the steps."""
+    mix_probability: Fraction = 1.0
+    """Part of the steps in which images are mixed."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed at all."""
+        return self.mix_probability > 0 and (self.mixup > 0 or self.cutmix > 0)
+
+
 class DatasetConfig(Section):
     """One data set, as ``tools prepare`` wrote it."""
 
     records: Location
     """Folder with MindRecord shards and manifest.json, or its address in object storage."""
+    augment: AugmentConfig | None = None
+    """Augmentations of this data set; what is not given here is taken from ``augment``."""
 
 
 class TaskConfig(Section):
@@ -97,23 +134,6 @@ class ImageConfig(Section):
         if ends != sorted(set(ends)):
             raise ValueError(f"the stages must have growing 'until', not {ends}")
         return self
-
-
-class AugmentConfig(Section):
-    """Random changes of the training images. All off: the whole image, resized."""
-
-    crop_area: tuple[PositiveFloat, PositiveFloat] | None = (0.4, 1.0)
-    """Random-resized crop: smallest and largest part of the image's area; null for none."""
-    crop_aspect: tuple[PositiveFloat, PositiveFloat] = (0.8, 1.25)
-    """Smallest and largest width / height of the crop."""
-    flips: bool = True
-    """Left-right and up-down, each for every second image: there is no "up" seen from above."""
-    quarter_turns: bool = True
-    """Turn every second image by 90 degrees; with the flips, all eight orientations."""
-    brightness: Fraction = 0.2
-    """Factor 1 - b to 1 + b."""
-    contrast: Fraction = 0.2
-    """Factor 1 - c to 1 + c."""
 
 
 class ModelConfig(Section):
@@ -204,6 +224,18 @@ class Config(Section):
     them at consolidation points. ``allreduce``: all gradients are reduced (control experiment)."""
     data_root: Location = Path()
     """Folder or address that relative ``records`` are below; by default the current folder."""
+    cache: Literal["none", "ram"] = "none"
+    """``ram``: every rank keeps the decoded training images of as many data sets as fit into
+    ``cache_budget``, the smallest first, and decodes the others again whenever it needs them."""
+    cache_budget: ByteSize = ByteSize(4 * 10**9)
+    """Memory for them per rank, like 500MB or 4GB."""
+    check_records: bool = True
+    """Compare all shards with the digests in their manifests before training: about a second per
+    GB and rank. Without it a damaged image may be decoded to something else unnoticed."""
+    on_bad_record: Literal["stop", "skip"] = "stop"
+    """A record that is damaged, or whose shard has vanished: ``stop`` ends the run at the next
+    consolidation point, with a checkpoint; ``skip`` goes on without it and says so in the
+    summary."""
     datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
     """The data sets by name."""
     tasks: dict[Name, TaskConfig]
@@ -246,6 +278,10 @@ class Config(Section):
         if isinstance(records, str) or (isinstance(root, str) and records.is_absolute()):
             return records
         return root / records if isinstance(root, Path) else f"{root}/{records.as_posix()}"
+
+    def augment_of(self, dataset: str) -> AugmentConfig:
+        """Augmentations of a data set."""
+        return self.datasets[dataset].augment or self.augment
 
     def dataset_of(self, task: str) -> str:
         """Name of the data set that feeds a task."""

@@ -1,6 +1,6 @@
 """Reads a configuration: YAML file plus ``key.sub=value`` overrides, with every error at once."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -13,6 +13,7 @@ from train.errors import UserError
 from train.storage.settings import is_secret
 
 Tree = dict[str, Any]
+Key = tuple[str, ...]
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -29,14 +30,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     tree = read_yaml(path)
     overridden = [_apply_override(tree, text) for text in overrides]
     tree.setdefault("run_dir", f"runs/{path.stem}")
-    added = _add_default_tasks(tree)
+    added = _add_default_tasks(tree) | _inherit_augment(tree)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        # The tasks that were added have the mistakes of their data sets, told already.
-        told = [
-            e for e in error.errors() if e["loc"][0:1] != ("tasks",) or e["loc"][1] not in added
-        ]
+        # What was added here repeats what stands elsewhere, whose mistakes are told there.
+        told = [e for e in error.errors() if not _is_below(e["loc"], added)]
         lines = [_explain(dict(e), path, overridden) for e in told]
         raise UserError("\n".join(lines)) from None
 
@@ -75,8 +74,8 @@ def read_yaml(path: Path) -> Tree:
     return tree
 
 
-def _add_default_tasks(tree: Tree) -> set[str]:
-    """Gives every data set that no task names a scene task of its own name; their names."""
+def _add_default_tasks(tree: Tree) -> set[Key]:
+    """Gives every data set that no task names a scene task of its own name; their keys."""
     datasets, tasks = tree.get("datasets"), tree.setdefault("tasks", {})
     if not isinstance(datasets, dict) or not isinstance(tasks, dict):
         return set()
@@ -85,7 +84,25 @@ def _add_default_tasks(tree: Tree) -> set[str]:
     # In the order of the data sets, which is that of the tables and logs.
     first = [name for name in datasets if name in tasks or name in added]
     tree["tasks"] = {name: tasks.get(name, {}) for name in [*first, *tasks]}
-    return set(added)
+    return {("tasks", name) for name in added}
+
+
+def _inherit_augment(tree: Tree) -> set[Key]:
+    """Gives the augmentations of a data set what they leave open; the keys that were added."""
+    common, datasets = tree.get("augment"), tree.get("datasets")
+    if not isinstance(common, dict) or not isinstance(datasets, dict):
+        return set()
+    added: set[Key] = set()
+    for name, dataset in datasets.items():
+        own = dataset.get("augment") if isinstance(dataset, dict) else None
+        if isinstance(own, dict):
+            added |= {("datasets", name, "augment", key) for key in common if key not in own}
+            dataset["augment"] = {**common, **own}
+    return added
+
+
+def _is_below(place: Sequence[Any], keys: Iterable[Key]) -> bool:
+    return any(tuple(place[: len(key)]) == key for key in keys)
 
 
 def _apply_override(tree: Tree, text: str) -> tuple[str, ...]:
@@ -139,6 +156,7 @@ _MESSAGES = {
     **dict.fromkeys(["bool_type", "bool_parsing"], "must be true or false"),
     **dict.fromkeys(["list_type", "tuple_type"], "must be a list"),
     "finite_number": "must be a finite number",
+    **dict.fromkeys(["byte_size", "byte_size_unit"], "must be a size like 500MB or 4GB"),
     "path_type": "must be a path",
     "string_type": "must be a text (in quotes, if it looks like a number)",
     "literal_error": "must be {expected}",

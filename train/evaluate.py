@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from train.collectives import Collectives
-from train.data.loader import EvaluationLoader
+from train.data.evaluation import EvaluationLoader
 from train.metrics import Confusion, classification_metrics, confusion_matrix
 from train.model.mtln import MTLN
 

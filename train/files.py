@@ -1,5 +1,6 @@
 """Writing files so that a power cut or a kill leaves the old or the new, never half of one."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -26,3 +27,12 @@ def flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

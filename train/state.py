@@ -11,7 +11,7 @@ from mindspore import Parameter
 from train.checkpoint import Arrays, Checkpoint
 from train.collectives import Collectives
 from train.config import Config
-from train.data.loader import RecordSet
+from train.data.record_set import RecordSet
 from train.errors import UserError
 from train.model.mtln import MTLN
 from train.optim import FlatOptimizer
@@ -19,7 +19,20 @@ from train.step import split_by_branch
 from train.vectors import pack, split, unpack
 
 # May differ between a run and its continuation: they do not change what is learned.
-_FREE_KEYS = ("run_dir", "device", "log_every", "evaluate", "checkpoint", "data_root", "datasets")
+_FREE_KEYS = (
+    "run_dir",
+    "device",
+    "log_every",
+    "evaluate",
+    "checkpoint",
+    "data_root",
+    "datasets",
+    "cache",
+    "cache_budget",
+    "check_records",
+    "on_bad_record",
+    "storage",
+)
 
 
 class TrainingState:
@@ -67,7 +80,9 @@ class TrainingState:
 def run_identity(config: Config, sets: Sequence[RecordSet]) -> dict[str, Any]:
     """What must be equal for a run to go on from a checkpoint: settings and training records."""
     settings = config.model_dump(mode="json", exclude=set(_FREE_KEYS))
-    return {**settings, "datasets": {s.name: _digest_of_records(s) for s in sets}}
+    augment = {s.name: config.augment_of(s.name).model_dump(mode="json") for s in sets}
+    records = {s.name: _digest_of_records(s) for s in sets}
+    return {**settings, "augment": augment, "datasets": records}
 
 
 def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
-from train.losses import cross_entropy
+from train.losses import cross_entropy, smoothed
 from train.model.mtln import MTLN, is_shared
 from train.optim import FlatOptimizer
 
@@ -39,8 +39,10 @@ class TrainStep(nn.Cell):
             mean over the ranks is the mean over all images, also where a share of the mixed batch
             cannot be dealt evenly.
         local_branches: Whether the task branches are updated with their own gradient only.
-        label_smoothing: See :func:`train.losses.cross_entropy`.
+        label_smoothing: See :func:`train.losses.smoothed`.
         clip_norm: Largest global norm of the gradient; 0 for no limit.
+        mixed: Whether images are mixed with each other (MixUp, CutMix), so that batches hold the
+            labels of two.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class TrainStep(nn.Cell):
         local_branches: bool,
         label_smoothing: float,
         clip_norm: float,
+        mixed: bool,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
@@ -62,6 +65,7 @@ class TrainStep(nn.Cell):
         self.local_branches = local_branches
         self.label_smoothing = label_smoothing
         self.clip_norm = clip_norm
+        self.mixed = mixed
         shared, branches = split_by_branch(network)
         self.parameters = ParameterTuple(shared + branches)
         self.num_shared_parameters = len(shared)
@@ -95,7 +99,8 @@ class TrainStep(nn.Cell):
             rate: Learning rate, scalar.
             number: Number of this update, from 1, scalar float.
             batch: The images of every data set, uint8 (n_d, H, W, 3), then their labels,
-                int32 (n_d,).
+                int32 (n_d,); if they are mixed, also the labels of their partners, int32 (n_d,),
+                and the share of each image's own label, float32 (n_d,).
 
         Returns:
             (K + 2,): mean loss of every task over all ranks, norm of the gradient before
@@ -115,12 +120,22 @@ class TrainStep(nn.Cell):
     def losses(self, images: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """(Sum of the task losses, losses (K,)) of this rank's images, weighted."""
         losses = [
-            cross_entropy(logits, labels[self.dataset_of_task[i]], self.label_smoothing)
+            cross_entropy(logits, self._target(labels, self.dataset_of_task[i], logits.shape[1]))
             * self.weight_of_task[i]
             for i, logits in enumerate(self.network(*images))
         ]
         stacked = ops.stack(losses)
         return stacked.sum(), stacked
+
+    def _target(self, labels: Sequence[Tensor], dataset: int, num_classes: int) -> Tensor:
+        """Target (n_d, num_classes) of a data set's images."""
+        target = smoothed(labels[dataset], num_classes, self.label_smoothing)
+        if not self.mixed:
+            return target
+        partners = labels[self.num_datasets + dataset]
+        share = labels[2 * self.num_datasets + dataset].reshape((-1, 1))
+        other = smoothed(partners, num_classes, self.label_smoothing)
+        return share * target + (1.0 - share) * other
 
     def _reduce(
         self, shared: Tensor, branches: Tensor, losses: Tensor

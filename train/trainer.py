@@ -18,7 +18,10 @@ from train.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, sav
 from train.cluster import Cluster
 from train.config import Config
 from train.consolidate import Consolidator
-from train.data.loader import Batch, EvaluationLoader, TrainLoader, open_record_sets
+from train.data.damage import DamageWatch
+from train.data.evaluation import EvaluationLoader
+from train.data.loader import Batch, TrainLoader
+from train.data.record_set import open_record_sets
 from train.errors import UserError
 from train.evaluate import Evaluator, Metrics
 from train.heartbeat import Heartbeat
@@ -48,6 +51,9 @@ class Trainer:
         self.sets = open_record_sets(config)
         self.shares = build.build_shares(config, self.sets)
         self.images_per_step = sum(self.shares.values())
+        self.watch = DamageWatch(self.sets, config.on_bad_record)
+        if config.check_records:
+            self.watch.check_all()
         self.collectives = build.build_collectives(cluster)
         self.network = build.build_network(config, self.sets)
         optimizer = build.build_optimizer(config, self.network)
@@ -56,15 +62,17 @@ class Trainer:
             self.network, optimizer, self.collectives, config.branches == "local"
         )
         place = cluster.rank, cluster.world_size
-        self.loader = TrainLoader(self.sets, self.shares, config.seed, config.augment, *place)
+        self.loader = TrainLoader(config, self.sets, self.shares, self.watch, *place)
         self.train_step = build.build_step(
-            config, self.network, optimizer, self.collectives, self.loader.weights
+            config, self.network, optimizer, self.collectives, self.loader
         )
         manifests = {s.name: s.manifest for s in self.sets}
         self.classes = {t: manifests[config.dataset_of(t)].classes for t in config.tasks}
         self.evaluator = Evaluator(
             self.network,
-            EvaluationLoader(self.sets, config.image.size, config.evaluate.images, *place),
+            EvaluationLoader(
+                self.sets, config.image.size, config.evaluate.images, self.watch, *place
+            ),
             self.classes,
             self.collectives,
             alive=self._beat,
@@ -85,6 +93,7 @@ class Trainer:
             start = self._resume()
             if start == self.config.schedule.steps and self._is_completed():
                 return
+            self._tell_about_data()
             self.state.broadcast(self.collectives)
             if self.cluster.is_first:
                 self.folder.start(self.config, start)
@@ -94,7 +103,9 @@ class Trainer:
                     self._consolidate()
                     self._evaluate_if_due(stretch.last)
                     stop = self._asked_to_stop()
-                    self._save_if_due(stretch.last, stop)
+                    self._share_damage()
+                    self._save_if_due(stretch.last, stop or self.watch.must_stop)
+                    self._refuse_damage(stretch.last)
                     if stop:
                         return self._stop(stretch.last)
             self._finish()
@@ -133,6 +144,12 @@ class Trainer:
             self.display.say("This run is completed (for a new one choose another run_dir=...).")
             self.display.summary(summary, str(self.folder.path))
         return bool(self.collectives.sum_counts(np.array([summary is not None]))[0])
+
+    def _tell_about_data(self) -> None:
+        if self.config.cache == "ram":
+            self.display.say(self.loader.describe_cache())
+        if self.watch.damages:
+            self.display.say(self.watch.message("left out"))
 
     def _stretches(self, start: int) -> Iterator[Stretch]:
         schedule, image = self.config.schedule, self.config.image
@@ -230,6 +247,17 @@ class Trainer:
         """Whether any rank was asked to: signals come to the ranks at different times."""
         return bool(self.collectives.sum_counts(np.array([self.stop_request.number]))[0])
 
+    def _share_damage(self) -> None:
+        """Lets all ranks know of damaged records that any of them has come across."""
+        if self.collectives.sum_counts(np.array([self.watch.unshared]))[0]:
+            self.watch.share(self.collectives)
+
+    def _refuse_damage(self, step: int) -> None:
+        """Ends the run if there are damaged records that it may not or cannot do without."""
+        if self.watch.must_stop:
+            self.display.close()
+            raise UserError(self.watch.message(f"stopped, saved at step {step}"))
+
     def _save(self, step: int) -> None:
         if self.cluster.is_first:
             model, optimizer = self.state.to_arrays()
@@ -262,8 +290,11 @@ class Trainer:
         """Evaluates the final model and writes the summary."""
         steps = self.config.schedule.steps
         splits = {split: self._evaluate(steps, split) for split in ("val", "test")}
+        self._share_damage()
+        self._refuse_damage(steps)
+        damage = self.watch.summary(self.collectives)
         if self.cluster.is_first:
-            summary = self._summary(splits)
+            summary = {**self._summary(splits), "bad_records": damage}
             self.folder.write_summary(summary)
             self.display.summary(summary, str(self.folder.path))
         self.collectives.barrier()

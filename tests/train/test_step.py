@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from train.losses import cross_entropy
+from train.losses import cross_entropy, smoothed
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo, is_shared
 from train.model.wide_resnet import WideResNet
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of, scalar
@@ -40,10 +40,15 @@ def make_batch(images: int = 2, seed: int = 0) -> list[Tensor]:
     return [Tensor(x) for x in [*pixels, *labels]]
 
 
-def make_step(network: MTLN, optimizer: FlatOptimizer | None = None, clip: float = 0) -> TrainStep:
+def make_step(
+    network: MTLN,
+    optimizer: FlatOptimizer | None = None,
+    clip: float = 0,
+    mixed: bool = False,
+) -> TrainStep:
     shared, branches = split_by_branch(network)
     optimizer = optimizer or SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
-    return TrainStep(network, optimizer, None, 1, [1.0] * 3, True, 0.1, clip)
+    return TrainStep(network, optimizer, None, 1, [1.0] * 3, True, 0.1, clip, mixed)
 
 
 def values(network: MTLN) -> dict[str, np.ndarray]:
@@ -67,8 +72,33 @@ def test_cross_entropy_against_numpy() -> None:
     logits, labels = rng.normal(0, 3, (6, 5)).astype(np.float32), rng.integers(0, 5, 6)
     for smoothing in (0.0, 0.1):
         expected = numpy_cross_entropy(logits, labels, smoothing)
-        found = cross_entropy(Tensor(logits), Tensor(labels.astype(np.int32)), smoothing)
+        target = smoothed(Tensor(labels.astype(np.int32)), 5, smoothing)
+        found = cross_entropy(Tensor(logits), target)
         assert float(found.asnumpy()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_loss_of_mixed_images_against_numpy() -> None:
+    """Their own label counts by their share, their partner's by the rest."""
+    network = make_network("group")
+    batch = make_batch()
+    rng = np.random.default_rng(3)
+    partners = [rng.integers(0, count, 2).astype(np.int32) for count in CLASSES.values()]
+    shares = [rng.random(2, np.float32) for _ in CLASSES]
+    step = make_step(network, mixed=True)
+    extended = [*batch, *map(Tensor, partners), *map(Tensor, shares)]
+    _, losses = step.losses(extended[:3], extended[3:])
+    logits = [x.asnumpy() for x in network(*batch[:3])]
+    for i, loss in enumerate(losses.asnumpy()):
+        expected = np.mean(
+            [
+                share * numpy_cross_entropy(row[None], [own], 0.1)
+                + (1 - share) * numpy_cross_entropy(row[None], [other], 0.1)
+                for row, own, other, share in zip(
+                    logits[i], batch[3 + i].asnumpy(), partners[i], shares[i], strict=True
+                )
+            ]
+        )
+        assert loss == pytest.approx(expected, rel=1e-4)
 
 
 def test_gradient_against_finite_differences() -> None:

@@ -137,11 +137,7 @@ def _mix(x: npt.NDArray[np.uint64] | np.uint64) -> npt.NDArray[np.uint64]:
 
 
 def evaluation_records(
-    num_records: int, slots: int, rank: int = 0, world_size: int = 1
-) -> list[npt.NDArray[np.int64]]:
-    """This rank's share of an evaluation, in batches of at most ``slots`` records.
-
-    Over all ranks every record comes exactly once.
-    """
-    mine = np.arange(rank, num_records, world_size, dtype=np.int64)
-    return [mine[i : i + slots] for i in range(0, len(mine), slots)]
+    num_records: int, rank: int = 0, world_size: int = 1
+) -> npt.NDArray[np.int64]:
+    """This rank's share of an evaluation: over all ranks every record comes exactly once."""
+    return np.arange(rank, num_records, world_size, dtype=np.int64)

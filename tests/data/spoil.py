@@ -1,0 +1,28 @@
+"""Damages records of a prepared data set."""
+
+from typing import Any
+
+import mindspore.dataset as ds
+
+from train.data.record_set import RecordSet
+
+
+def contents(record_set: RecordSet, split: str, column: str) -> list[Any]:
+    """A column of all records of a split, in order."""
+    paths = record_set.manifest.shard_paths(record_set.folder, split)
+    rows = ds.MindDataset(paths, columns_list=[column], shuffle=False)
+    return [row[0] for row in rows.create_tuple_iterator(num_epochs=1, output_numpy=True)]
+
+
+def spoil_record(record_set: RecordSet, split: str, number: int) -> tuple[str, str]:
+    """Overwrites the image of a record in its shard with zeros: (key, shard)."""
+    image = contents(record_set, split, "image")[number].tobytes()
+    key = str(contents(record_set, split, "key")[number])
+    for shard, _ in record_set.shards(split):
+        path = record_set.folder / shard.file
+        stored = path.read_bytes()
+        if (place := stored.find(image)) >= 0:
+            path.write_bytes(stored.replace(image, bytes(len(image))))
+            assert stored.find(image, place + 1) < 0
+            return key, shard.file
+    raise AssertionError("not found")

@@ -1,0 +1,285 @@
+"""Damaged and vanished records: found, named, replaced or refused."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.data.spoil import contents, spoil_record
+from train.collectives import Counts, OneProcess
+from train.config import Config
+from train.configfile import load_config
+from train.data.damage import DamageWatch
+from train.data.evaluation import EvaluationLoader
+from train.data.inspection import damaged_records, read_around
+from train.data.loader import TrainLoader
+from train.data.part import TrainPart
+from train.data.record_set import RecordSet, open_record_sets
+from train.data.records import MANIFEST
+from train.errors import UserError
+from train.files import sha256_file
+from train.schedule import Stretch
+
+SHARES = {"coast": 4}
+
+
+@pytest.fixture
+def records(small_sets: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy of a data set with 24 train and 14 test records in two shards each, to spoil."""
+    return Path(shutil.copytree(small_sets["coast"], tmp_path / "coast"))
+
+
+@pytest.fixture
+def config(small_config: dict[str, Any], records: Path, tmp_path: Path) -> Config:
+    plain = {"crop_area": None, "flips": False, "quarter_turns": False, "brightness": 0}
+    tree = {
+        **small_config,
+        "datasets": {"coast": {"records": str(records)}},
+        "augment": {**plain, "contrast": 0},
+    }
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+    return load_config(tmp_path / "job.yaml")
+
+
+def open_one(config: Config) -> tuple[RecordSet, DamageWatch]:
+    [record_set] = open_record_sets(config)
+    return record_set, DamageWatch([record_set], config.on_bad_record)
+
+
+def train_labels(record_set: RecordSet) -> list[int]:
+    return [int(label) for label in contents(record_set, "train", "label")]
+
+
+def test_a_record_is_found_by_its_checksum_and_named(config: Config) -> None:
+    record_set, watch = open_one(config)
+    assert list(damaged_records(record_set, "train")) == []
+    key, shard = spoil_record(record_set, "train", 5)
+    [damage] = damaged_records(record_set, "train")
+    assert (damage.dataset, damage.split, damage.record) == ("coast", "train", 5)
+    assert (damage.key, damage.shard) == (key, shard)
+    with pytest.raises(UserError) as caught:
+        watch.check_all()
+    for part in (f"record 5 of train ({key}) in {shard}", "checksum", "on_bad_record=skip"):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def garble(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[8:4096] = b"\x5a" * 4088
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("harm", [truncate, garble, Path.unlink], ids=["cut", "header", "gone"])
+@pytest.mark.parametrize("suffix", ["", ".db"], ids=["shard", "index"])
+def test_a_shard_that_cannot_be_read_takes_all_its_records(
+    config: Config, harm: Callable[[Path], None], suffix: str
+) -> None:
+    record_set, _ = open_one(config)
+    [(first, of_first), _] = record_set.shards("train")
+    path = record_set.folder / f"{first.file}{suffix}"
+    harm(path)
+    damages = list(damaged_records(record_set, "train"))
+    assert [d.record for d in damages] == list(of_first)
+    assert {d.shard for d in damages} == {first.file}
+    assert all(path.name in d.reason for d in damages)
+
+
+def test_reading_around_finds_the_few_that_fail() -> None:
+    read: set[int] = set()
+
+    def reader(numbers: Any) -> None:
+        if set(numbers) & {3, 77, 500}:
+            raise RuntimeError("cannot")
+        read.update(numbers)
+
+    read_around(range(1000), reader)
+    assert set(range(1000)) - read == {3, 77, 500}
+
+
+def test_skipped_records_are_replaced_by_the_next_whole_one(config: Config) -> None:
+    config = config.model_copy(update={"on_bad_record": "skip"})
+    record_set, watch = open_one(config)
+    labels = train_labels(record_set)
+    for number in (4, 5, 23):
+        spoil_record(record_set, "train", number)
+    watch.check_all()
+    loader = TrainLoader(config, [record_set], SHARES, watch, 0, 1)
+    planned = loader.streams[0].records(0, 12)
+    found = [batch for _, batches in loader.batches([Stretch(0, 12, 16)]) for batch in batches]
+    expected = np.choose(
+        np.isin(planned, [4, 5]) + 2 * (planned == 23), [planned, np.full_like(planned, 6), 0]
+    )
+    np.testing.assert_array_equal(np.stack([b[1] for b in found]), np.array(labels)[expected])
+    assert watch.replaced == np.isin(planned, [4, 5, 23]).sum() > 0
+    assert not watch.must_stop
+    summary = watch.summary(OneProcess())
+    assert summary["found"] == 3 and summary["images_replaced"] == watch.replaced
+    assert len(summary["records"]) == 3
+
+
+def read_like_a_run(
+    config: Config, stretches: list[Stretch], harm: Callable[[RecordSet], object]
+) -> tuple[list[tuple[np.ndarray, ...]], DamageWatch]:
+    """Reads all batches, does harm after the first, ends a consolidation point if need be."""
+    record_set, watch = open_one(config)
+    loader = TrainLoader(config, [record_set], SHARES, watch, 0, 1)
+    batches = []
+    for _, part in loader.batches(stretches):
+        for batch in part:
+            batches.append(batch)
+            if len(batches) == 1:
+                harm(record_set)
+        if watch.must_stop:
+            break
+    return batches, watch
+
+
+STRETCHES = [Stretch(i, i + 3, 16) for i in range(0, 15, 3)]
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_a_shard_that_vanishes_in_the_run(config: Config, policy: str) -> None:
+    """Its records are replaced by those of the other one, or the run ends."""
+
+    def harm(record_set: RecordSet) -> None:
+        (record_set.folder / "train.mindrecord1").unlink()
+
+    config = config.model_copy(update={"on_bad_record": policy})
+    batches, watch = read_like_a_run(config, STRETCHES, harm)
+    assert {b[0].shape for b in batches} == {(4, 16, 16, 3)}
+    assert {d.shard for d in watch.damages} == {"train.mindrecord1"}
+    assert "No such file" in watch.message("")
+    # Two stretches were open already when it happened.
+    assert len(batches) == (15 if policy == "skip" else 6)
+    assert (watch.replaced > 0) == (policy == "skip")
+
+
+def test_a_data_set_that_vanishes_in_the_run_ends_it_even_if_records_may_be_skipped(
+    config: Config,
+) -> None:
+    def harm(record_set: RecordSet) -> None:
+        for shard, _ in record_set.shards("train"):
+            (record_set.folder / shard.file).unlink()
+
+    config = config.model_copy(update={"on_bad_record": "skip"})
+    batches, watch = read_like_a_run(config, STRETCHES, harm)
+    assert len(batches) == 6 and watch.must_stop
+    assert "on_bad_record=skip" not in watch.message("")
+
+
+def test_in_the_middle_of_a_stretch_the_last_images_are_repeated(config: Config) -> None:
+    record_set, watch = open_one(config)
+    batch = np.arange(4)
+
+    def start(records: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        yield batch, batch
+        yield batch + 1, batch
+        for shard, _ in record_set.shards("train"):
+            (record_set.folder / shard.file).unlink()
+        raise RuntimeError("cannot read")
+
+    part = TrainPart(record_set, np.arange(20).reshape(5, 4), start, watch)
+    np.testing.assert_array_equal([b[0] for b in part], [batch, *4 * [batch + 1]])
+    assert watch.must_stop and watch.replaced == 3 * 4
+
+
+def test_what_cannot_be_explained_is_an_error(config: Config) -> None:
+    record_set, watch = open_one(config)
+    calls = []
+
+    def start(records: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        calls.append(len(records))
+        if len(calls) == 1:
+            raise RuntimeError("pages of text\n[ERROR] out of memory\nmore")
+        yield from ((records, records) for _ in records)
+
+    with pytest.raises(UserError, match=r"although all its shards .* are whole: \[ERROR\] out of"):
+        TrainPart(record_set, np.arange(8).reshape(2, 4), Starter(start), watch)
+
+
+class Starter:
+    """Calls a generator function, and lets its first item be made at once."""
+
+    def __init__(self, function: Callable[..., Iterator[Any]]) -> None:
+        self.function = function
+
+    def __call__(self, records: np.ndarray) -> Iterator[Any]:
+        rows = self.function(records)
+        first = next(rows)
+        return iter([first, *rows])
+
+
+def test_nothing_left_from_the_start_is_an_error(config: Config) -> None:
+    record_set, watch = open_one(config)
+    loader = TrainLoader(config, [record_set], SHARES, watch, 0, 1)
+    for shard, _ in record_set.shards("train"):
+        (record_set.folder / shard.file).unlink()
+    with pytest.raises(UserError, match="nothing of coast can be used"):
+        [next(part) for _, part in loader.batches([Stretch(0, 2, 16)])]
+
+
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_an_image_that_cannot_be_decoded_although_its_shard_is_whole(
+    config: Config, cache: str
+) -> None:
+    record_set, _ = open_one(config)
+    _, shard = spoil_record(record_set, "train", 7)
+    path = record_set.folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    for entry in manifest["splits"]["train"]["shards"]:
+        entry["sha256"] = sha256_file(record_set.folder / entry["file"])
+    path.write_text(json.dumps(manifest))
+    config = config.model_copy(update={"cache": cache, "on_bad_record": "skip"})
+    batches, watch = read_like_a_run(config, [Stretch(0, 12, 16)], lambda _: None)
+    assert len(batches) == 12
+    [damage] = watch.damages
+    assert (damage.record, damage.shard, damage.reason) == (7, shard, "its image cannot be decoded")
+
+
+def test_evaluation_sees_every_whole_record_once(config: Config) -> None:
+    record_set, watch = open_one(config)
+    spoil_record(record_set, "test", 2)
+    spoil_record(record_set, "test", 9)
+    labels = np.array([int(x) for x in contents(record_set, "test", "label")])
+    found = []
+    for rank in range(2):
+        loader = EvaluationLoader([record_set], 16, 4, watch, rank, 2)
+        found += [label for batch in loader.batches("test") for label in batch[1] if label >= 0]
+    assert sorted(found) == sorted(np.delete(labels, [2, 9]))
+    assert watch.must_stop
+
+
+def test_what_one_rank_finds_all_ranks_know(config: Config) -> None:
+    record_set, watch = open_one(config)
+    spoil_record(record_set, "train", 5)
+    with pytest.raises(UserError):
+        watch.check_all()
+    other = DamageWatch([record_set], "stop")
+    sent: list[Counts] = []
+
+    class Recording(OneProcess):
+        def sum_counts(self, counts: Counts) -> Counts:
+            sent.append(counts)
+            return counts
+
+    class Adding(OneProcess):
+        def sum_counts(self, counts: Counts) -> Counts:
+            total: Counts = counts + sent[0]
+            return total
+
+    watch.share(Recording())
+    other.share(Adding())
+    assert [(d.record, d.shard) for d in other.damages] == [
+        (d.record, d.shard) for d in watch.damages
+    ]
+    assert other.must_stop and other.unshared == watch.unshared == 0

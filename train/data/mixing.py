@@ -1,0 +1,100 @@
+"""MixUp and CutMix: images of a data set are mixed with each other, within one rank's batch.
+
+n = images of the data set in this rank's part of the mixed batch, M = masks per image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from train.config import AugmentConfig
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """One data set's part of a mixed batch after mixing.
+
+    Attributes:
+        images: uint8 (n, H, W, 3).
+        masks: M arrays, uint8 (n, H, W).
+        partners: Label of the image that each was mixed with, int32 (n,).
+        shares: What of each image is still its own, float32 (n,), in 0..1: its label counts so
+            much, its partner's the rest.
+    """
+
+    images: Array
+    masks: tuple[Array, ...]
+    partners: Array
+    shares: Array
+
+
+def mix(
+    images: Array,
+    labels: Array,
+    masks: Sequence[Array],
+    augment: AugmentConfig,
+    seed: Sequence[int],
+) -> Mixed:
+    """Mixes a batch, or leaves it as it is.
+
+    Args:
+        images: uint8 (n, H, W, 3).
+        labels: int32 (n,).
+        masks: M arrays, uint8 (n, H, W). CutMix moves them along; MixUp has no meaning for them.
+        augment: What is to be done.
+        seed: What the random numbers depend on.
+    """
+    random = np.random.default_rng(list(seed))
+    count = len(labels)
+    wanted = augment.mixes and random.random() < augment.mix_probability
+    if not wanted or count < 2:
+        return Mixed(images, tuple(masks), labels, np.ones(count, np.float32))
+    # A rotation by 1..n-1 places gives nobody itself.
+    partners = np.roll(np.arange(count), int(random.integers(1, count)))
+    use_cutmix = augment.cutmix > 0 and (augment.mixup == 0 or random.random() < 0.5)
+    alpha = augment.cutmix if use_cutmix else augment.mixup
+    shares = random.beta(alpha, alpha, count)
+    if use_cutmix:
+        boxes, shares = _boxes(shares, images.shape[1], images.shape[2], random)
+        images, *masks = (_paste(array, partners, boxes) for array in (images, *masks))
+    else:
+        images = _blend(images, partners, shares)
+    return Mixed(images, tuple(masks), labels[partners], shares.astype(np.float32))
+
+
+def _blend(images: Array, partners: Array, shares: Array) -> Array:
+    weights = shares.astype(np.float32)[:, None, None, None]
+    blended = weights * images + (1 - weights) * images[partners]
+    result: Array = np.rint(blended).astype(np.uint8)
+    return result
+
+
+def _boxes(
+    shares: Array, height: int, width: int, random: np.random.Generator
+) -> tuple[Array, Array]:
+    """Rectangles (n, 4): top, bottom, left, right; and what they leave of each image.
+
+    The centre is drawn anywhere and the rectangle cut off at the border, as in the paper: so what
+    it leaves is counted afterwards.
+    """
+    sides = np.sqrt(1 - shares)
+    box = np.empty((len(shares), 4), np.int64)
+    for column, length in ((0, height), (2, width)):
+        centre = random.integers(0, length, len(shares))
+        half = np.rint(sides * length / 2).astype(np.int64)
+        box[:, column] = np.clip(centre - half, 0, length)
+        box[:, column + 1] = np.clip(centre + half, 0, length)
+    areas = (box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2])
+    return box, 1 - areas / (height * width)
+
+
+def _paste(array: Array, partners: Array, boxes: Array) -> Array:
+    result = array.copy()
+    for i, (top, bottom, left, right) in enumerate(boxes):
+        result[i, top:bottom, left:right] = array[partners[i], top:bottom, left:right]
+    return result
