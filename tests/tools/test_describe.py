@@ -96,7 +96,7 @@ def test_tables_and_shared_classes(sets: dict[str, Path], tools: Tools, tmp_path
     assert "(no class) 14.7% 16.7%" in text
     same, probable = result.out.split("Classes of the same name")[1].split("Probably the same")
     assert "storagetank  land: StorageTanks, other: storage tank, both: StorageTanks" in same
-    assert "water         both/cover: water, cover/cover: water" in same
+    assert "water        both/cover: water, cover/cover: water" in same
     assert "overpass ~ viaduct  land: Overpass, both: Overpass, other: viaduct" in probable
 
 

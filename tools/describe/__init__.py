@@ -89,8 +89,8 @@ def _draw(
         rows = len(manifest.classes or next(iter(manifest.masks.values())).classes)
         plan = sheet.layout(rows, len(manifest.masks), per_row)
         train = manifest.splits["train"].records
-        with console.progress(f"drawing {manifest.name}", train):
-            found = samples(folder, manifest, plan.per_row, seed)
+        with console.progress(f"drawing {manifest.name}", train) as advance:
+            found = samples(folder, manifest, plan.per_row, seed, advance)
         try:
             sheet.draw(paths[folder], manifest, found, plan, seed)
         except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from tools.reading import check_shards
 from train.data.records import Manifest, mask_column
 from train.errors import UserError
 
-# Where the rows are classes of masks, the pictures are chosen among so many.
+# Where the rows are classes of masks, the pictures are chosen among so many; and how often
+# progress is told.
 _LOOKED_AT = 400
 # A class shows in a picture if it fills at least this share of it.
 _SHOWS = 0.05
@@ -32,7 +33,13 @@ class Sample:
     masks: tuple[npt.NDArray[np.uint8], ...]
 
 
-def samples(folder: Path, manifest: Manifest, per_row: int, seed: int) -> list[list[Sample]]:
+def samples(
+    folder: Path,
+    manifest: Manifest,
+    per_row: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[list[Sample]]:
     """Up to ``per_row`` train records for every row of the sheet.
 
     The rows are the scene classes or, where there are none, the classes of the first label space
@@ -46,14 +53,18 @@ def samples(folder: Path, manifest: Manifest, per_row: int, seed: int) -> list[l
     check_shards(folder, manifest, "train")
     chooser = random.Random(f"{seed}/{manifest.name}")
     if manifest.classes:
-        chosen = _by_label(folder, manifest, per_row, chooser)
+        chosen = _by_label(folder, manifest, per_row, chooser, advance)
         read = _read(folder, manifest, sorted(number for row in chosen for number in row))
         return [[read[number] for number in row] for row in chosen]
     return _by_pixels(folder, manifest, per_row, chooser)
 
 
 def _by_label(
-    folder: Path, manifest: Manifest, per_row: int, chooser: random.Random
+    folder: Path,
+    manifest: Manifest,
+    per_row: int,
+    chooser: random.Random,
+    advance: Callable[[int], None],
 ) -> list[list[int]]:
     """Numbers of records for every scene class: an equal chance for each in one pass."""
     rows: list[list[int]] = [[] for _ in manifest.classes]
@@ -61,6 +72,8 @@ def _by_label(
     for number, row in enumerate(_rows(folder, manifest, ["label"])):
         label = int(row["label"])
         seen[label] += 1
+        if number % _LOOKED_AT == _LOOKED_AT - 1:
+            advance(_LOOKED_AT)
         if len(rows[label]) < per_row:
             rows[label].append(number)
         elif (place := chooser.randrange(seen[label])) < per_row:
