@@ -130,6 +130,7 @@ class Proxy:
         seconds: how long "slow" takes.
         done: the faults that happened.
         before: called before a request is passed on.
+        no_ranges: the server gives everything, whatever part is asked for.
     """
 
     endpoint: str
@@ -140,6 +141,7 @@ class Proxy:
     seconds: float = 0.0
     done: list[int | str] = field(default_factory=list)
     before: Callable[["Seen"], None] = lambda _: None
+    no_ranges: bool = False
 
 
 @contextmanager
@@ -193,7 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.hostname and "." in parts.hostname and not parts.hostname[0].isdigit():
             path = f"/{parts.hostname.split('.')[0]}{path}"  # of a client that uses virtual style
         connection = http.client.HTTPConnection(self.server.behind)  # type: ignore[attr-defined]
-        headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+        dropped = ("host", "range") if proxy.no_ranges else ("host",)
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
         connection.request(self.command, path, body, headers)
         answer = connection.getresponse()
         content = answer.read()
