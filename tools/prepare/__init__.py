@@ -45,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--format", choices=IMAGE_FORMATS, default="jpeg", help="stored form (default: jpeg)")
     add("--quality", metavar="Q", type=int, default=95, help="JPEG quality, 1..100 (default: 95)")
-    add("--shards", metavar="N", type=int, default=1, help="files per split (default: 1)")
+    add(
+        "--shards",
+        metavar="N",
+        type=int,
+        help="files per split (default: one for every 10,000 pictures)",
+    )
     add_workers_option(parser, "decode")
     add("--skip-unreadable", action="store_true", help="leave unreadable pictures out")
     add("--overwrite", action="store_true", help="replace DIR once the new one is complete")

@@ -122,7 +122,7 @@ def _fill(
     if not found.has_splits:
         together = options.duplicates == "together"
         make_splits(catalogue, options.ratios or DEFAULT_RATIOS, options.seed, together)
-    pairs = _check_duplicates(catalogue, names, options)
+    pairs = _check_duplicates(catalogue, names, options, found.has_splits)
     _check_train(catalogue, source)
     mean, std = output.statistics(catalogue, source)
     made = output.Output(folder, catalogue, spaces, names)
@@ -164,7 +164,7 @@ def _find_duplicates(catalogue: Catalogue, others: dict[int, Prepared]) -> None:
 
 
 def _check_duplicates(
-    catalogue: Catalogue, names: dict[int, str], options: Options
+    catalogue: Catalogue, names: dict[int, str], options: Options, has_splits: bool
 ) -> report.Counts:
     """Tells of pictures that look the same, and refuses those in different splits."""
     report.prepare_views(catalogue)
@@ -174,8 +174,8 @@ def _check_duplicates(
         report.write(path, catalogue, names)
         shown = report.some(catalogue, names, _SHOWN)
         advice = "remove one of each, or pass --duplicates allow"
-        if options.duplicates == "refuse":
-            advice += ", or together to let us keep them in one split where none are given"
+        if options.duplicates == "refuse" and not has_splits:
+            advice += ", or together to have them put into the same split"
         raise UserError(
             f"{options.src}: {pairs.leaks} pair(s) of pictures that look the same in different "
             f"splits: {shown} (all are in {path}; {advice})"

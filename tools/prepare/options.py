@@ -31,7 +31,7 @@ class Options:
         size: Pixels of the shorter side, or None to keep pictures as they are.
         format: ``"jpeg"`` or ``"png"``.
         quality: JPEG quality, 1..100.
-        shards: Most files per split.
+        shards: Most files per split; None: as many as large splits need.
         workers: Processes that decode.
         masks: Folders of masks, ``DIR`` or ``NAME=DIR``.
         mask_classes: JSON files of their classes, ``FILE`` or ``NAME=FILE``.
@@ -54,7 +54,7 @@ class Options:
     size: int | None = None
     format: str = "jpeg"
     quality: int = 95
-    shards: int = 1
+    shards: int | None = None
     workers: int = 1
     masks: tuple[str, ...] = ()
     mask_classes: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from tools.prepare.mask_files import Space, stem
 from tools.shards import (
     HEADER_BYTES,
     MAX_PAGE_BYTES,
+    MAX_SHARDS,
     RECORD_MARGIN,
     Layout,
     Record,
@@ -30,6 +31,8 @@ from train.files import sha256_file
 Channels = tuple[float, float, float]
 
 _SMALL_BYTES = 64 * 2**20
+# MindRecord holds 3 KB for every record of a file until it is closed.
+_RECORDS_PER_SHARD = 10_000
 _PICTURES = (
     "SELECT samples.id, key, class, grp, bytes, mtime, start, lengths, width, height, sums, "
     "counts, crc, sha256, pixels, hash FROM samples JOIN pictures USING (id) "
@@ -77,9 +80,9 @@ class Output:
         extent = next(catalogue.rows(query))
         self.height, self.width = list(extent[:2]), list(extent[2:])
 
-    def write(self, shards: int) -> tuple[dict[str, Split], Listing]:
+    def write(self, shards: int | None) -> tuple[dict[str, Split], Listing]:
         """Writes the shards of every split, and the table of records."""
-        layout = self._layout(shards)
+        page, header = self._sizes()
         path = self._folder / LISTING
         splits = {}
         with path.open("w", encoding="utf-8", newline="") as table:
@@ -87,6 +90,8 @@ class Output:
             for name in SPLITS:
                 total = self._count(name)
                 if total:
+                    files = shards or min(-(-total // _RECORDS_PER_SHARD), MAX_SHARDS)
+                    layout = Layout(files, page, header)
                     splits[name] = self._write_split(name, total, layout, table)
             table.flush()
             os.fsync(table.fileno())
@@ -141,8 +146,8 @@ class Output:
             yield from next(self._catalogue.rows(query, name, stem(key)))
             yield digest
 
-    def _layout(self, shards: int) -> Layout:
-        """Sizes inside the files: small for small data, as a file is at least one page long."""
+    def _sizes(self) -> tuple[int, int]:
+        """Page and header of the files: small for small data, as a file is at least one page."""
         total, largest = 0, 0
         for (lengths,) in self._catalogue.rows("SELECT lengths FROM pictures"):
             size = sum(json.loads(lengths))
@@ -150,7 +155,7 @@ class Output:
         page, header = (2**20, 2**20) if total < _SMALL_BYTES else (4 * 2**20, HEADER_BYTES)
         while page < largest + RECORD_MARGIN and page < MAX_PAGE_BYTES:
             page *= 2
-        return Layout(shards, page, header)
+        return page, header
 
 
 def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:
