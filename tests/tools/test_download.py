@@ -147,13 +147,21 @@ def test_begins_again_where_the_server_cannot_go_on(
     assert pictures(tmp_path / "got" / "toy") == FILES
 
 
+@pytest.mark.parametrize("careless", [False, True])
 def test_begins_again_when_the_file_has_changed(
-    server: FileServer, zipped: bytes, download: Callable[..., Outcome], tmp_path: Path
+    careless: bool,
+    server: FileServer,
+    zipped: bytes,
+    download: Callable[..., Outcome],
+    tmp_path: Path,
 ) -> None:
+    """Also where the server sends the rest of the new file as if it were that of the old one."""
     url = server.add("changed.zip", bytes(len(zipped)), Fault(cut=500))
     assert download([url], "--tries", 1).code == 1
-    server.files["changed.zip"].data, server.files["changed.zip"].tag = zipped, '"v2"'
+    served = server.files["changed.zip"]
+    served.data, served.tag, served.faults = zipped, '"v2"', [Fault(careless=careless)]
     assert download([url]).code == 0
+    assert served.ranges == [None, "bytes=500-", *([None] if careless else [])]
     assert pictures(tmp_path / "got" / "toy") == FILES
 
 
