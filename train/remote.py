@@ -13,7 +13,7 @@ from train.storage.stores import open_store
 from train.storage.upload import Uploader
 
 # So that rank 0, whose lines are seen, is the one that copies on its node.
-_HEAD_START = 1.0
+_HEAD_START = 2.0
 
 
 def fetch(config: Config, is_first: bool, shown: bool) -> Staging:

@@ -207,29 +207,32 @@ def test_waiting_has_an_end(job: Callable[..., Job], object_store: ObjectStore) 
 def test_the_least_recently_used_goes_and_what_is_used_stays(
     job: Callable[..., Job], object_store: ObjectStore
 ) -> None:
-    manifest = len(data_set(1)["manifest.json"])
-    addresses = [put(object_store, f"set{n}", data_set(n)) for n in range(4)]
-    limit = ByteSize(2 * (SIZE + manifest) + 100)
-    user = job(cache_size=limit)
+    room_for_three = 3 * (SIZE + len(data_set(1)["manifest.json"])) + 100
+    limit = {"cache_size": ByteSize(room_for_three)}
+    addresses = [put(object_store, f"set{n}", data_set(n)) for n in range(5)]
+    user = job(**limit)
     folders = [user.folder(address) for address in addresses]
     user.stage(addresses[0])  # used to the end of this test
-    passing = job(cache_size=limit)
-    passing.stage(addresses[1])
+    passing = job(**limit)
+    for number in (1, 2, 1):  # so 2 is the least recently used of those that are free then
+        passing.stage(addresses[number])
     passing.staging.release()
 
-    next_one = job(cache_size=limit)
-    next_one.stage(addresses[2])
-    assert f"{addresses[1]} was removed from the cache to make room" in next_one.said
-    assert [folder.exists() for folder in folders] == [True, False, True, False]
-    assert contents(folders[0]) == data_set(0) and contents(folders[2]) == data_set(2)
+    next_one = job(**limit)
+    next_one.stage(addresses[3])
+    assert f"{addresses[2]} was removed from the cache to make room" in next_one.said
+    assert [folder.exists() for folder in folders] == [True, True, False, True, False]
+    assert all(contents(folders[n]) == data_set(n) for n in (0, 1, 3))
 
-    with pytest.raises(UserError, match=r"storage.cache_size: [\d,]+ bytes are too few: .*set3 "):
-        job(cache_size=limit).stage(addresses[3])
-    with pytest.raises(UserError, match=r"storage.cache_size: 1,000 bytes are too few for .*set3,"):
-        job(cache_size=1000).stage(addresses[3])
+    other = job(**limit)
+    other.stage(addresses[1])
+    with pytest.raises(UserError, match=r"storage.cache_size: [\d,]+ bytes are too few: .*set4 "):
+        job(**limit).stage(addresses[4])
+    with pytest.raises(UserError, match=r"storage.cache_size: 1,000 bytes are too few for .*set4,"):
+        job(cache_size=1000).stage(addresses[4])
     next_one.staging.release()
-    job(cache_size=limit).stage(addresses[3])
-    assert [folder.exists() for folder in folders] == [True, False, False, True]
+    job(**limit).stage(addresses[4])
+    assert [folder.exists() for folder in folders] == [True, True, False, False, True]
 
 
 def test_a_full_disk_is_told_before(

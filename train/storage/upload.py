@@ -15,6 +15,7 @@ _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 # When somebody waits for the end, a store that is back should not be noticed a minute later.
 _LONGEST_PAUSE_AT_THE_END = 5.0
+_SILENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,13 @@ class Uploader:
         self._with_summary = with_summary
         self._request = request
         self._wake.set()
-        if request.wait(max(0.0, deadline - time.monotonic())):
+        left = max(0.0, deadline - time.monotonic())
+        if request.wait(min(left, _SILENT_SECONDS)):
             return Outcome()
+        if left > _SILENT_SECONDS:
+            self._say(f"waiting for the last uploads to {self.address}, at most {left:.0f} s")
+            if request.wait(left - _SILENT_SECONDS):
+                return Outcome()
         missing = self._mirror.missing(with_summary)
         return Outcome(missing, self._error or "there was not time enough to upload everything")
 
