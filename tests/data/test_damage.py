@@ -19,8 +19,11 @@ from train.data.evaluation import EvaluationLoader
 from train.data.inspection import damaged_records, read_around
 from train.data.loader import TrainLoader
 from train.data.part import TrainPart
+from train.data.pipeline import stored_records
 from train.data.record_set import RecordSet, open_record_sets
 from train.data.records import MANIFEST
+from train.data.sampler import TrainStream
+from train.data.transforms import evaluation_transforms
 from train.errors import UserError
 from train.files import sha256_file
 from train.schedule import Stretch
@@ -51,8 +54,12 @@ def open_one(config: Config) -> tuple[RecordSet, DamageWatch]:
     return record_set, DamageWatch([record_set], config.on_bad_record)
 
 
-def train_labels(record_set: RecordSet) -> list[int]:
-    return [int(label) for label in contents(record_set, "train", "label")]
+def train_images(record_set: RecordSet) -> np.ndarray:
+    """What the network sees of every training record, all of them different."""
+    pipeline = stored_records(record_set, "train", np.arange(24))
+    pipeline = pipeline.map(evaluation_transforms(16), "image")
+    rows = pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)
+    return np.stack([image for image, _ in rows])
 
 
 def test_a_record_is_found_by_its_checksum_and_named(config: Config) -> None:
@@ -109,7 +116,7 @@ def test_reading_around_finds_the_few_that_fail() -> None:
 def test_skipped_records_are_replaced_by_the_next_whole_one(config: Config) -> None:
     config = config.model_copy(update={"on_bad_record": "skip"})
     record_set, watch = open_one(config)
-    labels = train_labels(record_set)
+    images = train_images(record_set)
     for number in (4, 5, 23):
         spoil_record(record_set, "train", number)
     watch.check_all()
@@ -119,7 +126,7 @@ def test_skipped_records_are_replaced_by_the_next_whole_one(config: Config) -> N
     expected = np.choose(
         np.isin(planned, [4, 5]) + 2 * (planned == 23), [planned, np.full_like(planned, 6), 0]
     )
-    np.testing.assert_array_equal(np.stack([b[1] for b in found]), np.array(labels)[expected])
+    np.testing.assert_array_equal(np.stack([b[0] for b in found]), images[expected])
     assert watch.replaced == np.isin(planned, [4, 5, 23]).sum() > 0
     assert not watch.must_stop
     summary = watch.summary(OneProcess())
@@ -147,21 +154,30 @@ def read_like_a_run(
 STRETCHES = [Stretch(i, i + 3, 16) for i in range(0, 15, 3)]
 
 
+@pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("policy", ["stop", "skip"])
-def test_a_shard_that_vanishes_in_the_run(config: Config, policy: str) -> None:
+def test_a_shard_that_vanishes_in_the_run(config: Config, policy: str, number: int) -> None:
     """Its records are replaced by those of the other one, or the run ends."""
+    record_set, _ = open_one(config)
+    images = train_images(record_set)
+    shard = f"train.mindrecord{number}"
+    [whole] = [numbers for s, numbers in record_set.shards("train") if s.file != shard]
 
     def harm(record_set: RecordSet) -> None:
-        (record_set.folder / "train.mindrecord1").unlink()
+        (record_set.folder / shard).unlink()
 
     config = config.model_copy(update={"on_bad_record": policy})
     batches, watch = read_like_a_run(config, STRETCHES, harm)
     assert {b[0].shape for b in batches} == {(4, 16, 16, 3)}
-    assert {d.shard for d in watch.damages} == {"train.mindrecord1"}
+    assert {d.shard for d in watch.damages} == {shard}
     assert "No such file" in watch.message("")
     # Two stretches were open already when it happened.
     assert len(batches) == (15 if policy == "skip" else 6)
     assert (watch.replaced > 0) == (policy == "skip")
+    planned = TrainStream("coast", 24, 4, config.seed).records(0, len(batches))
+    used = np.where(np.isin(planned, whole), planned, 12 if number == 0 else 0)
+    used[:6] = planned[:6]
+    np.testing.assert_array_equal(np.stack([b[0] for b in batches]), images[used])
 
 
 def test_a_data_set_that_vanishes_in_the_run_ends_it_even_if_records_may_be_skipped(

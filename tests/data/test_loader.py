@@ -163,6 +163,16 @@ def test_augmentations_of_one_data_set(
     np.testing.assert_array_equal(*fields)
 
 
+def test_mixing_is_drawn_anew_for_every_step_and_data_set(
+    make_config: Callable[..., Config],
+) -> None:
+    batches = read(make_config({"mixup": 1.0}), [Stretch(0, 3, 16)])
+    shares = [share for batch in batches for share in batch[9:]]
+    assert [len(s) for s in shares] == [4, 8, 4] * 3
+    first_values = {float(share[0]) for share in shares}
+    assert len(first_values) == 9
+
+
 def test_images_kept_in_memory_are_those_of_the_records(
     make_config: Callable[..., Config],
 ) -> None:
