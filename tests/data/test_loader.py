@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from train.configfile import load_config
 from train.data.damage import DamageWatch
 from train.data.evaluation import EvaluationLoader
 from train.data.loader import TrainLoader
+from train.data.pipeline import needed_shards
 from train.data.record_set import RecordSet, open_record_sets
 from train.errors import UserError
 from train.schedule import Stretch
@@ -161,6 +163,25 @@ def test_augmentations_of_one_data_set(
         np.concatenate([b[0] for b in read(c, [Stretch(0, 4, 28)])]) for c in (config, changed)
     ]
     np.testing.assert_array_equal(*fields)
+
+
+def test_only_the_shards_that_hold_the_records_are_opened(sets: list[RecordSet]) -> None:
+    manifest = sets[0].manifest
+    [shard, _] = manifest.splits["train"].shards
+    shards = tuple(
+        dataclasses.replace(shard, file=f"shard{i}", records=n) for i, n in enumerate((3, 5, 4))
+    )
+    split = dataclasses.replace(manifest.splits["train"], records=12, shards=shards)
+    manifest = dataclasses.replace(manifest, splits={"train": split})
+    record_set = RecordSet("uneven", Path("records"), manifest)
+    for records, used, positions, total in (
+        ([9, 3, 8, 11, 7], [1, 2], [6, 0, 5, 8, 4], 9),
+        ([10, 1, 2], [0, 2], [5, 1, 2], 7),
+        ([0, 3, 8], [0, 1, 2], [0, 3, 8], 12),
+    ):
+        found = needed_shards(record_set, "train", np.array(records))
+        assert found[0] == [f"records/shard{i}" for i in used]
+        assert found[1].tolist() == positions and found[2] == total
 
 
 def test_mixing_is_drawn_anew_for_every_step_and_data_set(

@@ -18,7 +18,7 @@ def stored_records(
     record_set: RecordSet, split: str, records: Records, masks: Sequence[str] = ()
 ) -> ds.Dataset:
     """The given records in this order, with the columns image, label and those of the masks."""
-    paths, positions, total = _needed_shards(record_set, split, records)
+    paths, positions, total = needed_shards(record_set, split, records)
     columns = ["image", "label", *map(mask_column, masks)]
     # A sampler takes at most as many indices as there are records: more come in pieces.
     pieces = [
@@ -37,7 +37,7 @@ def stored_records(
     return dataset
 
 
-def _needed_shards(
+def needed_shards(
     record_set: RecordSet, split: str, records: Records
 ) -> tuple[list[str], Records, int]:
     """Paths of the shards that hold the records, the records' positions in them, their total.
