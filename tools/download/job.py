@@ -19,6 +19,8 @@ from train.errors import UserError
 
 # Beside the pictures: what they were made of. Hidden, so that prepare does not look at it.
 ABOUT = ".download.json"
+# What prepare wants to know of the masks.
+MASK_CLASSES = "mask_classes.json"
 
 
 class Failed(Exception):
@@ -133,6 +135,8 @@ def _unpack(
             check.check_content(made, about)
             note = {"name": name, "archive": path.name, **check.digests(path)}
             (made / ABOUT).write_text(json.dumps(note, indent=2) + "\n", "utf-8")
+            if about.mask_classes:
+                (made / MASK_CLASSES).write_text(json.dumps(about.mask_classes) + "\n", "utf-8")
     except check.Mismatch as error:
         raise Damaged(f"{path}: not {about.title}: {error}") from None
 
@@ -169,5 +173,10 @@ def _told(name: str, about: DataSet, archive: Archive, folder: Path) -> str:
 
 
 def _next(name: str, about: DataSet, folder: Path) -> str:
-    command = ["python", "-m", "tools", "prepare", str(folder), "--out", f"data/records/{name}"]
-    return f"next: {shlex.join(command)}"
+    """The command that prepares it."""
+    command = ["python", "-m", "tools", "prepare", str(folder / about.images_in)]
+    if about.mask_classes:
+        command += ["--masks", f"cover={folder / 'label_gray'}"]
+        command += ["--mask-classes", f"cover={folder / MASK_CLASSES}"]
+        command += ["--ignore", f"cover={about.mask_ignore}"]
+    return f"next: {shlex.join([*command, '--out', f'data/records/{name}'])}"

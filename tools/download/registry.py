@@ -13,7 +13,16 @@ from train.errors import UserError
 BUILT_IN = Path(__file__).with_name("datasets.yaml")
 
 # Fields of which `evidence` has to say where they come from, unless they are null or empty.
-_ABOUT = ("classes", "images", "pixels", "licence", "citation", "homepage")
+_ABOUT = (
+    "classes",
+    "images",
+    "pixels",
+    "licence",
+    "citation",
+    "homepage",
+    "mask_classes",
+    "mask_ignore",
+)
 _ARCHIVE = (
     "file",
     "bytes",
@@ -81,6 +90,8 @@ class DataSet(_Part):
         homepage: Its page.
         aliases: Other names that the command line takes.
         archives: Archives that hold it, the best first.
+        mask_classes: Names of the classes of the masks, in the order of their values from 0.
+        mask_ignore: Value of the pixels that have no class.
         evidence: For every field, keys of ``Registry.references``.
         unknown: What stands in no public record.
     """
@@ -94,6 +105,8 @@ class DataSet(_Part):
     citation: str | None
     homepage: str
     archives: list[Archive] = Field(min_length=1)
+    mask_classes: list[str] = []
+    mask_ignore: int | None = None
     aliases: list[str] = []
     evidence: dict[str, str] = {}
     unknown: str = ""
@@ -146,7 +159,7 @@ def _unproved(
     found += [f"evidence of {name}, which is empty" for name in sorted(set(part.evidence) - given)]
     for keys in part.evidence.values():
         found += [f"reference {key} is not listed" for key in keys.split() if key not in references]
-    optional = {"unpacked_bytes", "urls", "by_hand", "git_tree"}
+    optional = {"unpacked_bytes", "urls", "by_hand", "git_tree", "mask_classes", "mask_ignore"}
     for name in sorted(set(fields) - given - optional):
         if name not in part.unknown and not (name in ("md5", "sha256") and _checked(part)):
             found.append(f"{name} is null, and unknown says nothing of it")
