@@ -21,13 +21,15 @@ def whole_records(folder: Path, shard: Shard, masks: Sequence[str]) -> bytearray
     MindSpore ends or blocks the process on some damaged files, and prints pages on others; so it
     gets a process of its own, without a voice.
     """
+    whole = bytearray(shard.records)
+    if not all((folder / name).is_file() for name in (shard.file, f"{shard.file}.db")):
+        return whole
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     arguments = (str(folder / shard.file), tuple(masks), theirs)
     process = context.Process(target=_read, args=arguments, daemon=True)
     process.start()
     theirs.close()
-    whole = bytearray(shard.records)
     try:
         while ours.poll(_PATIENCE_S):
             position = ours.recv()
