@@ -139,6 +139,71 @@ def test_reasons_are_one_line(tmp_path: Path) -> None:
     assert reasons[2] == "No such file or directory"
 
 
+def tiff(pixels: np.ndarray, *extra: tuple[int, int]) -> bytes:
+    """An uncompressed little-endian TIFF of (height, width, channels), which Pillow cannot write.
+
+    Args:
+        pixels: 16-bit values.
+        extra: Further tags with one short value each.
+    """
+    height, width, channels = pixels.shape
+    data = pixels.astype("<u2").tobytes()
+    bits_at = 8
+    data_at = bits_at + 2 * channels
+    tags = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, channels, bits_at),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, data_at),
+        (277, 3, 1, channels),
+        (278, 3, 1, height),
+        (279, 4, 1, len(data)),
+        *((tag, 3, 1, value) for tag, value in extra),
+    ]
+    body = struct.pack(f"<{channels}H", *[16] * channels) + data
+    directory = struct.pack("<H", len(tags))
+    for tag in sorted(tags):
+        directory += struct.pack("<HHII", *tag)
+    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + directory + bytes(4)
+
+
+def test_16_bit_colour_tiff() -> None:
+    values = np.array([[[0x1234, 0x5678, 0x9ABC], [0, 0xFFFF, 0x0100]]], np.uint16)
+    assert made(tiff(values)).tolist() == [[[0x12, 0x56, 0x9A], [0, 255, 1]]]
+    # With transparency: half of 255 over black.
+    values = np.array([[[0xFFFF, 0x8000, 0, 0x8080]]], np.uint16)
+    (((red, green, blue),),) = made(tiff(values, (338, 2))).tolist()
+    assert abs(red - 128) <= 1 and abs(green - 64) <= 1 and blue == 0
+
+
+@pytest.mark.parametrize("compression", ["packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_compressed_tiff(compression: str, mode: str) -> None:
+    image = picture(8, (33, 17)).resize((66, 34)).convert(mode)
+    result = made(encoded(image, "TIFF", compression=compression)).astype(int)
+    limit = 12 if compression == "jpeg" else 0
+    assert np.abs(result - np.array(image.convert("RGB"))).mean() <= limit
+
+
+def test_cmyk_jpeg() -> None:
+    image = Image.new("CMYK", (16, 16), (200, 30, 0, 20))
+    result = made(encoded(image, "JPEG", quality=95), JPEG)
+    assert np.abs(result.astype(int) - np.array(image.convert("RGB"))).max() < 8
+
+
+def test_grey_with_transparency() -> None:
+    image = Image.merge("LA", (Image.new("L", (4, 4), 200), Image.new("L", (4, 4), 128)))
+    assert abs(int(made(encoded(image, "PNG"))[0, 0, 0]) - 100) <= 1
+
+
+def test_first_of_several_pages() -> None:
+    first, second = picture(1), picture(2)
+    data = encoded(first, "TIFF", save_all=True, append_images=[second])
+    assert (made(data) == np.array(first)).all()
+
+
 def test_16_bit_colour_is_not_stored_as_it_is() -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = zlib.crc32(kind + data)
