@@ -145,6 +145,8 @@ def test_secrets_are_in_no_dump(write_config: Write) -> None:
     config = load(write_config, storage=KEYS)
     for text in (dump_config(config), repr(config), str(config), config.model_dump_json()):
         assert not any(secret in text for secret in KEYS.values())
+    # Nor anything in their place that would be taken for keys when the dump is loaded.
+    assert not any(key in dump_config(config) for key in KEYS)
     access = Access.read("s3", config.storage.variables({}))
     assert (access.key, access.secret, access.token) == tuple(KEYS.values())
 
@@ -155,6 +157,7 @@ def test_the_configuration_wins_over_the_environment(scheme: str) -> None:
         **{f"{prefix}ACCESS_KEY_ID": "other" for prefix in ("OBS_", "", "AWS_")},
         **{f"{prefix}SECRET_ACCESS_KEY": "other" for prefix in ("OBS_", "", "AWS_")},
         **{f"{prefix}SECURITY_TOKEN": "other" for prefix in ("OBS_", "", "AWS_")},
+        **{f"{prefix}SESSION_TOKEN": "other" for prefix in ("OBS_", "", "AWS_")},
         **{f"{prefix}_ENDPOINT": "https://other" for prefix in ("OBS", "S3")},
         **{f"{prefix}_REGION": "other" for prefix in ("OBS", "S3", "AWS")},
         "OBS_ADDRESSING_STYLE": "virtual",

@@ -245,7 +245,7 @@ def test_a_full_disk_is_told_before(
 
 
 def test_a_data_set_that_changes_while_it_is_used(
-    job: Callable[..., Job], object_store: ObjectStore
+    job: Callable[..., Job], object_store: ObjectStore, proxy: Proxy
 ) -> None:
     address = put(object_store, "x", data_set(1))
     user = job()
@@ -255,6 +255,14 @@ def test_a_data_set_that_changes_while_it_is_used(
         job().stage(address)
     assert contents(folder) == data_set(1)
     user.staging.release()
+
+    # Half of the new one is no data set, not even with what is left of the old one.
+    proxy.before = lambda request: proxy.faults.extend([403] * ("mindrecord1.db" in request.url))
+    with pytest.raises(UserError, match="access denied"):
+        job().stage(address)
+    assert not (folder / "manifest.json").exists()
+    proxy.before = lambda _: None
+    proxy.faults.clear()
     job().stage(address)
     assert contents(folder) == data_set(2)
 

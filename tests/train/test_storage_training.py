@@ -27,6 +27,9 @@ from train.trainer import Trainer
 
 WriteConfig = Callable[[dict[str, Any]], Path]
 RUN = "runs/my first run"
+# The configuration wins over these, which must be shown nowhere either.
+_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+IN_ENVIRONMENT = ("AKIDOFTHEENVIRONMENT", "secretoftheenvironment", "tokenoftheenvironment")
 
 
 @dataclass
@@ -48,6 +51,8 @@ class Site:
                 patch.delenv(name)
             patch.setenv("AWS_ENDPOINT_URL", self.proxy.endpoint)
             patch.setenv("NO_PROXY", "127.0.0.1")
+            for name, value in zip(_VARIABLES, IN_ENVIRONMENT, strict=True):
+                patch.setenv(name, value)
             patch.chdir(self.folder / where)
             return main([str(config)])
 
@@ -104,7 +109,7 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def assert_no_secrets(*texts: str, folders: tuple[Path, ...] = ()) -> None:
-    for secret in (KEY, SECRET, TOKEN):
+    for secret in (KEY, SECRET, TOKEN, *IN_ENVIRONMENT):
         assert not any(secret in text for text in texts)
         for folder in folders:
             assert not [p for p in files_of(folder) if secret.encode() in p.read_bytes()]

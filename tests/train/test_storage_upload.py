@@ -97,11 +97,25 @@ def test_a_checkpoint_that_is_removed_while_it_is_sent_gets_no_state(
 
     def vanish(request: Seen) -> None:
         if request.method == "PUT" and "step_00000002" in request.url:
-            remove(run, 2)
+            (run / "checkpoints/step_00000002/model.safetensors").unlink(missing_ok=True)
 
     proxy.before = vanish
     mirror.update(summary=False)
     assert not [key for key in object_store.keys("r") if key.endswith("state.json")]
+
+
+def test_what_a_run_did_not_go_on_from_pushes_out_nothing(
+    run: Path, object_store: ObjectStore, through: dict[str, str]
+) -> None:
+    for step in (3, 4, 6):  # damaged, or a run would go on from there
+        object_store.put(f"r/checkpoints/step_{step:08d}/state.json", b"{}")
+    save(run, 2)
+    mirror = Mirror(run, open_store(object_store.url("r"), through), keep=2)
+    mirror.begin(2)
+    save(run, 4)
+    mirror.update(summary=False)
+    kept = {key.split("/")[2] for key in object_store.keys("r/checkpoints")}
+    assert kept == {"step_00000002", "step_00000004"}
 
 
 def test_another_process_sends_only_what_is_new(

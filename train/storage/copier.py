@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from train.errors import UserError
-from train.storage.digests import VOUCHERS, Known, Verified, digest_of, vouched_for
-from train.storage.retry import Persistence, Stopped, WrongDigest
+from train.storage.digests import VOUCHERS, Known, Verified, vouched_for
+from train.storage.receive import Receiver
+from train.storage.retry import Persistence, Stopped
 from train.storage.stores import File, Folder, Store, open_store
 
 _WORKERS = 8
-_MARK_LENGTH = 12
 
 
 @dataclass
@@ -101,7 +101,11 @@ class Copier:
         self._again = Persistence(tries)
         self._progress = progress
         self._verified = verified or Verified()
-        self._keep_unfinished = keep_unfinished
+        self._receiver = None
+        if isinstance(target, Folder):
+            self._receiver = Receiver(
+                source, target, self._again, self._tick, self._verified, keep_unfinished
+            )
 
     def stop(self) -> None:
         """Ends what is under way, from another thread or a signal."""
@@ -227,7 +231,8 @@ class Copier:
             path = source.path(name)
             what = f"{path} to {self.target.address}"
             return self._again.do(what, lambda: self._send(name, path))
-        return self._fetch(name, plan.files[name], known)
+        assert self._receiver is not None
+        return self._receiver.fetch(name, plan.files[name], known)
 
     def _send(self, name: str, path: Path) -> int | None:
         try:
@@ -243,47 +248,6 @@ class Copier:
         if not min(before, after) <= stored <= max(before, after):
             raise OSError(errno.EIO, f"{stored} bytes arrived instead of {after}")
         return stored
-
-    def _fetch(self, name: str, file: File, known: Known | None) -> int:
-        assert isinstance(self.target, Folder)
-        # What was begun by a process that ended is gone on with only where a digest will tell
-        # whether all of it was still on the disk.
-        lasting = bool(self._keep_unfinished and known and file.tag)
-        mark = hashlib.sha256(str(file.tag).encode()).hexdigest()[:_MARK_LENGTH]
-        into = self.target.temporary(name, f"{mark}.part" if lasting else str(os.getpid()))
-        if not lasting:
-            into.unlink(missing_ok=True)
-        what = f"{name} from {self.source.address}"
-        try:
-            self._again.do(what, lambda: self._receive(name, file, known, into))
-        finally:
-            if not lasting:
-                into.unlink(missing_ok=True)
-        return file.size
-
-    def _receive(self, name: str, file: File, known: Known | None, into: Path) -> None:
-        assert isinstance(self.target, Folder)
-        begun = into.stat().st_size if into.exists() else 0
-        try:
-            if not 0 < begun == file.size:
-                tag = file.tag if 0 < begun < file.size else None
-                self.source.read(name, into, self._tick, tag)
-        except OSError as error:
-            if error.errno == errno.EINVAL:  # it is another file now, or has no such part
-                into.unlink(missing_ok=True)
-            raise
-        if (arrived := into.stat().st_size) != file.size:
-            if arrived > file.size:
-                into.unlink()
-            raise OSError(errno.EIO, f"{arrived} bytes arrived instead of {file.size}")
-        if known and digest_of(into) != known.sha256:
-            into.unlink()
-            raise WrongDigest("its SHA-256 is not the one that is listed for it")
-        # The store's own time, so that two clocks are never compared the next time.
-        os.utime(into, (file.modified, file.modified))
-        self.target.publish(into, name)
-        if known:
-            self._verified.add(self.target.path(name), known.sha256)
 
     def _is_copy(self, name: str, there: File | None, file: File, known: Known | None) -> bool:
         if there is None or there.size != file.size:
