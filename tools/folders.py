@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import uuid
@@ -11,6 +12,10 @@ from pathlib import Path
 
 from train.errors import UserError
 from train.files import flush_folder
+
+# Of linux/fs.h and fcntl.h: Python has no function for it.
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 def check_free(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
@@ -87,6 +92,10 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _replace(temporary: Path, out: Path, old: Path) -> None:
     """Renames ``temporary`` to ``out``; an older ``out`` goes only once the new one is there."""
+    if out.exists() and _exchange(temporary, out):
+        flush_folder(out.parent)
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
     try:
         if out.exists():
             out.rename(old)
@@ -97,3 +106,17 @@ def _replace(temporary: Path, out: Path, old: Path) -> None:
         if old.exists() and not out.exists():
             old.rename(out)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swaps two folders in one step, so that even a power cut finds one or the other.
+
+    Returns:
+        False where the file system or the C library cannot do it.
+    """
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    paths = [os.fsencode(path.absolute()) for path in (one, other)]
+    done: int = rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    return done == 0

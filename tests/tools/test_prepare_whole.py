@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.tools.conftest import (
     picture,
     read_records,
 )
+from tools.folders import whole_folder
 
 Tools = Callable[..., Outcome]
 ROOT = Path(__file__).parents[2]
@@ -50,6 +52,29 @@ def test_overwrite_leaves_other_folders_alone(source: Path, tools: Tools, tmp_pa
     tools("prepare", source, "--out", source, "--overwrite").assert_error("SRC")
     tools("prepare", source, "--out", tmp_path, "--overwrite").assert_error("SRC")
     assert entries(other) == ["chapter1"] and len(entries(source)) == 3
+
+
+def test_replaced_in_one_step(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    missing = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal missing
+        while not done.is_set():
+            missing += not (out / "file").exists()
+
+    with whole_folder(out, True, lambda folder: True) as folder:
+        (folder / "file").write_text("0")
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for number in range(60):
+        with whole_folder(out, True, lambda folder: True) as folder:
+            (folder / "file").write_text(str(number))
+    done.set()
+    watcher.join()
+    assert missing == 0
+    assert (out / "file").read_text() == "59" and entries(tmp_path) == ["out"]
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
