@@ -45,6 +45,8 @@ def masks_for(pictures: Path, masks: Path) -> Path:
     for number, path in enumerate(sorted(pictures.rglob("*.png"))):
         mask = np.zeros((16, 20), np.uint8)
         mask[:, 10:] = (1, 2, 9)[number % 3]
+        # One pixel does not make a picture of it.
+        mask[0, 10] = 2 if number == 0 else mask[0, 10]
         target = masks / path.relative_to(pictures)
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask).save(target)
@@ -92,7 +94,7 @@ def test_tables_and_shared_classes(sets: dict[str, Path], tools: Tools, tmp_path
     assert "total Overpass 3 1 1 5 StorageTanks 3 1 1 5 parking_lot 6 2 2 10 total 12 4" in text
     assert "2 scene classes; imbalance in train 1.0 (3 each)" in text
     # In the 17 train pictures half is water; of the rest 6 are field, 6 road, 5 nothing.
-    assert "water 50.0% 50.0% field 17.6% 16.7% road 17.6% 16.7%" in text
+    assert "water 50.0% 50.0% field 17.6% 16.7% road 17.7% 16.7%" in text
     assert "(no class) 14.7% 16.7%" in text
     same, probable = result.out.split("Classes of the same name")[1].split("Probably the same")
     assert "storagetank  land: StorageTanks, other: storage tank, both: StorageTanks" in same
@@ -138,7 +140,7 @@ def test_rows_of_masks_show_their_class(sets: dict[str, Path]) -> None:
     rows = samples(sets["cover"], Manifest.read(sets["cover"]), 2, seed=0)
     assert [len(row) for row in rows] == [2, 2, 2]
     for label, row in enumerate(rows):
-        assert all((sample.masks[0] == label).mean() == 0.5 for sample in row)
+        assert all((sample.masks[0] == label).mean() > 0.4 for sample in row)
 
 
 def test_seed_chooses(sets: dict[str, Path], tools: Tools, tmp_path: Path) -> None:
