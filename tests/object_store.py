@@ -227,11 +227,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             half = len(content) // 2
-            self.wfile.write(content[:half])
-            time.sleep(pause)
-            if not truncate:
-                with contextlib.suppress(OSError):  # who asked may have gone
-                    self.wfile.write(content[half:])
+            with contextlib.suppress(OSError):  # who asked may have gone
+                self.wfile.write(content[:half])
+                time.sleep(pause)
+                self.wfile.write(b"" if truncate else content[half:])
         if truncate:
             self._hang_up()
 

@@ -14,7 +14,8 @@ _EPILOG = """\
 SRC and DST are paths, s3://BUCKET/KEY or obs://BUCKET/KEY; one of both is on this machine.
 DST is always a folder: a file is copied into it, and of a folder everything below it, except
 what begins with a dot. What DST holds already, with the same size and not older, is left alone;
-nothing is ever deleted.
+nothing is ever deleted. Files that a data set's manifest.json or a checkpoint's state.json lists
+are compared with the SHA-256 that stands there when they are copied to this machine.
 
 variables:
   OBS_ENDPOINT, S3_ENDPOINT, AWS_ENDPOINT_URL    address of the service

@@ -57,7 +57,7 @@ def uploader_of(config: Config) -> Uploader | None:
     return Uploader(
         run_dir,
         Mirror(config.run_folder, store, config.checkpoint.keep),
-        config.storage.upload_every,
+        limits.upload_every,
         limits.upload_seconds,
         _print,
     )

@@ -39,6 +39,7 @@ _OTHERS = {
     "cache_size": "MTLN_STORAGE_CACHE_SIZE",
     "wait_seconds": "MTLN_STORAGE_WAIT",
     "upload_seconds": "MTLN_STORAGE_UPLOAD",
+    "upload_every": "MTLN_STORAGE_UPLOAD_EVERY",
     "tries": "MTLN_STORAGE_TRIES",
 }
 
@@ -104,8 +105,8 @@ class StorageConfig(BaseModel):
     """How long the ranks of a node wait for the one that copies; by default 7200."""
     upload_seconds: PositiveFloat | None = None
     """How long the end of a run waits for the last results to be uploaded; by default 600."""
-    upload_every: PositiveFloat = 30.0
-    """Seconds between uploads of metrics and logs; checkpoints go at once."""
+    upload_every: PositiveFloat | None = None
+    """Seconds between uploads of metrics and logs, by default 30; checkpoints go at once."""
     tries: PositiveInt | None = None
     """How often a request is tried, after growing pauses; by default 6."""
 
@@ -194,6 +195,7 @@ class Limits(BaseModel):
     cache_size: ByteSize | None = None
     wait_seconds: float = 7200.0
     upload_seconds: float = 600.0
+    upload_every: float = 30.0
     tries: int = 6
 
 

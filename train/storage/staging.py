@@ -65,7 +65,9 @@ class Staging:
                     raise UserError(note.error) if note.mistake else StorageError(note.error)
                 self._hold(entry)
         except OSError as error:
-            raise UserError(f"storage.cache: {error.filename}: {error.strerror}") from None
+            raise UserError(
+                f"storage.cache: {error.filename or folder}: {error.strerror}"
+            ) from None
 
     def release(self) -> None:
         """Lets others remove the data sets."""

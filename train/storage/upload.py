@@ -127,6 +127,8 @@ class Uploader:
             try:
                 self._mirror.update(self._with_summary)
             except Exception as error:
+                if self._closed:  # the end has told already what is missing
+                    return
                 self._fail(error)
                 longest = _LONGEST_PAUSE_AT_THE_END if request else _LONGEST_PAUSE
                 pause = min(2 * pause or _FIRST_PAUSE, longest)
