@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from train.config import Config
 from train.configfile import load_config
 from train.data.damage import DamageWatch
 from train.data.evaluation import EvaluationLoader
-from train.data.inspection import damaged_records, read_around
+from train.data.inspection import damaged_records
 from train.data.loader import TrainLoader
 from train.data.part import TrainPart
 from train.data.pipeline import stored_records
 from train.data.record_set import RecordSet, open_record_sets
 from train.data.records import MANIFEST
+from train.data.salvage import read_around
 from train.data.sampler import TrainStream
 from train.data.transforms import evaluation_transforms
 from train.errors import UserError
@@ -29,6 +31,8 @@ from train.files import sha256_file
 from train.schedule import Stretch
 
 SHARES = {"coast": 4}
+# All in the first shard of their split.
+BAD_TRAIN, BAD_TEST = (4, 5, 11), (2, 6)
 
 
 @pytest.fixture
@@ -37,16 +41,46 @@ def records(small_sets: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_sets["coast"], tmp_path / "coast"))
 
 
+@dataclass(frozen=True)
+class Spoiled:
+    """A data set of which single records are damaged, for tests that leave it so."""
+
+    config: Config
+    images: np.ndarray
+    names: dict[int, tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def spoiled(
+    small_tree: dict[str, Any],
+    small_sets: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Spoiled:
+    folder = tmp_path_factory.mktemp("spoiled")
+    shutil.copytree(small_sets["coast"], folder / "coast")
+    config = make_config(small_tree, folder / "coast", folder)
+    record_set, _ = open_one(config)
+    images = train_images(record_set)
+    for number in BAD_TEST:
+        spoil_record(record_set, "test", number)
+    names = {number: spoil_record(record_set, "train", number) for number in BAD_TRAIN}
+    return Spoiled(config, images, names)
+
+
 @pytest.fixture
-def config(small_config: dict[str, Any], records: Path, tmp_path: Path) -> Config:
+def config(small_tree: dict[str, Any], records: Path, tmp_path: Path) -> Config:
+    return make_config(small_tree, records, tmp_path)
+
+
+def make_config(tree: dict[str, Any], records: Path, folder: Path) -> Config:
     plain = {"crop_area": None, "flips": False, "quarter_turns": False, "brightness": 0}
     tree = {
-        **small_config,
+        **tree,
         "datasets": {"coast": {"records": str(records)}},
         "augment": {**plain, "contrast": 0},
     }
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
-    return load_config(tmp_path / "job.yaml")
+    (folder / "job.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+    return load_config(folder / "job.yaml")
 
 
 def open_one(config: Config) -> tuple[RecordSet, DamageWatch]:
@@ -62,16 +96,19 @@ def train_images(record_set: RecordSet) -> np.ndarray:
     return np.stack([image for image, _ in rows])
 
 
-def test_a_record_is_found_by_its_checksum_and_named(config: Config) -> None:
-    record_set, watch = open_one(config)
-    assert list(damaged_records(record_set, "train")) == []
-    key, shard = spoil_record(record_set, "train", 5)
-    [damage] = damaged_records(record_set, "train")
-    assert (damage.dataset, damage.split, damage.record) == ("coast", "train", 5)
-    assert (damage.key, damage.shard) == (key, shard)
+def test_records_are_found_by_their_checksum_and_named(spoiled: Spoiled) -> None:
+    record_set, watch = open_one(spoiled.config)
+    assert list(damaged_records(record_set, "val")) == []
+    damages = list(damaged_records(record_set, "train"))
+    assert {d.record: (d.key, d.shard) for d in damages} == spoiled.names
     with pytest.raises(UserError) as caught:
         watch.check_all()
-    for part in (f"record 5 of train ({key}) in {shard}", "checksum", "on_bad_record=skip"):
+    key, shard = spoiled.names[BAD_TRAIN[0]]
+    for part in (
+        f"record {BAD_TRAIN[0]} of train ({key}) in {shard}: its checksum differs",
+        "and 2 more",
+        "on_bad_record=skip",
+    ):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -113,25 +150,22 @@ def test_reading_around_finds_the_few_that_fail() -> None:
     assert set(range(1000)) - read == {3, 77, 500}
 
 
-def test_skipped_records_are_replaced_by_the_next_whole_one(config: Config) -> None:
-    config = config.model_copy(update={"on_bad_record": "skip"})
+def test_skipped_records_are_replaced_by_the_next_whole_one(spoiled: Spoiled) -> None:
+    config = spoiled.config.model_copy(update={"on_bad_record": "skip"})
     record_set, watch = open_one(config)
-    images = train_images(record_set)
-    for number in (4, 5, 23):
-        spoil_record(record_set, "train", number)
     watch.check_all()
     loader = TrainLoader(config, [record_set], SHARES, watch, 0, 1)
     planned = loader.streams[0].records(0, 12)
     found = [batch for _, batches in loader.batches([Stretch(0, 12, 16)]) for batch in batches]
-    expected = np.choose(
-        np.isin(planned, [4, 5]) + 2 * (planned == 23), [planned, np.full_like(planned, 6), 0]
-    )
-    np.testing.assert_array_equal(np.stack([b[0] for b in found]), images[expected])
-    assert watch.replaced == np.isin(planned, [4, 5, 23]).sum() > 0
+    expected = planned.copy()
+    for number, stand_in in ((4, 6), (5, 6), (11, 12)):
+        expected[planned == number] = stand_in
+    np.testing.assert_array_equal(np.stack([b[0] for b in found]), spoiled.images[expected])
+    assert watch.replaced == np.isin(planned, BAD_TRAIN).sum() > 0
     assert not watch.must_stop
     summary = watch.summary(OneProcess())
-    assert summary["found"] == 3 and summary["images_replaced"] == watch.replaced
-    assert len(summary["records"]) == 3
+    assert summary["found"] == 5 and summary["images_replaced"] == watch.replaced
+    assert len(summary["records"]) == 5
 
 
 def read_like_a_run(
@@ -262,22 +296,20 @@ def test_an_image_that_cannot_be_decoded_although_its_shard_is_whole(
     assert (damage.record, damage.shard, damage.reason) == (7, shard, "its image cannot be decoded")
 
 
-def test_evaluation_sees_every_whole_record_once(config: Config) -> None:
-    record_set, watch = open_one(config)
-    spoil_record(record_set, "test", 2)
-    spoil_record(record_set, "test", 9)
+def test_evaluation_sees_every_whole_record_once(spoiled: Spoiled) -> None:
+    """Also where nobody has looked for damage before."""
+    record_set, watch = open_one(spoiled.config)
     labels = np.array([int(x) for x in contents(record_set, "test", "label")])
     found = []
     for rank in range(2):
         loader = EvaluationLoader([record_set], 16, 4, watch, rank, 2)
         found += [label for batch in loader.batches("test") for label in batch[1] if label >= 0]
-    assert sorted(found) == sorted(np.delete(labels, [2, 9]))
+    assert sorted(found) == sorted(np.delete(labels, BAD_TEST))
     assert watch.must_stop
 
 
-def test_what_one_rank_finds_all_ranks_know(config: Config) -> None:
-    record_set, watch = open_one(config)
-    spoil_record(record_set, "train", 5)
+def test_what_one_rank_finds_all_ranks_know(spoiled: Spoiled) -> None:
+    record_set, watch = open_one(spoiled.config)
     with pytest.raises(UserError):
         watch.check_all()
     other = DamageWatch([record_set], "stop")

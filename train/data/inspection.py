@@ -5,17 +5,13 @@ compared with its own checksum, so that it is known which can still be used.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import mindspore.dataset as ds
-
 from train.data.record_set import RecordSet
-from train.data.records import Shard, checksum, mask_column
+from train.data.records import Shard
+from train.data.salvage import Contents, read_around, salvage
 from train.files import sha256_file
-
-# Reading is tried so often to get around what cannot be read; what is left then counts as damaged.
-_MOST_TRIES = 200
 
 
 @dataclass(frozen=True)
@@ -49,12 +45,13 @@ class Damage:
 def damaged_records(record_set: RecordSet, split: str) -> Iterator[Damage]:
     """The records of a split that are not what they were when they were prepared."""
     for shard, numbers in record_set.shards(split):
-        if (problem := _problem(record_set.folder, shard)) is None:
+        if (problem := shard_problem(record_set.folder, shard)) is None:
             continue
-        contents = _Contents(record_set, shard)
-        read_around(range(shard.records), contents.read)
-        for offset, number in enumerate(numbers):
-            key, whole = contents.found.get(offset, ("", None))
+        found: Contents = {}
+        if _sizes_fit(record_set.folder, shard):  # otherwise nothing is where the index says
+            found = salvage(record_set.folder, shard, list(record_set.manifest.masks))
+        for position, number in enumerate(numbers):
+            key, whole = found.get(position, ("", None))
             if not whole:
                 reason = problem if whole is None else "its checksum differs"
                 yield Damage(record_set.name, split, shard.file, number, key, reason)
@@ -81,58 +78,26 @@ def undecodable_records(
             )
 
 
-def read_around(numbers: Sequence[int], read: Callable[[Sequence[int]], None]) -> None:
-    """Reads as many as possible of ``numbers``, by halving whatever cannot be read at once."""
-    waiting = [numbers]
-    for _ in range(_MOST_TRIES):
-        if not waiting:
-            return
-        part = waiting.pop()
-        try:
-            read(part)
-        except Exception:  # anything may come out of a damaged file
-            if len(part) > 1:
-                half = len(part) // 2
-                waiting += [part[half:], part[:half]]
+def _sizes_fit(folder: Path, shard: Shard) -> bool:
+    try:
+        sizes = [(folder / f"{shard.file}{end}").stat().st_size for end in ("", ".db")]
+    except OSError:
+        return False
+    return sizes == [shard.bytes, shard.index_bytes]
 
 
-def _problem(folder: Path, shard: Shard) -> str | None:
-    for name, expected in (
-        (shard.file, shard.sha256),
-        (f"{shard.file}.db", shard.index_sha256),
+def shard_problem(folder: Path, shard: Shard) -> str | None:
+    """Why a shard is not the one that was written, or None if it is."""
+    for name, size, digest in (
+        (shard.file, shard.bytes, shard.sha256),
+        (f"{shard.file}.db", shard.index_bytes, shard.index_sha256),
     ):
         try:
-            digest = sha256_file(folder / name)
+            actual = (folder / name).stat().st_size
+            if actual != size:
+                return f"{name} has {actual} bytes instead of {size}"
+            if sha256_file(folder / name) != digest:
+                return f"{name} has another sha256"
         except OSError as error:
-            return f"{folder / name}: {error.strerror or error}"
-        if digest != expected:
-            return f"{folder / name} is not what it was when it was prepared"
+            return f"{name}: {error.strerror or error}"
     return None
-
-
-@dataclass
-class _Contents:
-    """What could be read of a shard.
-
-    Attributes:
-        record_set: Its data set.
-        shard: The shard.
-        found: Number in the shard -> (key, whether the checksum is right).
-    """
-
-    record_set: RecordSet
-    shard: Shard
-    found: dict[int, tuple[str, bool]] = field(default_factory=dict)
-
-    def read(self, offsets: Sequence[int]) -> None:
-        """Reads some records."""
-        masks = [mask_column(name) for name in self.record_set.manifest.masks]
-        rows = ds.MindDataset(
-            [str(self.record_set.folder / self.shard.file)],
-            columns_list=["image", "key", "crc", *masks],
-            sampler=ds.SubsetSampler(list(offsets)),
-            num_parallel_workers=1,
-        )
-        iterator = rows.create_tuple_iterator(num_epochs=1, output_numpy=True)
-        for offset, (image, key, crc, *others) in zip(offsets, iterator, strict=True):
-            self.found[offset] = str(key), checksum(image, others) == int(crc)
