@@ -56,6 +56,9 @@ def test_every_record_comes_back_once(source: Path, tools: Tools, tmp_path: Path
     assert sorted(seen) == sorted(p.relative_to(source).as_posix() for p in source.rglob("*.png"))
     assert "total" in result.out and str(out) in result.out
     assert entries(tmp_path / "made") == ["out"]
+    shards = [s.file for split in manifest.splits.values() for s in split.shards]
+    files = [*shards, *(f"{file}.db" for file in shards), "manifest.json", "records.csv"]
+    assert entries(out) == sorted(files)
 
 
 def test_records_survive_renaming_the_folder(source: Path, tools: Tools, tmp_path: Path) -> None:
