@@ -17,7 +17,7 @@ import yaml
 
 from tests.tools.conftest import Outcome, encoded, picture
 from tests.tools.file_server import Fault, FileServer, running
-from tools.download import fetch, registry
+from tools.download import fetch, markdown, registry
 
 Tools = Callable[..., Outcome]
 
@@ -332,3 +332,8 @@ def test_every_fact_of_the_registry_has_its_source(tools: Tools) -> None:
             # Something checks what comes, and something tells where it comes from.
             assert archive.checksums or archive.git_tree or not archive.urls
             assert archive.urls or archive.by_hand
+
+
+def test_table_of_the_documentation() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text("utf-8")
+    assert markdown(registry.read()) in text, "regenerate it: tools.download.markdown(...)"

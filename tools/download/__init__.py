@@ -104,6 +104,18 @@ def listing(known: registry.Registry) -> str:
     return console.table(rows)
 
 
+def markdown(known: registry.Registry) -> str:
+    """The known data sets as the table of docs/data.md."""
+    heads = ["name", "data set", "classes", "images", "pixels", "MB", "checked by", "how", "terms"]
+    rows = [heads, ["---"] * len(heads)]
+    for name, about in known.datasets.items():
+        counts = [str(about.classes), f"{about.images:,}"]
+        terms = about.licence or "none on public record"
+        title = f"[{about.title}]({about.homepage})"
+        rows.append([f"`{name}`", title, *counts, *facts(about), terms])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def facts(about: registry.DataSet) -> list[str]:
     """Image size, size of the download, how it is checked and how it is obtained, in words."""
     first = about.archives[0]
