@@ -18,6 +18,7 @@ import yaml
 from tests.tools.conftest import Outcome, encoded, picture
 from tests.tools.file_server import Fault, FileServer, running
 from tools.download import fetch, markdown, registry
+from tools.download.part import Part
 
 Tools = Callable[..., Outcome]
 
@@ -251,7 +252,7 @@ def test_two_at_a_time(
     server: FileServer, zipped: bytes, download: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     url = server.add("locked.zip", zipped)
-    with fetch.Part(tmp_path / "got" / "toy.zip").opened():
+    with Part(tmp_path / "got" / "toy.zip").opened():
         download([url]).assert_error("another process is fetching it")
 
 

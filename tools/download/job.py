@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tools import console
 from tools.download import check
-from tools.download.fetch import Part, Policy, Unavailable, fetch
+from tools.download.fetch import Policy, Unavailable, fetch
+from tools.download.part import Part
 from tools.download.progress import transfer
 from tools.download.registry import Archive, DataSet
 from tools.download.unpack import Damaged, unpack
