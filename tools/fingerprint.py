@@ -50,10 +50,15 @@ class Fingerprint:
 
 def fingerprint(image: Image.Image) -> Fingerprint:
     """The fingerprint of an RGB picture."""
-    step = max(1, min(image.size) // (2 * _SIDE))
-    # Cheap averaging first: the exact filter over a large picture takes longer than decoding it.
-    small = image.reduce(step) if step > 1 else image
-    small = small.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    width, height = image.size
+    if width % _SIDE == 0 and height % _SIDE == 0:
+        # Averages of whole pixels: the same as below, several times faster.
+        small = image.reduce((width // _SIDE, height // _SIDE))
+    else:
+        # Roughly first: the exact filter over a large picture takes longer than decoding it.
+        step = max(1, min(width, height) // (2 * _SIDE))
+        small = image.reduce(step) if step > 1 else image
+        small = small.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     thumb = small.reduce(_SIDE // _THUMB).tobytes()
     grey = np.asarray(small, np.float32) @ _GREY
     grey -= grey.sum() / grey.size

@@ -7,7 +7,6 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -189,4 +188,7 @@ def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:
 
 def versions() -> dict[str, str]:
     """Versions of the software that makes the records."""
+    # Imported here, as every worker process would wait for it.
+    from importlib.metadata import version
+
     return {package: version(package) for package in ("mindspore", "pillow", "numpy")}
