@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import train  # noqa: F401  (sets the environment that MindSpore reads when it is loaded)
-from train.data.records import Manifest, Shard, mask_column
+from train.data.inspection import shard_problem
+from train.data.records import Manifest, mask_column
 from train.errors import UserError
-from train.files import sha256_file
 
 
 @dataclass(frozen=True)
@@ -56,27 +56,9 @@ def read_images(paths: Sequence[str], numbers: Sequence[int]) -> Iterator[bytes]
         yield row["image"].tobytes()
 
 
-def damage(folder: Path, shard: Shard) -> str | None:
-    """Why a shard is not the one that was written, or None if it is."""
-    files = (
-        (shard.file, shard.bytes, shard.sha256),
-        (f"{shard.file}.db", shard.index_bytes, shard.index_sha256),
-    )
-    for name, size, digest in files:
-        try:
-            actual = (folder / name).stat().st_size
-            if actual != size:
-                return f"{name} has {actual} bytes instead of {size}"
-            if sha256_file(folder / name) != digest:
-                return f"{name} has another sha256"
-        except OSError as error:
-            return f"{name}: {error.strerror}"
-    return None
-
-
 def check_shards(folder: Path, manifest: Manifest, split: str) -> None:
     """Raises a UserError that names a damaged shard of the split, if there is one."""
     for shard in manifest.splits[split].shards:
-        why = damage(folder, shard)
+        why = shard_problem(folder, shard)
         if why is not None:
             raise UserError(f"{folder}: damaged: {why}")

@@ -12,8 +12,9 @@ from tools import listing, reading
 from tools.parallel import ordered_map
 from tools.reading import Stored
 from tools.verify.record import Checked, Job, Rules, run_job
-from tools.verify.salvage import whole_records
+from train.data.inspection import shard_problem
 from train.data.records import LISTING, NO_LABEL, SPLITS, Manifest, Shard, Split
+from train.data.salvage import salvage
 from train.errors import UserError
 
 _RECORDS_PER_JOB = 32
@@ -100,7 +101,7 @@ class _Checker:
         damaged = [
             (shard, why)
             for shard in split.shards
-            if (why := reading.damage(self._folder, shard)) is not None
+            if (why := shard_problem(self._folder, shard)) is not None
         ]
         reasons = {shard.file: why for shard, why in damaged}
         per_class = [0] * len(split.per_class)
@@ -171,10 +172,9 @@ class _Checker:
 
     def _damaged(self, shard: Shard, why: str, rows: Iterable[Row | None]) -> str:
         """Names a damaged shard, and the records in it that are lost."""
-        whole = whole_records(self._folder, shard, list(self._manifest.masks))
-        lost = [
-            row["key"] if row else "?" for row, good in zip(rows, whole, strict=False) if not good
-        ]
+        found = salvage(self._folder, shard, list(self._manifest.masks))
+        whole = {number for number, (_, right) in found.items() if right}
+        lost = [row["key"] if row else "?" for i, row in enumerate(rows) if i not in whole]
         text = f"{self._folder / shard.file}: damaged: {why}"
         if not lost:
             return f"{text}; all of its {shard.records} records can still be read"

@@ -146,7 +146,8 @@ class DamageWatch:
         folders = " ".join(
             sorted({str(s.folder) for s in self.sets if s.name in {d.dataset for d in damages}})
         )
-        skip = "" if self._split_lost else ", or go on without them with on_bad_record=skip"
+        may_skip = self.policy == "stop" and not self._split_lost
+        skip = ", or go on without them with on_bad_record=skip" if may_skip else ""
         return (
             f"damaged records: {shown}{more}: {consequence} "
             f"(see: python -m tools verify {folders}; prepare or copy the data again{skip})"

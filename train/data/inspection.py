@@ -10,7 +10,7 @@ from pathlib import Path
 
 from train.data.record_set import RecordSet
 from train.data.records import Shard
-from train.data.salvage import Contents, read_around, salvage
+from train.data.salvage import read_around, salvage
 from train.files import sha256_file
 
 
@@ -47,9 +47,7 @@ def damaged_records(record_set: RecordSet, split: str) -> Iterator[Damage]:
     for shard, numbers in record_set.shards(split):
         if (problem := shard_problem(record_set.folder, shard)) is None:
             continue
-        found: Contents = {}
-        if _sizes_fit(record_set.folder, shard):  # otherwise nothing is where the index says
-            found = salvage(record_set.folder, shard, list(record_set.manifest.masks))
+        found = salvage(record_set.folder, shard, list(record_set.manifest.masks))
         for position, number in enumerate(numbers):
             key, whole = found.get(position, ("", None))
             if not whole:
@@ -76,14 +74,6 @@ def undecodable_records(
             yield Damage(
                 record_set.name, split, shard.file, number, "", "its image cannot be decoded"
             )
-
-
-def _sizes_fit(folder: Path, shard: Shard) -> bool:
-    try:
-        sizes = [(folder / f"{shard.file}{end}").stat().st_size for end in ("", ".db")]
-    except OSError:
-        return False
-    return sizes == [shard.bytes, shard.index_bytes]
 
 
 def shard_problem(folder: Path, shard: Shard) -> str | None:

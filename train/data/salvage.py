@@ -36,15 +36,20 @@ def salvage(folder: Path, shard: Shard, masks: Sequence[str]) -> Contents:
         nothing if its reader came to harm, as whoever reads it next would.
     """
     path = folder / shard.file
-    states = [file.stat() for file in (path, path.with_name(f"{path.name}.db"))]
-    when = tuple((state.st_mtime_ns, state.st_size) for state in states)
-    return _salvage(path, when, shard.records, tuple(masks))
+    try:
+        states = [file.stat() for file in (path, path.with_name(f"{path.name}.db"))]
+    except OSError:
+        return {}
+    if [state.st_size for state in states] != [shard.bytes, shard.index_bytes]:
+        return {}  # nothing is where the index says
+    changed = tuple(state.st_mtime_ns for state in states)
+    return _salvage(path, changed, shard.records, tuple(masks))
 
 
 # As often as the same damage is looked at: a process takes seconds to start.
 @lru_cache(maxsize=64)
 def _salvage(
-    path: Path, when: tuple[tuple[int, int], ...], records: int, masks: tuple[str, ...]
+    path: Path, changed: tuple[int, ...], records: int, masks: tuple[str, ...]
 ) -> Contents:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
