@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
+from tools.counts import shares
 from tools.describe.colours import NO_CLASS, Colour, paint, palette
 from tools.describe.samples import Sample
 from train.data.records import Manifest
@@ -136,12 +137,6 @@ def _row_texts(manifest: Manifest) -> tuple[Sequence[str], list[str]]:
     return space.classes, [
         f"{share:.1%} of train" for share in shares(splits["train"].pixels[name])
     ]
-
-
-def shares(pixels: Sequence[int]) -> list[float]:
-    """Shares of the classes and, last, of what has none, in all pixels."""
-    total = max(1, sum(pixels))
-    return [count / total for count in pixels]
 
 
 def _label(pen: ImageDraw.ImageDraw, x: int, y: int, lines: Sequence[str], note: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools import console
+from tools.counts import class_table, pixel_table, shares
 from tools.describe.names import Class, shared
-from tools.describe.sheet import shares
 from train.data.records import Manifest
 
 
@@ -29,7 +28,7 @@ def _one(folder: Path, manifest: Manifest) -> str:
         f"  mean {_triple(manifest.mean)}, std {_triple(manifest.std)} (red, green, blue; train)",
     ]
     if manifest.classes:
-        lines += [_imbalance(manifest), _scene_table(manifest)]
+        lines += [_imbalance(manifest), _indented(class_table(manifest))]
     lines += [_mask_table(manifest, name) for name in manifest.masks]
     return "\n".join(lines)
 
@@ -59,30 +58,15 @@ def _imbalance(manifest: Manifest) -> str:
     return f"  {len(counts)} scene classes; imbalance in train {ratio} ({told})"
 
 
-def _scene_table(manifest: Manifest) -> str:
-    splits = list(manifest.splits.values())
-    rows: list[list[object]] = [["class", *manifest.splits, "total"]]
-    for label, name in enumerate(manifest.classes):
-        counts = [split.per_class[label] for split in splits]
-        rows.append([name, *counts, sum(counts)])
-    totals = [split.records for split in splits]
-    rows.append(["total", *totals, sum(totals)])
-    return _indented(console.table(rows))
-
-
 def _mask_table(manifest: Manifest, name: str) -> str:
-    """Shares of pixels; a split without masks of this kind has no pixels at all."""
-    found = [shares(split.pixels[name]) for split in manifest.splits.values()]
     classes = manifest.masks[name].classes
-    rows: list[list[object]] = [[f"pixels of {name}", *manifest.splits]]
-    rows += [[c, *(f"{s[i]:.1%}" for s in found)] for i, c in enumerate(classes)]
-    rows.append(["(no class)", *(f"{s[-1]:.1%}" for s in found)])
-    used = [share for share in found[0][:-1] if share > 0]
+    in_train = shares(manifest.splits["train"].pixels[name])[:-1]
+    used = [share for share in in_train if share > 0]
     ratio = f"{max(used) / min(used):.1f}" if used else "none"
-    missing = [c for c, share in zip(classes, found[0], strict=False) if share == 0]
+    missing = [c for c, share in zip(classes, in_train, strict=True) if share == 0]
     without = f"; no train pixel of {', '.join(missing)}" if missing else ""
     head = f"  {len(classes)} classes of masks {name}; imbalance in train {ratio}{without}"
-    return f"{head}\n{_indented(console.table(rows))}"
+    return f"{head}\n{_indented(pixel_table(manifest, name))}"
 
 
 def _indented(table: str) -> str:

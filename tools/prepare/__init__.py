@@ -13,7 +13,8 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
-from tools import console, images, masks
+from tools import images, masks
+from tools.counts import class_table, pixel_table
 from tools.parallel import add_workers_option
 from tools.prepare.make import already_made, prepare
 from tools.prepare.options import DUPLICATES, Options
@@ -148,26 +149,9 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 def summary(manifest: Manifest, out: Path) -> str:
     """What was made, for people: a table of classes and splits, notes, and the folder."""
-    splits = list(manifest.splits.values())
-    rows: list[list[object]] = [["class", *manifest.splits, "total"]]
-    for label, name in enumerate(manifest.classes):
-        counts = [split.per_class[label] for split in splits]
-        rows.append([name, *counts, sum(counts)])
-    totals = [split.records for split in splits]
-    rows.append(["total", *totals, sum(totals)])
-    lines = [f"{manifest.name}: {sum(totals)} pictures, {len(manifest.classes)} classes"]
-    lines.append(console.table(rows))
-    for space in manifest.masks:
-        lines.append(_pixels(manifest, space))
+    total = sum(split.records for split in manifest.splits.values())
+    lines = [f"{manifest.name}: {total} pictures, {len(manifest.classes)} classes"]
+    lines.append(class_table(manifest))
+    lines += [pixel_table(manifest, space) for space in manifest.masks]
     notes = [f"{key.replace('_', ' ')}: {n}" for key, n in manifest.notes.items() if n]
     return "\n".join([*lines, *([f"note: {', '.join(notes)}"] if notes else []), str(out)])
-
-
-def _pixels(manifest: Manifest, space: str) -> str:
-    """The share of every class in the pixels of a label space of masks."""
-    rows: list[list[object]] = [[f"pixels of {space}", *manifest.splits]]
-    names = [*manifest.masks[space].classes, "(no class)"]
-    for position, name in enumerate(names):
-        counts = [split.pixels[space] for split in manifest.splits.values()]
-        rows.append([name, *(f"{count[position] / sum(count):.1%}" for count in counts)])
-    return console.table(rows)
