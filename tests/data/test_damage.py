@@ -331,3 +331,15 @@ def test_what_one_rank_finds_all_ranks_know(spoiled: Spoiled) -> None:
         (d.record, d.shard) for d in watch.damages
     ]
     assert other.must_stop and other.unshared == watch.unshared == 0
+
+
+def test_a_shard_that_is_gone_when_the_images_are_to_be_kept_in_memory(config: Config) -> None:
+    config = config.model_copy(update={"cache": "ram", "on_bad_record": "skip"})
+    record_set, watch = open_one(config)
+    images = train_images(record_set)
+    (record_set.folder / "train.mindrecord0").unlink()
+    loader = TrainLoader(config, [record_set], SHARES, watch, 0, 1)
+    planned = loader.streams[0].records(0, 6)
+    found = [batch for _, batches in loader.batches([Stretch(0, 6, 16)]) for batch in batches]
+    expected = np.where(planned < 12, 12, planned)
+    np.testing.assert_array_equal(np.stack([b[0] for b in found]), images[expected])

@@ -59,7 +59,7 @@ def decode_all(record_set: RecordSet, masks: Sequence[str], watch: DamageWatch) 
             return _decode(record_set, chosen.tolist(), masks)
         except NothingLeft:
             raise watch.nothing_left(record_set) from None
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
 
             def read(records: Sequence[int]) -> None:
                 _decode(record_set, records, masks)

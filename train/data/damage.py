@@ -43,18 +43,22 @@ class DamageWatch:
         self.policy = policy
         self.replaced = 0
         self.unshared = 0
-        self._found: dict[tuple[str, str, int], Damage] = {}
-        self._split_lost = False
+        self._found: dict[tuple[str, str], dict[int, Damage]] = {}
 
     @property
     def damages(self) -> list[Damage]:
         """All that are known, in order."""
-        return [self._found[place] for place in sorted(self._found)]
+        return [found[n] for _, found in sorted(self._found.items()) for n in sorted(found)]
 
     @property
     def must_stop(self) -> bool:
         """Whether the run cannot or may not go on beyond the next consolidation point."""
-        return bool(self._found) and (self.policy == "stop" or self._split_lost)
+        return bool(self._found) and (self.policy == "stop" or self._nothing_left)
+
+    @property
+    def _nothing_left(self) -> bool:
+        """Whether a data set has no whole record left to train on."""
+        return any(len(self.bad(s, "train")) == s.num_records("train") for s in self.sets)
 
     def check_all(self) -> None:
         """Inspects every record before the training.
@@ -70,8 +74,7 @@ class DamageWatch:
 
     def bad(self, record_set: RecordSet, split: str) -> Records:
         """Numbers of the damaged records of a split."""
-        place = record_set.name, split
-        return np.array(sorted(n for *p, n in self._found if tuple(p) == place), np.int64)
+        return np.array(sorted(self._found.get((record_set.name, split), ())), np.int64)
 
     def whole(self, record_set: RecordSet, split: str, records: Records) -> Records:
         """The same records, damaged ones replaced by the next whole one of the split.
@@ -82,7 +85,6 @@ class DamageWatch:
         bad = self.bad(record_set, split)
         total = record_set.num_records(split)
         if len(bad) == total:
-            self._split_lost = True
             raise NothingLeft
         result = records.copy()
         while (damaged := np.isin(result, bad)).any():
@@ -109,12 +111,12 @@ class DamageWatch:
         Raises:
             UserError: There is no damaged record that was not known before.
         """
-        known = len(self._found)
+        known = len(self.damages)
         self._note(damaged_records(record_set, split))
-        if len(self._found) == known:
+        if len(self.damages) == known:
             candidates = np.setdiff1d(records, self.bad(record_set, split)).tolist()
             self._note(undecodable_records(record_set, split, candidates, read))
-        if len(self._found) == known:
+        if len(self.damages) == known:
             raise UserError(
                 f"{record_set.name}: {split} cannot be read, although all its shards in "
                 f"{record_set.folder} are whole: {_reason(error)}"
@@ -126,11 +128,8 @@ class DamageWatch:
         flags = [np.zeros(s.num_records(split), np.int64) for s, split in places]
         for (record_set, split), numbers in zip(places, flags, strict=True):
             numbers[self.bad(record_set, split)] = 1
-        lost, *counts = np.split(
-            collectives.sum_counts(np.concatenate([[int(self._split_lost)], *flags])),
-            np.cumsum([1, *(len(f) for f in flags)])[:-1],
-        )
-        self._split_lost = bool(lost[0])
+        total = collectives.sum_counts(np.concatenate(flags))
+        counts = np.split(total, np.cumsum([len(f) for f in flags])[:-1])
         for (record_set, split), numbers in zip(places, counts, strict=True):
             found = np.flatnonzero(numbers)
             if len(np.setdiff1d(found, self.bad(record_set, split))):
@@ -146,7 +145,7 @@ class DamageWatch:
         folders = " ".join(
             sorted({str(s.folder) for s in self.sets if s.name in {d.dataset for d in damages}})
         )
-        may_skip = self.policy == "stop" and not self._split_lost
+        may_skip = self.policy == "stop" and not self._nothing_left
         skip = ", or go on without them with on_bad_record=skip" if may_skip else ""
         return (
             f"damaged records: {shown}{more}: {consequence} "
@@ -161,16 +160,16 @@ class DamageWatch:
         """What the summary says of it. All ranks must call it together."""
         replaced = int(collectives.sum_counts(np.array([self.replaced]))[0])
         return {
-            "found": len(self._found),
+            "found": len(self.damages),
             "images_replaced": replaced,
             "records": [str(damage) for damage in self.damages[:_LISTED]],
         }
 
     def _note(self, damages: Iterable[Damage]) -> None:
         for damage in damages:
-            place = damage.dataset, damage.split, damage.record
-            if place not in self._found:
-                self._found[place] = damage
+            found = self._found.setdefault((damage.dataset, damage.split), {})
+            if damage.record not in found:
+                found[damage.record] = damage
                 self.unshared += 1
 
 

@@ -49,11 +49,13 @@ def mix(
         augment: What is to be done.
         seed: What the random numbers depend on.
     """
-    random = np.random.default_rng(list(seed))
     count = len(labels)
-    wanted = augment.mixes and random.random() < augment.mix_probability
-    if not wanted or count < 2:
-        return Mixed(images, tuple(masks), labels, np.ones(count, np.float32))
+    unmixed = Mixed(images, tuple(masks), labels, np.ones(count, np.float32))
+    if not augment.mixes or count < 2:
+        return unmixed
+    random = np.random.default_rng(list(seed))
+    if random.random() >= augment.mix_probability:
+        return unmixed
     # A rotation by 1..n-1 places gives nobody itself.
     partners = np.roll(np.arange(count), int(random.integers(1, count)))
     use_cutmix = augment.cutmix > 0 and (augment.mixup == 0 or random.random() < 0.5)
