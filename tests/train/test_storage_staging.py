@@ -122,10 +122,8 @@ def test_a_start_that_was_broken_off_is_gone_on_with(
     assert asked.headers["Range"] == f"bytes={size}-"
 
 
-def test_the_others_wait_and_take_what_was_made(
-    job: Callable[..., Job], object_store: ObjectStore, proxy: Proxy
-) -> None:
-    address = put(object_store, "x", data_set(1))
+def hold_requests(proxy: Proxy) -> tuple[threading.Event, threading.Event]:
+    """Lets requests wait: (set when the first one does, to be set when they may go on)."""
     held, go = threading.Event(), threading.Event()
 
     def hold(request: Seen) -> None:
@@ -133,6 +131,14 @@ def test_the_others_wait_and_take_what_was_made(
         assert go.wait(30)
 
     proxy.before = hold
+    return held, go
+
+
+def test_the_others_wait_and_take_what_was_made(
+    job: Callable[..., Job], object_store: ObjectStore, proxy: Proxy
+) -> None:
+    address = put(object_store, "x", data_set(1))
+    held, go = hold_requests(proxy)
     ranks = [job() for _ in range(3)]
     threads = [threading.Thread(target=rank.stage, args=[address]) for rank in ranks]
     for thread in threads:
@@ -154,13 +160,7 @@ def test_the_others_fail_as_the_copier_failed(
     job: Callable[..., Job], object_store: ObjectStore, proxy: Proxy
 ) -> None:
     address = put(object_store, "x", data_set(1))
-    held, go = threading.Event(), threading.Event()
-
-    def hold(request: Seen) -> None:
-        held.set()
-        assert go.wait(30)
-
-    proxy.before = hold
+    held, go = hold_requests(proxy)
     errors: list[str] = []
     beside = job()
 
