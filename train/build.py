@@ -1,20 +1,24 @@
 """Builds the parts of a run from its configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import mindspore as ms
 
+from train.balance import Balance
 from train.cluster import Cluster
 from train.collectives import Collectives, MindSporeCollectives, OneProcess
 from train.collectives.mpi import MPICollectives
 from train.config import Config
-from train.data.loader import TrainLoader
+from train.data.damage import DamageWatch
+from train.data.evaluation import EvaluationLoader
 from train.data.record_set import RecordSet
 from train.data.sampler import split_shares
+from train.evaluate import EvaluatedTask, Evaluator
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo
-from train.model.wide_resnet import WideResNet
+from train.model.trunks import build_trunk
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of
-from train.step import TrainStep, split_by_branch
+from train.step import BatchLayout, TrainStep, split_by_branch
+from train.tasks import Task, mask_positions, wanted_masks
 
 
 def build_collectives(cluster: Cluster) -> Collectives:
@@ -26,17 +30,20 @@ def build_collectives(cluster: Cluster) -> Collectives:
     return MindSporeCollectives(cluster.world_size)
 
 
-def build_network(config: Config, sets: Sequence[RecordSet]) -> MTLN:
+def build_network(config: Config, sets: Sequence[RecordSet], tasks: Sequence[Task]) -> MTLN:
     """The network with freshly drawn parameters, in training mode."""
     ms.set_seed(config.seed)
-    manifests = {s.name: s.manifest for s in sets}
-    datasets = [DatasetInfo(name, m.mean, m.std) for name, m in manifests.items()]
-    tasks = [
-        TaskInfo(task, config.dataset_of(task), len(manifests[config.dataset_of(task)].classes))
-        for task in config.tasks
-    ]
-    trunk = WideResNet(config.model.depth, config.model.width, config.model.norm)
-    network = MTLN(trunk, datasets, tasks, config.model.norm)
+    model = config.model
+    datasets = [DatasetInfo(s.name, s.manifest.mean, s.manifest.std) for s in sets]
+    answers = [TaskInfo(t.name, t.dataset, len(t.classes), t.kind) for t in tasks]
+    network = MTLN(
+        build_trunk(model, [s.name for s in sets]),
+        datasets,
+        answers,
+        model.norm,
+        model.branch,
+        model.decoder_channels,
+    )
     network.set_train(True)
     return network
 
@@ -55,21 +62,52 @@ def build_step(
     config: Config,
     network: MTLN,
     optimizer: FlatOptimizer,
+    balance: Balance,
     collectives: Collectives,
-    loader: TrainLoader,
+    layout: BatchLayout,
 ) -> TrainStep:
-    """The compiled training step for the batches of a loader."""
+    """The compiled training step."""
     return TrainStep(
         network,
         optimizer,
+        balance,
         collectives.all_reduce_cell(),
         collectives.world_size,
-        loader.weights,
+        layout,
         local_branches=config.branches == "local",
         label_smoothing=config.loss.label_smoothing,
+        dice_weight=config.loss.dice,
         clip_norm=config.optimizer.clip_norm,
-        mixed=loader.mixes,
     )
+
+
+def build_evaluator(
+    config: Config,
+    network: MTLN,
+    sets: Sequence[RecordSet],
+    tasks: Sequence[Task],
+    watch: DamageWatch,
+    collectives: Collectives,
+    rank: int,
+    alive: Callable[[], None],
+) -> Evaluator:
+    """What evaluates all tasks on a split."""
+    loader = EvaluationLoader(
+        sets,
+        config.image.size,
+        config.evaluate.images,
+        watch,
+        rank,
+        collectives.world_size,
+        wanted_masks(tasks),
+    )
+    names = [s.name for s in sets]
+    evaluated = []
+    for task, mask in zip(tasks, mask_positions(tasks, sets), strict=True):
+        dataset = names.index(task.dataset)
+        scenes = sets[dataset].manifest.classes
+        evaluated.append(EvaluatedTask(task.name, dataset, task.classes, mask, scenes))
+    return Evaluator(network, loader, evaluated, collectives, alive, config.evaluate.flips)
 
 
 def build_shares(config: Config, sets: Sequence[RecordSet]) -> dict[str, int]:

@@ -1,15 +1,16 @@
 """Checkpoints: written atomically, found again by looking, checked before they are used.
 
-A checkpoint is a folder ``step_XXXXXXXX`` with ``model.safetensors``, ``optimizer.safetensors`` and
-``state.json``. The last holds the digests of the others; without it, or if a digest differs, the
-folder does not count. A pointer to "the newest" is never stored, since it could lie.
+A checkpoint is a folder ``step_XXXXXXXX`` with ``model.safetensors``, ``optimizer.safetensors``,
+``ema.safetensors`` if the run averages its model, and ``state.json``. The last holds the digests of
+the others; without it, or if a digest differs, the folder does not count. A pointer to "the newest"
+is never stored, since it could lie.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ FORMAT = "mtln-checkpoint"
 VERSION = 1
 _MODEL = "model.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
+_AVERAGE = "ema.safetensors"
 _STATE = "state.json"
 
 
@@ -35,14 +37,17 @@ class Checkpoint:
     Attributes:
         step: Steps done.
         model: Parameters and batch-norm statistics by name.
-        optimizer: State of the optimizer, ``<slot>.<parameter>`` -> array of its shape.
+        optimizer: State of the optimizer, ``<slot>.<parameter>`` -> array of its shape, and of the
+            loss balance, ``balance.<slot>``.
         state: All else, as plain values: what the run is, what the network is for, times.
+        average: Moving average of the model, by name like it; empty if there is none.
     """
 
     step: int
     model: Arrays
     optimizer: Arrays
     state: dict[str, Any]
+    average: Arrays = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -56,6 +61,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     files = {_MODEL: save(checkpoint.model), _OPTIMIZER: save(checkpoint.optimizer)}
+    if checkpoint.average:
+        files[_AVERAGE] = save(checkpoint.average)
     for name, content in files.items():
         write_flushed(temporary / name, content)
     state = {
@@ -95,7 +102,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     state = read_state(path)
     if state is None:
         raise ValueError(f"{path} is not a whole checkpoint")
-    return Checkpoint(state["step"], load_file(path / _MODEL), load_file(path / _OPTIMIZER), state)
+    model, optimizer = load_file(path / _MODEL), load_file(path / _OPTIMIZER)
+    average = load_file(path / _AVERAGE) if _AVERAGE in state["files"] else {}
+    return Checkpoint(state["step"], model, optimizer, state, average)
 
 
 def read_state(path: Path) -> dict[str, Any] | None:

@@ -86,10 +86,18 @@ class TaskConfig(Section):
 
     dataset: Name | None = None
     """The data set that feeds it; by default the one of the task's own name."""
-    kind: Literal["scene"] = "scene"
-    """Scene classification: one label per image."""
+    kind: Literal["scene", "segmentation"] = "scene"
+    """``scene``: one label per image; ``segmentation``: one label per pixel, from masks."""
+    masks: Name | None = None
+    """Segmentation: the label space of the masks; by default the only one that the data set has."""
     classes: PositiveInt | None = None
     """Expected number of classes; it is an error if the manifest disagrees."""
+
+    @model_validator(mode="after")
+    def _masks_are_for_segmentation(self) -> "TaskConfig":
+        if self.masks is not None and self.kind != "segmentation":
+            raise ValueError("masks: only a task of kind segmentation has them")
+        return self
 
 
 class BatchConfig(Section):
@@ -137,27 +145,62 @@ class ImageConfig(Section):
 
 
 class ModelConfig(Section):
-    """The network: a wide ResNet trunk, attention branches, heads."""
+    """The network: a shared trunk, and a branch and head per task."""
 
+    trunk: Literal["wide_resnet", "resnet18", "resnet34", "resnet50"] = "wide_resnet"
+    """``wide_resnet`` has strides 1, 2, 4, 8 and is made for small images, the others 4, 8, 16,
+    32."""
     depth: int = 16
-    """Convolutions of the trunk: 10, 16, 22, 28, ..."""
+    """Convolutions of a wide ResNet: 10, 16, 22, 28, ..."""
     width: PositiveInt = 2
-    """Factor of the trunk's channels."""
-    norm: Literal["batch", "group"] = "batch"
-    """Group norm makes N ranks with b images equal one rank with N * b images."""
+    """Factor of a wide ResNet's channels."""
+    norm: Literal["batch", "group", "domain"] = "batch"
+    """``group`` makes N ranks with b images equal one rank with N * b images. ``domain``: batch
+    norm in the shared branch with statistics, scales and shifts per data set (Chang et al., CVPR
+    2019)."""
+    branch: Literal["attention", "linear"] = "attention"
+    """``attention``: MTLN, attention modules per task. ``linear``: heads on the trunk's own maps
+    ("hard parameter sharing"), the usual baseline."""
+    decoder_channels: PositiveInt = 32
+    """Channels of the decoder of a segmentation task."""
 
     @model_validator(mode="after")
     def _depth_fits(self) -> "ModelConfig":
+        if self.trunk != "wide_resnet":
+            defaults = (type(self).model_fields[key].default for key in ("depth", "width"))
+            if (self.depth, self.width) != tuple(defaults):
+                raise ValueError(f"depth and width are of wide_resnet, not of {self.trunk}")
         if self.depth < 10 or (self.depth - 4) % 6:
             raise ValueError(f"depth must be 10, 16, 22, 28, ... (6 n + 4), not {self.depth}")
         return self
+
+
+class BalanceConfig(Section):
+    """How the losses of the tasks are weighted. All rules give K tasks a mean weight of about 1."""
+
+    rule: Literal["equal", "fixed", "uncertainty", "dwa", "famo"] = "equal"
+    """``equal``: all 1. ``fixed``: ``weights``. ``uncertainty``: learned log-variances (Kendall et
+    al., CVPR 2018). ``dwa``: dynamic weight average (Liu et al., CVPR 2019), anew at every
+    consolidation point. ``famo``: fast adaptive multitask optimization (Liu et al., NeurIPS 2023);
+    it costs a second forward pass per step."""
+    weights: dict[Name, PositiveFloat] = {}
+    """fixed only: the weight of every task."""
+    temperature: PositiveFloat = 2.0
+    """dwa only: the larger, the more alike the weights."""
+    learning_rate: PositiveFloat = 0.025
+    """uncertainty and famo only: of what is learned about the weights."""
+    decay: NonNegativeFloat = 0.001
+    """famo only: weight decay of what is learned, towards equal weights."""
 
 
 class LossConfig(Section):
     """Cross-entropy per task; the tasks' losses are added."""
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Probability that is spread evenly over all classes."""
+    """Scene tasks: probability that is spread evenly over all classes."""
+    dice: NonNegativeFloat = 0.0
+    """Segmentation tasks: weight of a Dice loss beside the cross-entropy; 0 for none."""
+    balance: BalanceConfig = BalanceConfig()
 
 
 class OptimizerConfig(Section):
@@ -197,6 +240,8 @@ class EvaluateConfig(Section):
     """Steps between evaluations on ``val`` during training; 0 for none."""
     images: PositiveInt = 96
     """Images per rank and evaluation step, divided among the data sets by their size."""
+    flips: bool = False
+    """Average the answers for an image and its three mirror images: four times the work."""
 
 
 class CheckpointConfig(Section):
@@ -222,6 +267,12 @@ class Config(Section):
     branches: Literal["local", "allreduce"] = "local"
     """``local``: every rank updates its task branches with its own images, and the ranks average
     them at consolidation points. ``allreduce``: all gradients are reduced (control experiment)."""
+    init_from: Path | None = None
+    """Start the shared branch from a run folder, a checkpoint of one, or a MindSpore checkpoint
+    file (``.ckpt``) of the trunk, such as MindCV's ImageNet weights of the ResNets."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Exponential moving average of the model, which is then what is evaluated: decay per step;
+    it is taken at consolidation points. 0 for none."""
     data_root: Location = Path()
     """Folder or address that relative ``records`` are below; by default the current folder."""
     cache: Literal["none", "ram"] = "none"
@@ -257,6 +308,7 @@ class Config(Section):
             *self._dataset_problems(),
             *self._share_problems(),
             *self._consolidation_problems(),
+            *self._balance_problems(),
         ]
         if problems:
             raise ValueError("; ".join(problems))
@@ -330,3 +382,12 @@ class Config(Section):
             )
             if every % unit
         ]
+
+    def _balance_problems(self) -> list[str]:
+        balance = self.loss.balance
+        if balance.rule != "fixed":
+            return ["loss.balance.weights: are for rule: fixed"] if balance.weights else []
+        if set(balance.weights) == set(self.tasks):
+            return []
+        expected, given = ", ".join(self.tasks), ", ".join(balance.weights) or "nothing"
+        return [f"loss.balance.weights: must be there for {expected}, not for {given}"]

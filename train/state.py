@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from mindspore import Parameter
 
+from train.average import ModelAverage
+from train.balance import Balance
 from train.checkpoint import Arrays, Checkpoint
 from train.collectives import Collectives
 from train.config import Config
@@ -36,21 +38,27 @@ _FREE_KEYS = (
 
 
 class TrainingState:
-    """Network and optimizer as one thing that can be saved, loaded and spread over the ranks.
+    """All that a run has learned, as one thing that can be saved, loaded and spread over the ranks.
 
     Args:
         network: The network.
         optimizer: Its optimizer.
+        balance: The weights of the task losses.
+        average: The moving average of the network.
     """
 
-    def __init__(self, network: MTLN, optimizer: FlatOptimizer) -> None:
+    def __init__(
+        self, network: MTLN, optimizer: FlatOptimizer, balance: Balance, average: ModelAverage
+    ) -> None:
         shared, branches = split_by_branch(network)
         self.trainable = shared + branches
         self.parameters: list[Parameter] = list(network.get_parameters())
         self.slots = optimizer.slots
+        self.balance = {f"balance.{name}": slot for name, slot in balance.state.items()}
+        self.average = average
 
     def to_arrays(self) -> tuple[Arrays, Arrays]:
-        """(Parameters and statistics by name, state of the optimizer by slot and name)."""
+        """(Parameters and statistics by name, state of optimizer and balance: see Checkpoint)."""
         model = {p.name: p.asnumpy() for p in self.parameters}
         optimizer = {
             f"{slot}.{p.name}": np.ascontiguousarray(values)
@@ -59,7 +67,7 @@ class TrainingState:
                 self.trainable, split(vector.asnumpy(), self.trainable), strict=True
             )
         }
-        return model, optimizer
+        return model, {**optimizer, **{name: p.asnumpy() for name, p in self.balance.items()}}
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Takes over a checkpoint of the same network and optimizer."""
@@ -68,13 +76,18 @@ class TrainingState:
         for slot, vector in self.slots.items():
             values = [checkpoint.optimizer[f"{slot}.{p.name}"].ravel() for p in self.trainable]
             unpack(np.concatenate(values), [vector])
+        for name, parameter in self.balance.items():
+            unpack(checkpoint.optimizer[name].ravel(), [parameter])
+        self.average.load(checkpoint.average)
 
     def broadcast(self, collectives: Collectives) -> None:
-        """Gives all ranks rank 0's parameters and optimizer state."""
+        """Gives all ranks rank 0's state."""
         if collectives.world_size == 1:
             return
-        everything = [*self.parameters, *self.slots.values()]
+        everything = [*self.parameters, *self.slots.values(), *self.balance.values()]
         unpack(collectives.broadcast(pack(everything)), everything)
+        if self.average.values.size:
+            self.average.values = collectives.broadcast(self.average.values)
 
 
 def run_identity(config: Config, sets: Sequence[RecordSet]) -> dict[str, Any]:

@@ -1,14 +1,24 @@
 """One training step as one compiled Cell: forward, losses, gradient, reduction, clip, update.
 
-Shapes: K = number of tasks, S = values of the shared branch, T = values of the task branches,
-P = S + T. The flat vectors hold the shared branch first.
+Shapes: K = number of tasks, D = of data sets, S = values of the shared branch, T = values of the
+task branches, P = S + T. The flat vectors hold the shared branch first.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
-from train.losses import cross_entropy, smoothed
+from train.balance import Balance
+from train.losses import (
+    cross_entropy,
+    dice,
+    has_class,
+    pixel_cross_entropy,
+    pixel_targets,
+    smoothed,
+)
 from train.model.mtln import MTLN, is_shared
 from train.optim import FlatOptimizer
 
@@ -22,50 +32,71 @@ def split_by_branch(network: nn.Cell) -> tuple[list[Parameter], list[Parameter]]
     return shared, [p for p in trainable if not is_shared(p.name)]
 
 
+@dataclass(frozen=True)
+class BatchLayout:
+    """What the tensors of a mixed batch are, and what each task finds where.
+
+    Attributes:
+        weights: For every data set, the images of this rank over their mean over the ranks. So the
+            mean over the ranks is the mean over all images, also where a share of the mixed batch
+            cannot be dealt evenly.
+        masks: For every task, the position of its masks among those of the batch; None for a scene
+            task.
+        mixed: Whether images are mixed with each other (MixUp, CutMix), so that batches hold the
+            labels of two.
+    """
+
+    weights: Sequence[float]
+    masks: Sequence[int | None]
+    mixed: bool = False
+
+
 class TrainStep(nn.Cell):
     """Runs one mixed batch through the network and updates its parameters.
 
     The reduced message is [shared gradient | task gradients, if they are reduced too | tail]. The
     tail holds the K losses and, where the task branches stay local, their squared gradient norm:
     so the norm that clips the gradient, and the decision to skip a step that is not finite, are
-    the same on all ranks without a second message.
+    the same on all ranks without a second message. Only what must be known before the gradient
+    goes on its own, a few numbers each: how many pixels of all ranks have a class, for segmentation
+    tasks, and the losses, for a balance that depends on them.
 
     Args:
         network: The network, with ``shared.*`` and ``tasks.*`` parameters.
         optimizer: Over all P values, shared first.
+        balance: The weights of the task losses.
         all_reduce: Sums a float32 vector over all ranks; None with one rank.
         world_size: Number of ranks.
-        weights: For every data set, the images of this rank over their mean over the ranks. So the
-            mean over the ranks is the mean over all images, also where a share of the mixed batch
-            cannot be dealt evenly.
+        layout: What the batches are.
         local_branches: Whether the task branches are updated with their own gradient only.
         label_smoothing: See :func:`train.losses.smoothed`.
+        dice_weight: Weight of the Dice loss of segmentation tasks.
         clip_norm: Largest global norm of the gradient; 0 for no limit.
-        mixed: Whether images are mixed with each other (MixUp, CutMix), so that batches hold the
-            labels of two.
     """
 
     def __init__(
         self,
         network: MTLN,
         optimizer: FlatOptimizer,
+        balance: Balance,
         all_reduce: nn.Cell | None,
         world_size: int,
-        weights: Sequence[float],
+        layout: BatchLayout,
         local_branches: bool,
         label_smoothing: float,
+        dice_weight: float,
         clip_norm: float,
-        mixed: bool,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.optimizer = optimizer
+        self.balance = balance
         self.all_reduce = all_reduce
         self.world_size = world_size
         self.local_branches = local_branches
         self.label_smoothing = label_smoothing
+        self.dice_weight = dice_weight
         self.clip_norm = clip_norm
-        self.mixed = mixed
         shared, branches = split_by_branch(network)
         self.parameters = ParameterTuple(shared + branches)
         self.num_shared_parameters = len(shared)
@@ -73,11 +104,17 @@ class TrainStep(nn.Cell):
         self.num_shared: int = sum(p.size for p in shared)
         self.num_values: int = sum(self.sizes)
         self.dataset_of_task = network.dataset_of_task
-        self.weight_of_task = tuple(weights[d] for d in network.dataset_of_task)
-        self.num_tasks = len(network.dataset_of_task)
-        self.num_datasets = max(network.dataset_of_task) + 1
+        self.num_tasks = len(self.dataset_of_task)
+        self.num_datasets = max(self.dataset_of_task) + 1
+        self.weight_of_task = tuple(layout.weights[d] for d in self.dataset_of_task)
+        self.mixed = layout.mixed
+        before = self.num_datasets * (4 if layout.mixed else 2)
+        # For every task, the position of its masks in a batch.
+        self.masks = tuple(None if m is None else before + m for m in layout.masks)
+        self.segments = any(mask is not None for mask in self.masks)
+        self.no_pixels = Tensor(np.zeros(self.num_tasks, np.float32))
         self.losses_and_gradients = ops.value_and_grad(
-            self.losses, None, self.parameters, has_aux=True
+            self.weighted_losses, None, self.parameters, has_aux=True
         )
         self.flatten = Flatten()
         self.concat = ops.Concat(0)
@@ -85,12 +122,13 @@ class TrainStep(nn.Cell):
 
     @property
     def bytes_reduced(self) -> int:
-        """Bytes of the message that every rank reduces in a step; 0 with one rank."""
+        """Bytes of the messages that every rank reduces in a step; 0 with one rank."""
         if self.all_reduce is None:
             return 0
         tail = self.num_tasks + (1 if self.local_branches else 0)
         values = self.num_shared if self.local_branches else self.num_values
-        return FLOAT_BYTES * (values + tail)
+        own = sum((self.segments, self.balance.needs_losses, self.balance.looks_again))
+        return FLOAT_BYTES * (values + tail + own * self.num_tasks)
 
     def construct(self, rate: Tensor, number: Tensor, *batch: Tensor) -> Tensor:
         """One update.
@@ -100,14 +138,15 @@ class TrainStep(nn.Cell):
             number: Number of this update, from 1, scalar float.
             batch: The images of every data set, uint8 (n_d, H, W, 3), then their labels,
                 int32 (n_d,); if they are mixed, also the labels of their partners, int32 (n_d,),
-                and the share of each image's own label, float32 (n_d,).
+                and the share of each image's own label, float32 (n_d,); then masks, uint8
+                (n_d, H, W).
 
         Returns:
-            (K + 2,): mean loss of every task over all ranks, norm of the gradient before
-            clipping, and 1 if the update was made or 0 if it was skipped.
+            (2 K + 2,): mean loss of every task over all ranks, its weight, norm of the gradient
+            before clipping, and 1 if the update was made or 0 if it was skipped.
         """
-        images, labels = batch[: self.num_datasets], batch[self.num_datasets :]
-        (_, losses), gradients = self.losses_and_gradients(images, labels)
+        pixels = self._pixels(batch)
+        (_, losses, weights), gradients = self.losses_and_gradients(batch, pixels)
         shared = self.flatten(gradients[: self.num_shared_parameters])
         branches = self.flatten(gradients[self.num_shared_parameters :])
         gradient, losses, norm = self._reduce(shared, branches, losses)
@@ -115,20 +154,59 @@ class TrainStep(nn.Cell):
         if self.clip_norm > 0:
             gradient = gradient * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         self._update(gradient, finite, rate, number)
-        return self.concat((losses, norm.reshape((1,)), finite.astype(losses.dtype).reshape((1,))))
+        after = losses
+        if self.balance.looks_again:
+            after = self._average(self.losses(batch, pixels))
+        self.balance.learn(losses, after, finite)
+        flag = finite.astype(losses.dtype).reshape((1,))
+        return self.concat((losses, weights, norm.reshape((1,)), flag))
 
-    def losses(self, images: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(Sum of the task losses, losses (K,)) of this rank's images, weighted."""
-        losses = [
-            cross_entropy(logits, self._target(labels, self.dataset_of_task[i], logits.shape[1]))
-            * self.weight_of_task[i]
-            for i, logits in enumerate(self.network(*images))
-        ]
-        stacked = ops.stack(losses)
-        return stacked.sum(), stacked
+    def weighted_losses(
+        self, batch: Sequence[Tensor], pixels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(Weighted sum of the task losses, losses (K,), weights (K,)) of this rank's images."""
+        losses = self.losses(batch, pixels)
+        known = ops.stop_gradient(losses)
+        if self.balance.needs_losses:
+            known = self._average(known)
+        weights = ops.stop_gradient(self.balance(known))
+        return (weights * losses).sum(), losses, weights
 
-    def _target(self, labels: Sequence[Tensor], dataset: int, num_classes: int) -> Tensor:
+    def losses(self, batch: Sequence[Tensor], pixels: Tensor) -> Tensor:
+        """Losses (K,) of this rank's images; their mean over the ranks is that of all images.
+
+        Args:
+            batch: See :meth:`construct`.
+            pixels: For every task (K,), the pixels of all ranks that have a class over the number
+                of ranks; not looked at for scene tasks.
+        """
+        losses = []
+        for i, logits in enumerate(self.network(*batch[: self.num_datasets])):
+            mask = self.masks[i]
+            if mask is None:
+                target = self._target(batch, self.dataset_of_task[i], logits.shape[1])
+                losses.append(cross_entropy(logits, target) * self.weight_of_task[i])
+            else:
+                targets = pixel_targets(batch[mask], logits.shape[1])
+                loss = pixel_cross_entropy(logits, targets) / pixels[i]
+                if self.dice_weight > 0:
+                    loss = loss + self.dice_weight * dice(logits, targets) * self.weight_of_task[i]
+                losses.append(loss)
+        return ops.stack(losses)
+
+    def _pixels(self, batch: Sequence[Tensor]) -> Tensor:
+        """For every task (K,), the pixels of all ranks with a class over the number of ranks."""
+        if not self.segments:
+            return self.no_pixels
+        counts = []
+        for i, mask in enumerate(self.masks):
+            counts.append(self.no_pixels[i] if mask is None else has_class(batch[mask]).sum())
+        # At least one, so that nothing is divided by zero where no pixel has a class.
+        return ops.maximum(self._average(ops.stack(counts)), 1.0 / self.world_size)
+
+    def _target(self, batch: Sequence[Tensor], dataset: int, num_classes: int) -> Tensor:
         """Target (n_d, num_classes) of a data set's images."""
+        labels = batch[self.num_datasets :]
         target = smoothed(labels[dataset], num_classes, self.label_smoothing)
         if not self.mixed:
             return target

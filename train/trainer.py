@@ -14,26 +14,33 @@ import numpy as np
 from mindspore import Tensor
 
 from train import build
+from train.average import ModelAverage
+from train.balance import build_balance
 from train.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
 from train.cluster import Cluster
 from train.config import Config
 from train.consolidate import Consolidator
 from train.data.damage import DamageWatch
-from train.data.evaluation import EvaluationLoader
 from train.data.loader import Batch, TrainLoader
 from train.data.record_set import open_record_sets
 from train.errors import UserError
-from train.evaluate import Evaluator, Metrics
+from train.evaluate import Metrics
 from train.heartbeat import Heartbeat
 from train.optim import scalar
+from train.pretrained import start_from
 from train.progress import Display
 from train.run_folder import RunFolder
 from train.schedule import Stretch, learning_rate, stretches
 from train.state import TrainingState, require_same_run, run_identity
+from train.step import BatchLayout
 from train.stop import StopRequest
+from train.tasks import mask_positions, resolve_tasks, wanted_masks
 from train.throughput import StepClock, Throughput
 
-_BRIEF_METRICS = ("accuracy", "average_accuracy", "kappa", "images")
+_BRIEF_METRICS = (
+    *("accuracy", "average_accuracy", "kappa", "images"),
+    *("pixel_accuracy", "mean_iou", "frequency_weighted_iou", "pixels"),
+)
 
 
 class Trainer:
@@ -49,32 +56,44 @@ class Trainer:
         self.cluster = cluster
         self.folder = RunFolder.of(config, cluster.is_first)
         self.sets = open_record_sets(config)
+        self.tasks = resolve_tasks(config, self.sets)
         self.shares = build.build_shares(config, self.sets)
         self.images_per_step = sum(self.shares.values())
         self.watch = DamageWatch(self.sets, config.on_bad_record)
         if config.check_records:
             self.watch.check_all()
         self.collectives = build.build_collectives(cluster)
-        self.network = build.build_network(config, self.sets)
+        self.network = build.build_network(config, self.sets, self.tasks)
         optimizer = build.build_optimizer(config, self.network)
-        self.state = TrainingState(self.network, optimizer)
+        self.balance = build_balance(config.loss.balance, list(config.tasks))
+        self.average = ModelAverage(self.network, config.ema)
+        self.state = TrainingState(self.network, optimizer, self.balance, self.average)
         self.consolidator = Consolidator(
             self.network, optimizer, self.collectives, config.branches == "local"
         )
-        place = cluster.rank, cluster.world_size
-        self.loader = TrainLoader(config, self.sets, self.shares, self.watch, *place)
-        self.train_step = build.build_step(
-            config, self.network, optimizer, self.collectives, self.loader
+        self.loader = TrainLoader(
+            config,
+            self.sets,
+            self.shares,
+            self.watch,
+            cluster.rank,
+            cluster.world_size,
+            wanted_masks(self.tasks),
         )
-        manifests = {s.name: s.manifest for s in self.sets}
-        self.classes = {t: manifests[config.dataset_of(t)].classes for t in config.tasks}
-        self.evaluator = Evaluator(
+        layout = BatchLayout(
+            self.loader.weights, mask_positions(self.tasks, self.sets), self.loader.mixes
+        )
+        self.train_step = build.build_step(
+            config, self.network, optimizer, self.balance, self.collectives, layout
+        )
+        self.evaluator = build.build_evaluator(
+            config,
             self.network,
-            EvaluationLoader(
-                self.sets, config.image.size, config.evaluate.images, self.watch, *place
-            ),
-            self.classes,
+            self.sets,
+            self.tasks,
+            self.watch,
             self.collectives,
+            cluster.rank,
             alive=self._beat,
         )
         self.display = Display(config.schedule.steps, cluster.shows_progress, cluster.under_mpirun)
@@ -94,13 +113,14 @@ class Trainer:
             if start == self.config.schedule.steps and self._is_completed():
                 return
             self._tell_about_data()
-            self.state.broadcast(self.collectives)
             if self.cluster.is_first:
+                self._start_from_pretrained(start)
                 self.folder.start(self.config, start)
+            self.state.broadcast(self.collectives)
             with self.stop_request:
                 for stretch, batches in self.loader.batches(self._stretches(start)):
                     self._train(stretch, batches)
-                    self._consolidate()
+                    self._consolidate(stretch)
                     self._evaluate_if_due(stretch.last)
                     stop = self._asked_to_stop()
                     self._share_damage()
@@ -136,6 +156,10 @@ class Trainer:
             if newest is None or path > newest:
                 self.display.say(f"{path} is damaged or not finished: it is not used")
         return newest
+
+    def _start_from_pretrained(self, start: int) -> None:
+        if self.config.init_from is not None and start == 0:
+            self.display.say(start_from(self.network, self.config.init_from))
 
     def _is_completed(self) -> bool:
         """Whether a summary is there already; if so, shows it."""
@@ -193,8 +217,9 @@ class Trainer:
                 f"training has diverged: no gradient of the {len(results)} steps up to {done} was "
                 "finite (try a smaller optimizer.learning_rate, or optimizer.clip_norm)"
             )
-        *losses, norm, _ = (float(v) for v in updates.mean(axis=0))
-        by_task = dict(zip(self.config.tasks, losses, strict=True))
+        *by_loss, norm, _ = (float(v) for v in updates.mean(axis=0))
+        losses, weights = np.split(np.array(by_loss), 2)
+        by_task = dict(zip(self.config.tasks, losses.tolist(), strict=True))
         left = self.clock.seconds_for(self._pixels_left(done))
         self.display.update(done, by_task, lap.images_per_second, left)
         if self.cluster.is_first:
@@ -202,8 +227,11 @@ class Trainer:
                 done,
                 done * self.images_per_step,
                 kind="train",
-                loss=sum(losses),
-                tasks={task: {"loss": loss} for task, loss in by_task.items()},
+                loss=sum(by_task.values()),
+                tasks={
+                    task: {"loss": loss, "weight": weight}
+                    for (task, loss), weight in zip(by_task.items(), weights.tolist(), strict=True)
+                },
                 learning_rate=self._rate(done - 1),
                 gradient_norm=norm,
                 skipped_steps=len(rows) - len(updates),
@@ -219,8 +247,10 @@ class Trainer:
 
     # --- consolidation points --------------------------------------------------------------
 
-    def _consolidate(self) -> None:
+    def _consolidate(self, stretch: Stretch) -> None:
         self.consolidator.consolidate()
+        self.balance.consolidate()
+        self.average.update(stretch.first, stretch.last)
         self.clock.lap()  # it is part of training, so its time counts
 
     def _evaluate_if_due(self, step: int) -> None:
@@ -229,10 +259,11 @@ class Trainer:
             self._evaluate(step, "val")
 
     def _evaluate(self, step: int, split: str) -> Metrics:
-        metrics = self.evaluator.evaluate(split)
+        with self.average.in_place():
+            metrics = self.evaluator.evaluate(split)
         self.display.metrics(f"step {step}, {split}", metrics)
         if self.cluster.is_first:
-            brief = {t: {k: m[k] for k in _BRIEF_METRICS} for t, m in metrics.items()}
+            brief = {t: {k: m[k] for k in _BRIEF_METRICS if k in m} for t, m in metrics.items()}
             images = step * self.images_per_step
             self.folder.log(step, images, kind="evaluation", split=split, tasks=brief)
         return metrics
@@ -263,11 +294,11 @@ class Trainer:
             model, optimizer = self.state.to_arrays()
             state = {
                 "run": run_identity(self.config, self.sets),
-                "classes": self.classes,
+                "classes": {task.name: task.classes for task in self.tasks},
                 "throughput": asdict(self.throughput),
                 "wall_seconds": self._wall_seconds(),
             }
-            checkpoint = Checkpoint(step, model, optimizer, state)
+            checkpoint = Checkpoint(step, model, optimizer, state, self.average.to_arrays())
             save_checkpoint(self.folder.checkpoints, checkpoint, self.config.checkpoint.keep)
             self.folder.upload_soon()
         self.collectives.barrier()

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from safetensors.numpy import save_file
 
@@ -24,9 +25,9 @@ def main() -> None:
     cluster.start(place)
     real_build = build.build_network
 
-    def build_with_own_seed(config: Config, sets: object) -> object:
-        other = config.model_copy(update={"seed": config.seed + place.rank})
-        return real_build(other, sets)  # type: ignore[arg-type]
+    def build_with_own_seed(config: Config, *others: Any) -> object:
+        own = config.model_copy(update={"seed": config.seed + place.rank})
+        return real_build(own, *others)
 
     build.build_network = build_with_own_seed  # type: ignore[assignment]
     trainer = Trainer(config, place)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from train.balance import Balance
 from train.losses import cross_entropy, smoothed
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo, is_shared
 from train.model.wide_resnet import WideResNet
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of, scalar
-from train.step import TrainStep, split_by_branch
+from train.step import BatchLayout, TrainStep, split_by_branch
 
 CLASSES = {"ucm": 3, "aid": 4, "nwpu": 2}
 SIZE = 12
@@ -48,7 +49,8 @@ def make_step(
 ) -> TrainStep:
     shared, branches = split_by_branch(network)
     optimizer = optimizer or SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
-    return TrainStep(network, optimizer, None, 1, [1.0] * 3, True, 0.1, clip, mixed)
+    layout = BatchLayout([1.0] * 3, [None] * 3, mixed)
+    return TrainStep(network, optimizer, Balance(3), None, 1, layout, True, 0.1, 0.0, clip)
 
 
 def values(network: MTLN) -> dict[str, np.ndarray]:
@@ -56,8 +58,11 @@ def values(network: MTLN) -> dict[str, np.ndarray]:
 
 
 def loss_of(step: TrainStep, batch: Sequence[Tensor]) -> float:
-    total, _ = step.losses(batch[: len(CLASSES)], batch[len(CLASSES) :])
-    return float(total.asnumpy())
+    return float(losses_of(step, batch).sum())
+
+
+def losses_of(step: TrainStep, batch: Sequence[Tensor]) -> np.ndarray:
+    return np.array(step.losses(batch, Tensor(np.ones(3, np.float32))).asnumpy())
 
 
 def numpy_cross_entropy(logits: Any, labels: Any, smoothing: float) -> float:
@@ -86,9 +91,8 @@ def test_loss_of_mixed_images_against_numpy() -> None:
     shares = [rng.random(2, np.float32) for _ in CLASSES]
     step = make_step(network, mixed=True)
     extended = [*batch, *map(Tensor, partners), *map(Tensor, shares)]
-    _, losses = step.losses(extended[:3], extended[3:])
     logits = [x.asnumpy() for x in network(*batch[:3])]
-    for i, loss in enumerate(losses.asnumpy()):
+    for i, loss in enumerate(losses_of(step, extended)):
         expected = np.mean(
             [
                 share * numpy_cross_entropy(row[None], [own], 0.1)
@@ -133,12 +137,9 @@ def test_each_head_serves_its_own_task() -> None:
     step, batch = make_step(network), make_batch()
     names = list(CLASSES)
 
-    def losses() -> np.ndarray:
-        return np.array(step.losses(batch[:3], batch[3:])[1].asnumpy())
-
     logits = [x.asnumpy() for x in network(*batch[:3])]
     assert [x.shape for x in logits] == [(2, count) for count in CLASSES.values()]
-    reference = losses()
+    reference = losses_of(step, batch)
     for task_logits, task_labels, loss in zip(logits, batch[3:], reference, strict=True):
         expected = numpy_cross_entropy(task_logits, task_labels.asnumpy(), 0.1)
         assert loss == pytest.approx(expected, rel=1e-4)
@@ -149,7 +150,7 @@ def test_each_head_serves_its_own_task() -> None:
         moved = [x.asnumpy() for x in network(*batch[:3])]
         changed = [not np.allclose(a, b) for a, b in zip(logits, moved, strict=True)]
         assert changed == [j == i for j in range(3)]
-        assert (losses() != reference).tolist() == changed
+        assert (losses_of(step, batch) != reference).tolist() == changed
         bias.set_data(Tensor(kept))
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from train.config import Config
 from train.data.records import Manifest, Shard
-from train.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,23 +29,10 @@ class RecordSet:
 
 
 def open_record_sets(config: Config) -> list[RecordSet]:
-    """Reads the manifests of all data sets and compares them with what the tasks expect.
+    """Reads the manifests of all data sets.
 
     Raises:
-        UserError: A folder or shard is missing or damaged, or a class count disagrees.
+        UserError: A folder or shard is missing or damaged.
     """
-    sets = {
-        name: RecordSet(name, config.records_of(name), Manifest.read(config.records_of(name)))
-        for name in config.datasets
-    }
-    for name, task in config.tasks.items():
-        where = config.records_of(config.dataset_of(name))
-        found = len(sets[config.dataset_of(name)].manifest.classes)
-        if not found:
-            raise UserError(f"tasks.{name}: {where} has masks only, no scene classes")
-        expected = task.classes or found
-        if expected != found:
-            raise UserError(
-                f"tasks.{name}.classes: {expected} classes are expected, but {where} has {found}"
-            )
-    return list(sets.values())
+    folders = {name: config.records_of(name) for name in config.datasets}
+    return [RecordSet(name, folder, Manifest.read(folder)) for name, folder in folders.items()]

@@ -1,27 +1,30 @@
 """MTLN: one shared branch for all tasks, one attention branch and head per task.
 
 Zheng, Gong, Li and Lu, "Generalized Scene Classification From Small-Scale Datasets With Multitask
-Learning", IEEE TGRS 60, 2022.
+Learning", IEEE TGRS 60, 2022. Without its attention branches it is the usual baseline, hard
+parameter sharing: heads on the maps of one trunk.
 
 Parameter names carry the partition: ``shared.*`` and ``tasks.<name>.*``.
 
 Shapes: n_d = images of data set d in the mixed batch, N = their sum, C = channels, H, W = height
-and width. Feature maps are NCHW.
+and width. Feature maps are NCHW, images NHWC.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, mint, nn, ops
 
 from train.model.attention import AttentionModule, FeatureExtractor
-from train.model.heads import ClassificationHead
+from train.model.heads import ClassificationHead, SegmentationHead
 from train.model.layers import Norm
-from train.model.wide_resnet import WideResNet
+from train.model.trunks import Trunk
 
-NUM_LEVELS = 4
+BranchKind = Literal["attention", "linear"]
+TaskKind = Literal["scene", "segmentation"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,12 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """Name of a task, the data set that feeds it, and its number of classes."""
+    """Name of a task, the data set that feeds it, its number of classes, and what it classifies."""
 
     name: str
     dataset: str
     num_classes: int
+    kind: TaskKind = "scene"
 
 
 def is_shared(parameter_name: str) -> bool:
@@ -53,57 +57,76 @@ def is_shared(parameter_name: str) -> bool:
 class SharedBranch(nn.Cell):
     """The trunk, and the feature extractors that follow the attention masks of every task."""
 
-    def __init__(self, trunk: WideResNet, norm_kind: Norm) -> None:
+    def __init__(self, trunk: Trunk, tasks: Sequence[str], norm_kind: Norm) -> None:
         super().__init__()
         self.trunk = trunk
-        c0, c1, c2, c3 = trunk.channels
-        self.extractors = nn.CellList(
-            [
-                FeatureExtractor(c0, c1, norm_kind, pool=True),
-                FeatureExtractor(c1, c2, norm_kind, pool=True),
-                FeatureExtractor(c2, c3, norm_kind, pool=True),
-                FeatureExtractor(c3, c3, norm_kind, pool=False),
-            ]
-        )
+        self.extractors = nn.CellList()
+        if tasks:
+            # Each level's leads to the next one; the last level's to the head.
+            outputs = [*trunk.channels[1:], trunk.channels[-1]]
+            strides = [*trunk.strides[1:], trunk.strides[-1]]
+            for level, (c_in, c_out) in enumerate(zip(trunk.channels, outputs, strict=True)):
+                step = strides[level] // trunk.strides[level]
+                self.extractors.append(FeatureExtractor(c_in, c_out, norm_kind, tasks, step))
 
 
 class TaskBranch(nn.Cell):
-    """The attention modules of one task on all four levels, and its head."""
+    """The attention modules of one task on all levels, if it has any, and its head."""
 
-    def __init__(self, trunk_channels: Sequence[int], num_classes: int, norm_kind: Norm) -> None:
+    def __init__(
+        self,
+        task: TaskInfo,
+        channels: Sequence[int],
+        branch: BranchKind,
+        norm_kind: Norm,
+        decoder_channels: int,
+    ) -> None:
         super().__init__()
-        # From level 1 on, a module sees the shared map and the task's own previous features.
-        inputs = [trunk_channels[0], *(2 * c for c in trunk_channels[1:])]
-        self.attention = nn.CellList(
-            [
-                AttentionModule(c_in, c, norm_kind)
-                for c_in, c in zip(inputs, trunk_channels, strict=True)
-            ]
-        )
-        self.head = ClassificationHead(trunk_channels[-1], num_classes)
+        if branch == "attention":
+            # From level 1 on, a module sees the shared map and the task's own previous features.
+            inputs = [channels[0], *(2 * c for c in channels[1:])]
+            self.attention = nn.CellList(
+                [
+                    AttentionModule(c_in, c, norm_kind)
+                    for c_in, c in zip(inputs, channels, strict=True)
+                ]
+            )
+        if task.kind == "scene":
+            self.head: nn.Cell = ClassificationHead(channels[-1], task.num_classes)
+        else:
+            self.head = SegmentationHead(channels, task.num_classes, decoder_channels, norm_kind)
 
 
 class MTLN(nn.Cell):
-    """The whole network on a mixed batch: all images pass the shared branch together.
+    """The whole network on a mixed batch: all images pass the shared branch together, and once.
 
     Args:
         trunk: The shared trunk.
         datasets: The data sets, in the order of the mixed batch.
         tasks: The tasks, in the order of the answers.
-        norm_kind: Batch or group norm.
+        norm_kind: Kind of norm.
+        branch: Attention branches, or heads on the trunk's maps.
+        decoder_channels: Channels of the decoders of segmentation tasks.
     """
 
     def __init__(
         self,
-        trunk: WideResNet,
+        trunk: Trunk,
         datasets: Sequence[DatasetInfo],
         tasks: Sequence[TaskInfo],
         norm_kind: Norm = "batch",
+        branch: BranchKind = "attention",
+        decoder_channels: int = 32,
     ) -> None:
         super().__init__()
-        self.shared = SharedBranch(trunk, norm_kind)
+        self.attends = branch == "attention"
+        attending = [t.name for t in tasks] if self.attends else []
+        self.shared = SharedBranch(trunk, attending, norm_kind)
         self.tasks = nn.CellDict(
-            {t.name: TaskBranch(trunk.channels, t.num_classes, norm_kind) for t in tasks}
+            {
+                t.name: TaskBranch(t, trunk.channels, branch, norm_kind, decoder_channels)
+                for t in tasks
+            }
         )
         names = [d.name for d in datasets]
         self.dataset_of_task = tuple(names.index(t.dataset) for t in tasks)
@@ -116,15 +139,20 @@ class MTLN(nn.Cell):
         self.concat_channels = ops.Concat(1)
 
     def construct(self, *images: Tensor) -> list[Tensor]:
-        """One uint8 tensor (n_d, H, W, 3) per data set -> logits (n_d, classes) per task."""
+        """One uint8 tensor (n_d, H, W, 3) per data set -> logits per task.
+
+        Those of a scene task are (n_d, classes), of a segmentation task (n_d, classes, H, W).
+        """
         counts = [pixels.shape[0] for pixels in images]
-        maps = self.shared.trunk(self._mix(images))
-        features: list[Tensor] = []
-        for level in range(NUM_LEVELS):
-            of_dataset = mint.split(maps[level], counts)
-            slices = [of_dataset[d] for d in self.dataset_of_task]
-            features = self._attend(level, slices, features)
-        return [branch.head(x) for branch, x in zip(self.tasks.values(), features)]  # noqa: B905
+        size = images[0].shape[1:3]
+        maps = self.shared.trunk(self._mix(images), counts)
+        levels = [self._by_task(shared, counts) for shared in maps]
+        if self.attends:
+            levels = self._distil(levels)
+        answers = []
+        for i, branch in enumerate(self.tasks.values()):
+            answers.append(branch.head([level[i] for level in levels], size))
+        return answers
 
     def _mix(self, images: tuple[Tensor, ...]) -> Tensor:
         """Normalises every data set with its own statistics and concatenates: (N, 3, H, W)."""
@@ -134,15 +162,30 @@ class MTLN(nn.Cell):
         ]
         return self.concat(mixed).transpose((0, 3, 1, 2))
 
-    def _attend(self, level: int, slices: list[Tensor], previous: list[Tensor]) -> list[Tensor]:
-        """Masks every task's slice, then one pass of all of them through the shared extractor."""
-        attended = []
-        for i, branch in enumerate(self.tasks.values()):
-            seen = self.concat_channels((slices[i], previous[i])) if level > 0 else slices[i]
-            attended.append(branch.attention[level](seen) * slices[i])
-        extracted = self.shared.extractors[level](self.concat(attended))
-        parts: list[Tensor] = mint.split(extracted, [x.shape[0] for x in slices])
-        return parts
+    def _by_task(self, shared: Tensor, counts: Sequence[int]) -> list[Tensor]:
+        """Every task's slice of a map: that of its data set's images."""
+        of_dataset = mint.split(shared, counts)
+        return [of_dataset[d] for d in self.dataset_of_task]
+
+    def _distil(self, levels: list[list[Tensor]]) -> list[list[Tensor]]:
+        """Makes task-specific maps of every task's slices of the shared ones, level by level.
+
+        Every task masks its slice; all masked slices pass the shared extractor together, and what
+        comes out is seen by the task's next mask. The last level's is what the heads see.
+        """
+        counts = [x.shape[0] for x in levels[0]]
+        distilled = []
+        extracted: list[Tensor] = []
+        for level, extractor in enumerate(self.shared.extractors):
+            attended = []
+            for i, branch in enumerate(self.tasks.values()):
+                own = levels[level][i]
+                seen = self.concat_channels((own, extracted[i])) if level > 0 else own
+                attended.append(branch.attention[level](seen) * own)
+            extracted = mint.split(extractor(self.concat(attended), counts), counts)
+            distilled.append(attended)
+        distilled[-1] = extracted
+        return distilled
 
 
 def _channels_last(values: Sequence[float]) -> Tensor:

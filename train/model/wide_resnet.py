@@ -7,6 +7,8 @@ second convolution of the first block, no dropout.
 Shapes: N = images, C = channels, H, W = height and width. Tensors are NCHW.
 """
 
+from collections.abc import Sequence
+
 from mindspore import Tensor, nn
 
 from train.model.layers import Norm, conv, norm
@@ -15,21 +17,28 @@ from train.model.layers import Norm, conv, norm
 class WideBlock(nn.Cell):
     """Norm-ReLU-conv twice, plus the identity or a 1x1 convolution of the input."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, norm_kind: Norm) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        norm_kind: Norm,
+        domains: Sequence[str],
+    ) -> None:
         super().__init__()
-        self.norm1 = norm(norm_kind, in_channels)
+        self.norm1 = norm(norm_kind, in_channels, domains)
         self.conv1 = conv(in_channels, channels, 3)
-        self.norm2 = norm(norm_kind, channels)
+        self.norm2 = norm(norm_kind, channels, domains)
         self.conv2 = conv(channels, channels, 3, stride)
         self.relu = nn.ReLU()
         self.project = stride != 1 or in_channels != channels
         if self.project:
             self.shortcut = conv(in_channels, channels, 1, stride)
 
-    def construct(self, x: Tensor) -> Tensor:
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W) -> (N, C, ceil(H / stride), ceil(W / stride))."""
-        y = self.conv1(self.relu(self.norm1(x)))
-        y = self.conv2(self.relu(self.norm2(y)))
+        y = self.conv1(self.relu(self.norm1(x, counts)))
+        y = self.conv2(self.relu(self.norm2(y, counts)))
         if self.project:
             x = self.shortcut(x)
         return x + y
@@ -39,35 +48,51 @@ class WideResNet(nn.Cell):
     """WRN-``depth``-``width`` without its classifier: returns four feature maps.
 
     Attributes:
-        channels: Channels of the four maps; their strides are 1, 2, 4 and 8.
+        channels: Channels of the maps.
+        strides: Their strides.
 
     Raises:
         ValueError: ``depth`` is not 6 n + 4.
     """
 
-    def __init__(self, depth: int, width: int, norm_kind: Norm = "batch") -> None:
+    strides = (1, 2, 4, 8)
+
+    def __init__(
+        self, depth: int, width: int, norm_kind: Norm = "batch", domains: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth of a wide ResNet must be 10, 16, 22, 28, ..., not {depth}")
         num_blocks = (depth - 4) // 6
         self.channels = (16, 16 * width, 32 * width, 64 * width)
         self.stem = conv(3, self.channels[0], 3)
-        self.stage1 = self._stage(0, num_blocks, norm_kind)
-        self.stage2 = self._stage(1, num_blocks, norm_kind)
-        self.stage3 = self._stage(2, num_blocks, norm_kind)
-        self.final_norm = norm(norm_kind, self.channels[3])
+        self.stages = nn.CellList(
+            [
+                self._stage(level, num_blocks, norm_kind, domains)
+                for level in range(1, len(self.channels))
+            ]
+        )
+        self.final_norm = norm(norm_kind, self.channels[-1], domains)
         self.relu = nn.ReLU()
 
-    def _stage(self, level: int, num_blocks: int, norm_kind: Norm) -> nn.SequentialCell:
-        in_channels, channels = self.channels[level], self.channels[level + 1]
-        blocks = [WideBlock(in_channels, channels, 2, norm_kind)]
-        blocks += [WideBlock(channels, channels, 1, norm_kind) for _ in range(num_blocks - 1)]
-        return nn.SequentialCell(blocks)
+    def _stage(
+        self, level: int, num_blocks: int, norm_kind: Norm, domains: Sequence[str]
+    ) -> nn.CellList:
+        inputs = [self.channels[level - 1], *[self.channels[level]] * (num_blocks - 1)]
+        return nn.CellList(
+            [
+                WideBlock(in_channels, self.channels[level], 2 if i == 0 else 1, norm_kind, domains)
+                for i, in_channels in enumerate(inputs)
+            ]
+        )
 
-    def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, 3, H, W) -> maps of ``channels`` at strides 1, 2, 4, 8."""
-        level0 = self.stem(x)
-        level1 = self.stage1(level0)
-        level2 = self.stage2(level1)
-        level3 = self.stage3(level2)
-        return level0, level1, level2, self.relu(self.final_norm(level3))
+    def construct(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
+        """(N, 3, H, W), ``counts[d]`` images of every domain -> maps of ``channels``."""
+        x = self.stem(x)
+        maps = [x]
+        for stage in self.stages:
+            for block in stage:
+                x = block(x, counts)
+            maps.append(x)
+        maps[-1] = self.relu(self.final_norm(x, counts))
+        return maps
