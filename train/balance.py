@@ -167,7 +167,7 @@ class FAMO(Balance):
     They learn by plain descent, as in Algorithm 1. The authors' code takes Adam at the same rate.
     On a toy problem with three tasks both came to about the same z, Adam in a third of the steps;
     but it keeps two vectors more, takes steps of full size from changes that are mere rounding,
-    and near the end of a cosine schedule, where losses hardly change, it forgot what it had learned.
+    and near the end of a cosine schedule, where losses hardly change, it forgot what was learned.
 
     Args:
         num_tasks: K.

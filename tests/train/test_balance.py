@@ -129,7 +129,7 @@ NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_over_several_periods(rule: str) -> None:
-    """Weights as numpy has them, no new graph for new ones; skipped steps and restarts do no harm."""
+    """Weights are numpy's, new ones are no new graph, skipped steps and restarts do no harm."""
     step = make(rule)
     middle = STEPS // 2 + 1  # within a period
     first = run(step, 0, middle)
