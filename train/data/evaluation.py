@@ -1,21 +1,19 @@
 """Evaluation batches: over all ranks every record exactly once, all batches of one shape."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from train.data.damage import DamageWatch
 from train.data.pipeline import Array, Records, stored_records
 from train.data.record_set import RecordSet
+from train.data.records import IGNORE_INDEX, NO_LABEL, mask_column
 from train.data.sampler import evaluation_records
-from train.data.transforms import evaluation_transforms
+from train.data.transforms import evaluation_mask_transforms, evaluation_transforms
 
-# The images of every data set, uint8 (n_d, H, W, 3), then their labels, int32 (n_d,), where n_d is
-# the same in all batches.
+# The images of every data set, uint8 (n_d, H, W, 3), then their labels, int32 (n_d,), then the
+# masks asked for, uint8 (n_d, H, W), where n_d is the same in all batches.
 Batch = tuple[Array, ...]
-
-# Label of the images that fill up a batch.
-PADDING = -1
 
 
 class EvaluationLoader:
@@ -29,6 +27,7 @@ class EvaluationLoader:
         watch: Knows the damaged records.
         rank: This rank.
         world_size: Number of ranks.
+        masks: Label spaces of masks that are wanted, per data set.
     """
 
     def __init__(
@@ -39,29 +38,35 @@ class EvaluationLoader:
         watch: DamageWatch,
         rank: int,
         world_size: int,
+        masks: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.sets = sets
         self.size = size
         self.watch = watch
         self.rank = rank
         self.world_size = world_size
+        self.masks = {s.name: tuple((masks or {}).get(s.name, ())) for s in sets}
         held_out = [max(s.num_records("val"), s.num_records("test"), 1) for s in sets]
         self.slots = [max(1, round(images * n / sum(held_out))) for n in held_out]
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """All batches of a split, padded to one shape; padded images have the label -1."""
+        """All batches of a split, padded to one shape.
+
+        Padded images have the label :data:`NO_LABEL` and :data:`IGNORE_INDEX` all over their masks.
+        """
         parts = [
             self._dataset_batches(s, split, slots)
             for s, slots in zip(self.sets, self.slots, strict=True)
         ]
         # Data sets that have come to their end are padded until all have.
-        empty = [self._pad(None, slots) for slots in self.slots]
+        empty = [self._padding(s, slots) for s, slots in zip(self.sets, self.slots, strict=True)]
         while True:
             batch = [next(part, None) for part in parts]
             if all(b is None for b in batch):
                 return
             filled = [b or e for b, e in zip(batch, empty, strict=True)]
-            yield (*(images for images, _ in filled), *(labels for _, labels in filled))
+            masks = (mask for _, _, *of_dataset in filled for mask in of_dataset)
+            yield (*(columns[0] for columns in filled), *(columns[1] for columns in filled), *masks)
 
     def _dataset_batches(self, record_set: RecordSet, split: str, slots: int) -> Iterator[Batch]:
         total = record_set.num_records(split)
@@ -72,7 +77,7 @@ class EvaluationLoader:
                 return
             try:
                 for batch in self._decoded(record_set, split, due, slots):
-                    yield self._pad(batch, slots)
+                    yield self._pad(record_set, batch, slots)
                     due = due[slots:]
                 return
             except (RuntimeError, ValueError) as error:
@@ -81,9 +86,14 @@ class EvaluationLoader:
     def _decoded(
         self, record_set: RecordSet, split: str, records: Records, slots: int
     ) -> Iterator[Batch]:
-        pipeline = stored_records(record_set, split, records)
+        masks = self.masks[record_set.name]
+        pipeline = stored_records(record_set, split, records, masks)
         operators = evaluation_transforms(self.size)
-        pipeline = pipeline.map(operators, "image", num_parallel_workers=1).batch(slots)
+        pipeline = pipeline.map(operators, "image", num_parallel_workers=1)
+        for column in map(mask_column, masks):
+            operators = evaluation_mask_transforms(self.size)
+            pipeline = pipeline.map(operators, column, num_parallel_workers=1)
+        pipeline = pipeline.batch(slots)
         iterator: Iterator[Batch] = pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)
         return iterator
 
@@ -94,10 +104,22 @@ class EvaluationLoader:
 
         self.watch.diagnose(record_set, split, due, read, error)
 
-    def _pad(self, batch: Batch | None, slots: int) -> Batch:
-        images = np.zeros((slots, self.size, self.size, 3), np.uint8)
-        labels = np.full(slots, PADDING, np.int32)
-        if batch is not None:
-            images[: len(batch[0])] = batch[0]
-            labels[: len(batch[1])] = batch[1]
-        return images, labels
+    def _pad(self, record_set: RecordSet, batch: Batch, slots: int) -> Batch:
+        """Fills up a batch of a data set; masks come as (n, H, W, 3)."""
+        images, labels, *masks = batch
+        padded = self._padding(record_set, slots)
+        for whole, part in zip(padded, (images, labels, *(m[..., 0] for m in masks)), strict=True):
+            whole[: len(part)] = part
+        return padded
+
+    def _padding(self, record_set: RecordSet, slots: int) -> Batch:
+        """A batch of a data set without any record."""
+        side = self.size
+        return (
+            np.zeros((slots, side, side, 3), np.uint8),
+            np.full(slots, NO_LABEL, np.int32),
+            *(
+                np.full((slots, side, side), IGNORE_INDEX, np.uint8)
+                for _ in self.masks[record_set.name]
+            ),
+        )

@@ -46,19 +46,28 @@ def training_mask_transforms(size: int, augment: AugmentConfig, decoded: bool = 
     Returns:
         Operators to uint8 (size, size, 3), the mask three times.
     """
-    decode: Operators = [] if decoded else [vision.Decode()]
     if augment.crop_area is None:
-        crop: Operators = [vision.Resize(size, Inter.NEAREST), vision.CenterCrop(size)]
+        crop = evaluation_mask_transforms(size)[decoded:]
     else:
-        crop = [
+        crop = [] if decoded else [vision.Decode()]
+        crop.append(
             vision.RandomResizedCrop(size, augment.crop_area, augment.crop_aspect, Inter.NEAREST)
-        ]
-    return decode + crop + _turns(augment)
+        )
+    return crop + _turns(augment)
 
 
 def evaluation_transforms(size: int) -> Operators:
     """Decode and resize the shorter side: encoded bytes -> uint8 (size, size, 3), the centre."""
     return [vision.Decode(), vision.Resize(size), vision.CenterCrop(size)]
+
+
+def evaluation_mask_transforms(size: int) -> Operators:
+    """The geometry of :func:`evaluation_transforms` for a mask: no value is ever blended.
+
+    Returns:
+        Operators from encoded bytes to uint8 (size, size, 3), the mask three times.
+    """
+    return [vision.Decode(), vision.Resize(size, Inter.NEAREST), vision.CenterCrop(size)]
 
 
 def _crop(size: int, augment: AugmentConfig, decoded: bool) -> Operators:
