@@ -1,4 +1,4 @@
-"""Metrics of a scene-classification task, computed once from the confusion matrix of all ranks."""
+"""Metrics of a scene task, computed once from the confusion matrix of all ranks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,16 +31,18 @@ def classification_metrics(confusion: Confusion, classes: Sequence[str]) -> dict
     """The metrics of a confusion matrix (rows true, columns predicted).
 
     Returns:
-        ``accuracy`` (overall), ``average_accuracy`` (mean of the classes' recalls; classes without
-        an image do not count), ``kappa`` (Cohen, 1960), ``images``, ``per_class`` (recall by
-        name) and ``confusion_matrix``. Ratios are in 0..1, or None where there is no image.
+        ``kind`` ("scene"), ``accuracy`` (overall), ``average_accuracy`` (mean of the classes'
+        recalls; classes without an image do not count), ``kappa`` (Cohen, 1960), ``images``,
+        ``per_class`` (recall by name) and ``confusion_matrix``. Ratios are in 0..1, or None where
+        there is no image.
     """
     total = int(confusion.sum())
-    per_class = [_ratio(int(row[k]), int(row.sum())) for k, row in enumerate(confusion)]
+    per_class = [ratio(int(row[k]), int(row.sum())) for k, row in enumerate(confusion)]
     known = [recall for recall in per_class if recall is not None]
     return {
-        "accuracy": _ratio(int(np.trace(confusion)), total),
-        "average_accuracy": _ratio(sum(known), len(known)),
+        "kind": "scene",
+        "accuracy": ratio(int(np.trace(confusion)), total),
+        "average_accuracy": ratio(sum(known), len(known)),
         "kappa": _kappa(confusion),
         "images": total,
         "per_class": dict(zip(classes, per_class, strict=True)),
@@ -58,5 +60,6 @@ def _kappa(confusion: Confusion) -> float | None:
     return (observed - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
 
 
-def _ratio(part: float, whole: int) -> float | None:
+def ratio(part: float, whole: int) -> float | None:
+    """Part of a whole, None where there is nothing."""
     return part / whole if whole else None
