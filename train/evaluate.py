@@ -1,29 +1,147 @@
-"""Exact evaluation over all ranks: confusion matrices are summed, metrics computed once."""
+"""Exact evaluation over all ranks: confusion matrices are summed, metrics computed once.
 
-from collections.abc import Callable, Mapping, Sequence
+Shapes: n_d = images of data set d in a batch, H, W = height and width, K = classes of a task.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, mint, nn, ops
 
 from train.collectives import Collectives
-from train.data.evaluation import EvaluationLoader
+from train.data.evaluation import Batch, EvaluationLoader
+from train.data.pipeline import Array
 from train.metrics import Confusion, classification_metrics, confusion_matrix
-from train.model.mtln import MTLN
+from train.pixel_metrics import PixelCounts, oracle_classes, segmentation_metrics
 
 Metrics = dict[str, dict[str, Any]]
 
 
-class PredictStep(nn.Cell):
-    """The compiled forward pass: the most likely class of every image, for every task."""
+@dataclass(frozen=True)
+class EvaluatedTask:
+    """What evaluation has to know of a task.
 
-    def __init__(self, network: MTLN) -> None:
+    Attributes:
+        name: Its name.
+        dataset: Position of its data set.
+        classes: Class names, in the order of the network's answers.
+        mask: Position of its masks in the batch's group of masks; None for a scene task.
+        scene_classes: Segmentation: scene classes of its data set, for the oracle.
+    """
+
+    name: str
+    dataset: int
+    classes: tuple[str, ...]
+    mask: int | None = None
+    scene_classes: tuple[str, ...] = ()
+
+
+class PredictStep(nn.Cell):
+    """The compiled forward pass: the most likely class of every image or pixel, for every task.
+
+    Args:
+        network: The network.
+        flips: Whether to average the probabilities of an image and its three mirror images.
+    """
+
+    def __init__(self, network: nn.Cell, flips: bool) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
+        self.flips = flips
+        self.concat = ops.Concat(0)
 
     def construct(self, *images: Tensor) -> tuple[Tensor, ...]:
-        """One uint8 tensor (n_d, H, W, 3) per data set -> int32 (n_d,) per task."""
-        return tuple([ops.argmax(logits, -1) for logits in self.network(*images)])
+        """The classes of all images.
+
+        Args:
+            images: One tensor per data set, uint8 (n_d, H, W, 3).
+
+        Returns:
+            One tensor per task: int32 (n_d,) of a scene task, uint8 (n_d, H, W) of a segmentation
+            task.
+        """
+        if not self.flips:
+            return tuple([_most_likely(logits) for logits in self.network(*images)])
+        mirrored = [self._mirror(pixels) for pixels in images]
+        return tuple([_most_likely(self._merge(logits)) for logits in self.network(*mirrored)])
+
+    def _mirror(self, pixels: Tensor) -> Tensor:
+        """(n_d, H, W, 3) -> (4 n_d, H, W, 3): as they are, left-right, up-down, both."""
+        left_right, up_down = ops.flip(pixels, (2,)), ops.flip(pixels, (1,))
+        return self.concat((pixels, left_right, up_down, ops.flip(pixels, (1, 2))))
+
+    def _merge(self, logits: Tensor) -> Tensor:
+        """Sums of the probabilities, mirrored back: (4 n_d, K[, H, W]) -> (n_d, K[, H, W])."""
+        same, left_right, up_down, both = mint.split(ops.softmax(logits, 1), logits.shape[0] // 4)
+        if logits.ndim == 4:
+            left_right, up_down = ops.flip(left_right, (3,)), ops.flip(up_down, (2,))
+            both = ops.flip(both, (2, 3))
+        return same + left_right + up_down + both
+
+
+def _most_likely(scores: Tensor) -> Tensor:
+    # Masks have at most 255 classes, and a quarter of the bytes comes back from the device.
+    return ops.argmax(scores, 1).astype(ms.uint8 if scores.ndim == 4 else ms.int32)
+
+
+class SceneTally:
+    """Adds up the confusion matrix of a scene task.
+
+    Args:
+        task: The task.
+        num_datasets: Number of data sets in a batch.
+    """
+
+    def __init__(self, task: EvaluatedTask, num_datasets: int) -> None:
+        self.classes = task.classes
+        self.labels = num_datasets + task.dataset
+        self.matrix = np.zeros((len(task.classes),) * 2, np.int64)
+
+    def add(self, predictions: Array, batch: Batch) -> None:
+        """Counts a batch with predictions (n_d,)."""
+        self.matrix += confusion_matrix(batch[self.labels], predictions, len(self.classes))
+
+    def vector(self) -> Confusion:
+        """The counts of this rank, (K^2,)."""
+        return self.matrix.ravel()
+
+    def metrics(self, vector: Confusion) -> dict[str, Any]:
+        """The metrics of the counts of all ranks."""
+        return classification_metrics(vector.reshape(self.matrix.shape), self.classes)
+
+
+class PixelTally:
+    """Adds up the pixels of a segmentation task.
+
+    Args:
+        task: The task.
+        num_datasets: Number of data sets in a batch.
+        mask: Position of its masks in the batch's group of masks.
+    """
+
+    def __init__(self, task: EvaluatedTask, num_datasets: int, mask: int) -> None:
+        self.classes = task.classes
+        self.labels = num_datasets + task.dataset
+        self.masks = 2 * num_datasets + mask
+        self.oracle = oracle_classes(task.scene_classes, task.classes)
+        self.counts = PixelCounts.zeros(len(task.classes))
+
+    def add(self, predictions: Array, batch: Batch) -> None:
+        """Counts a batch with predictions (n_d, H, W)."""
+        painted = None if self.oracle is None else self.oracle[batch[self.labels]]
+        self.counts.add(predictions, batch[self.masks], painted)
+
+    def vector(self) -> Confusion:
+        """The counts of this rank, (2 + 4 K^2,)."""
+        return self.counts.vector()
+
+    def metrics(self, vector: Confusion) -> dict[str, Any]:
+        """The metrics of the counts of all ranks."""
+        counts = PixelCounts.from_vector(vector, len(self.classes))
+        return segmentation_metrics(counts, self.classes, self.oracle is not None)
 
 
 class Evaluator:
@@ -32,48 +150,57 @@ class Evaluator:
     Args:
         network: The network; it is put into evaluation mode for the time of an evaluation.
         loader: The evaluation batches of this rank.
-        classes: Task name -> class names, in the order of the network's answers.
+        tasks: The tasks, in the order of the network's answers.
         collectives: The other ranks.
         alive: Called after every batch.
+        flips: See :class:`PredictStep`.
     """
 
     def __init__(
         self,
-        network: MTLN,
+        network: nn.Cell,
         loader: EvaluationLoader,
-        classes: Mapping[str, Sequence[str]],
+        tasks: Sequence[EvaluatedTask],
         collectives: Collectives,
         alive: Callable[[], None],
+        flips: bool,
     ) -> None:
         self.network = network
         self.loader = loader
-        self.classes = classes
+        self.tasks = tasks
         self.collectives = collectives
         self.alive = alive
-        self.predict = PredictStep(network)
+        self.predict = PredictStep(network, flips)
 
     def evaluate(self, split: str) -> Metrics:
         """Metrics of every task on a split, the same on all ranks. Changes nothing."""
+        tallies = self._tallies()
         was_training = self.network.training
         self.network.set_train(False)
-        matrices = self._count(split)
+        self._count(split, tallies)
         self.network.set_train(was_training)
+        vectors = [tally.vector() for tally in tallies]
+        total = self.collectives.sum_counts(np.concatenate(vectors))
+        parts = np.split(total, np.cumsum([len(vector) for vector in vectors])[:-1])
         return {
-            task: classification_metrics(matrix, classes)
-            for (task, classes), matrix in zip(self.classes.items(), matrices, strict=True)
+            task.name: tally.metrics(part)
+            for task, tally, part in zip(self.tasks, tallies, parts, strict=True)
         }
 
-    def _count(self, split: str) -> list[Confusion]:
-        """Confusion matrix of every task, over all ranks."""
-        sizes = [len(c) for c in self.classes.values()]
-        matrices = [np.zeros((n, n), np.int64) for n in sizes]
+    def _tallies(self) -> list[SceneTally | PixelTally]:
+        num_datasets = len(self.loader.sets)
+        return [
+            SceneTally(task, num_datasets)
+            if task.mask is None
+            else PixelTally(task, num_datasets, task.mask)
+            for task in self.tasks
+        ]
+
+    def _count(self, split: str, tallies: Sequence[SceneTally | PixelTally]) -> None:
+        """Counts this rank's part of a split."""
         num_datasets = len(self.loader.sets)
         for batch in self.loader.batches(split):
-            predictions = self.predict(*(Tensor(images) for images in batch[:num_datasets]))
-            for i, d in enumerate(self.network.dataset_of_task):
-                labels = batch[num_datasets + d]
-                matrices[i] += confusion_matrix(labels, predictions[i].asnumpy(), sizes[i])
+            answers = self.predict(*(Tensor(images) for images in batch[:num_datasets]))
+            for tally, answer in zip(tallies, answers, strict=True):
+                tally.add(answer.asnumpy(), batch)
             self.alive()
-        total = self.collectives.sum_counts(np.concatenate([m.ravel() for m in matrices]))
-        parts = np.split(total, np.cumsum([n * n for n in sizes])[:-1])
-        return [part.reshape(n, n) for part, n in zip(parts, sizes, strict=True)]
