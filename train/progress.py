@@ -1,7 +1,7 @@
 """What the user sees while a run goes on: a progress bar, or plain lines without a terminal."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 _PLAIN_WIDTH = 120
+
+Values = Mapping[str, Any]
 
 
 class Display:
@@ -48,28 +50,27 @@ class Display:
             self.say(f"step {step}/{self.steps}  loss {loss}  {rest}")
 
     def metrics(self, title: str, tasks: Mapping[str, Mapping[str, Any]]) -> None:
-        """One line with the accuracy of every task."""
-        parts = [f"{name} {_percent(m['accuracy'], 1)}" for name, m in tasks.items()]
-        self.say(f"{title}: accuracy {'  '.join(parts)}")
+        """One line with the accuracy of every scene task and the mean IoU of the others."""
+        scenes, segmentations = _by_kind(tasks, lambda metrics: metrics)
+        parts = [
+            f"{heading} "
+            + "  ".join(f"{name} {_percent(m[key], 1)}" for name, m in of_kind.items())
+            for heading, key, of_kind in (
+                ("accuracy", "accuracy", scenes),
+                ("mIoU", "mean_iou", segmentations),
+            )
+            if of_kind
+        ]
+        self.say(f"{title}: {'; '.join(parts)}")
 
     def summary(self, summary: Mapping[str, Any], run_dir: str) -> None:
-        """The table at the end of a run."""
+        """The tables at the end of a run."""
         self.close()
-        table = Table(title="Test accuracy", title_justify="left")
-        table.add_column("task")
-        for heading in ("images", "accuracy", "average accuracy", "kappa", "val accuracy"):
-            table.add_column(heading, justify="right")
-        for name, splits in summary["tasks"].items():
-            test, val = splits["test"], splits["val"]
-            table.add_row(
-                name,
-                f"{test['images']:,}",
-                _percent(test["accuracy"]),
-                _percent(test["average_accuracy"]),
-                "-" if test["kappa"] is None else f"{test['kappa']:.3f}",
-                _percent(val["accuracy"]),
-            )
-        self.console.print(table)
+        scenes, segmentations = _by_kind(summary["tasks"], lambda splits: splits["test"])
+        if scenes:
+            self.console.print(_scene_table(scenes))
+        if segmentations:
+            self.console.print(_segmentation_table(segmentations))
         self.say(
             f"{summary['images_seen']:,} images in {_duration(summary['wall_seconds'])} on "
             f"{summary['world_size']} rank(s), {summary['images_per_second']:,.0f} images/s"
@@ -106,6 +107,78 @@ class _Bar(Progress):
         """Moves the bar and changes the texts."""
         self.losses = losses
         self.update(self.row, completed=step, description=speed)
+
+
+def _by_kind(
+    tasks: Mapping[str, Values], metrics_of: Callable[[Values], Values]
+) -> tuple[dict[str, Values], dict[str, Values]]:
+    """The (scene, segmentation) tasks; the metrics of older runs do not tell: they are scene."""
+    kinds = {name: metrics_of(values).get("kind", "scene") for name, values in tasks.items()}
+    scenes = {name: values for name, values in tasks.items() if kinds[name] == "scene"}
+    return scenes, {name: values for name, values in tasks.items() if name not in scenes}
+
+
+def _scene_table(tasks: Mapping[str, Values]) -> Table:
+    headings = ("images", "accuracy", "average accuracy", "kappa", "val accuracy")
+    table = _table("Test accuracy", headings)
+    for name, splits in tasks.items():
+        test, val = splits["test"], splits["val"]
+        table.add_row(
+            name,
+            f"{test['images']:,}",
+            _percent(test["accuracy"]),
+            _percent(test["average_accuracy"]),
+            "-" if test["kappa"] is None else f"{test['kappa']:.3f}",
+            _percent(val["accuracy"]),
+        )
+    return table
+
+
+def _segmentation_table(tasks: Mapping[str, Values]) -> Table:
+    """Below the network's figures those of the oracle, without which they say little."""
+    headings = (
+        "images",
+        "pixel accuracy",
+        "mIoU",
+        "fwIoU",
+        "multi-class\nimages",
+        "their mIoU",
+        "val mIoU",
+    )
+    table = _table("Test segmentation", headings)
+    table.caption = "oracle: what painting every image with its true scene class would give"
+    table.caption_justify = "left"
+    for name, splits in tasks.items():
+        test, val = splits["test"], splits["val"]
+        multi = test["multi_class"]
+        table.add_row(
+            name,
+            f"{test['images']:,}",
+            _percent(test["pixel_accuracy"]),
+            _percent(test["mean_iou"]),
+            _percent(test["frequency_weighted_iou"]),
+            f"{multi['images']:,}",
+            _percent(multi["mean_iou"]),
+            _percent(val["mean_iou"]),
+        )
+        if test["oracle"]:
+            table.add_row("  oracle", *_oracle_cells(test["oracle"], val["oracle"]))
+    return table
+
+
+def _oracle_cells(test: Values, val: Values) -> list[str]:
+    ratios = (test["pixel_accuracy"], test["mean_iou"])
+    multi_class = test["multi_class"]["mean_iou"]
+    return ["", *map(_percent, ratios), "", "", _percent(multi_class), _percent(val["mean_iou"])]
+
+
+def _table(title: str, headings: Iterable[str]) -> Table:
+    """An empty table of tasks."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("task")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
 
 
 def _percent(ratio: float | None, digits: int = 2) -> str:
