@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": ("tools.prepare", "turn a folder of pictures into records"),
     "describe": ("tools.describe", "look at prepared data sets: tables and contact sheets"),
     "verify": ("tools.verify", "check prepared data sets from end to end"),
+    "compare": ("tools.compare", "compare completed runs, with the gain over single-task ones"),
     "copy": ("tools.copy", "copy folders between this machine and object storage"),
     "demo-data": ("tools.demo_data", "make three small generated data sets to try things with"),
     "doctor": ("tools.doctor", "check the installation and this machine"),

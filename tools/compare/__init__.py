@@ -1,0 +1,46 @@
+"""python -m tools compare: one table of completed runs, with the gain over single-task ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from tools.compare import text
+from tools.compare.rows import Comparison
+from tools.compare.runs import read_runs
+from train.errors import UserError
+
+_EPILOG = """\
+Runs with one task are the baseline of the task of that name, and one row together; with several of
+the same task their mean counts. Runs whose config.yaml differs in nothing but seed and run_dir are
+one row too: mean and standard deviation. The gain is the mean over the tasks of
+(metric - single-task metric) / single-task metric, in percent (Vandenhende et al., 2022, eq. 4)."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command line."""
+    parser.description = (
+        "Compare completed runs: metric of every task, their mean, the average relative "
+        "improvement over single-task runs, parameters and images trained."
+    )
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("runs", metavar="RUN", type=Path, nargs="+", help="run folders, or their summary.json")
+    add("--split", choices=("test", "val"), default="test", help="default: test")
+    add("--markdown", action="store_true", help="tables for a Markdown page")
+    add("--json", metavar="FILE", type=Path, help="write the figures into a file too")
+
+
+def run(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Runs the command; returns the exit code."""
+    comparison = Comparison.of(read_runs(arguments.runs, arguments.split))
+    if arguments.json is not None:
+        tree = text.as_tree(comparison, arguments.split)
+        try:
+            arguments.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{arguments.json}: cannot be written: {error.strerror}") from None
+    print(text.report(comparison, arguments.split, arguments.markdown))
+    return 0
