@@ -21,8 +21,8 @@ _FIGURES: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("mIoU", ("mean_iou",)),
         ("mIoU, several classes", ("multi_class", "mean_iou")),
         ("oracle: pixel accuracy", ("oracle", "pixel_accuracy")),
-        ("mIoU", ("oracle", "mean_iou")),
-        ("mIoU, several classes", ("oracle", "multi_class", "mean_iou")),
+        ("oracle: mIoU", ("oracle", "mean_iou")),
+        ("oracle: mIoU, several classes", ("oracle", "multi_class", "mean_iou")),
     ],
 }
 _EXPLANATION = (
