@@ -24,6 +24,7 @@ class Balance(nn.Cell):
     """Base of the rules: equal weights, and nothing to learn.
 
     Attributes:
+        learns: Whether :meth:`learn` does anything.
         needs_losses: Whether the weights depend on the losses of the same step.
         looks_again: Whether :meth:`learn` needs the losses of the batch after the update.
         state: What the rule has learned, float32, by name; it is saved in checkpoints.
@@ -32,6 +33,7 @@ class Balance(nn.Cell):
         num_tasks: K.
     """
 
+    learns = False
     needs_losses = False
     looks_again = False
 
@@ -96,6 +98,8 @@ class Uncertainty(Balance):
         rate: Learning rate of s.
     """
 
+    learns = True
+
     def __init__(self, num_tasks: int, rate: float) -> None:
         super().__init__(num_tasks)
         self.rate = rate
@@ -122,6 +126,8 @@ class DynamicWeightAverage(Balance):
         num_tasks: K.
         temperature: The larger, the more alike the weights.
     """
+
+    learns = True
 
     def __init__(self, num_tasks: int, temperature: float) -> None:
         super().__init__(num_tasks)
@@ -175,6 +181,7 @@ class FAMO(Balance):
         decay: Weight decay of the logits.
     """
 
+    learns = True
     needs_losses = True
     looks_again = True
 

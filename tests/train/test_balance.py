@@ -155,6 +155,7 @@ def test_what_the_rules_ask_for() -> None:
     for rule in RULES:
         balance = make(rule).balance
         assert balance.needs_losses == balance.looks_again == (rule == "famo")
+        assert balance.learns == bool(balance.state)
         assert balance.trainable_params() == []
         names = [p.name for p in balance.get_parameters()]
         assert names == [f"balance.{name}" for name in balance.state]
