@@ -1,6 +1,7 @@
 """Fixtures that several test folders share: small data sets, configurations, runs of real ranks."""
 
 import copy
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -28,13 +29,23 @@ SMALL_SETS = {
 }
 
 
-def draw(rng: np.random.Generator, label: int, size: int) -> Image.Image:
-    """Stripes whose width tells the class, at any angle and in any colour."""
+# This one has masks too: the bright stripes are of the scene's class, the dark ones of a third.
+WITH_MASKS = "coast"
+MASK_CLASSES = ["class0", "class1", "gap"]
+
+
+def draw(rng: np.random.Generator, label: int, size: int) -> tuple[Image.Image, Image.Image]:
+    """Stripes whose width tells the class, at any angle and in any colour, and their mask.
+
+    Some columns at the left of the mask have no class, more in some pictures than in others.
+    """
     y, x = np.mgrid[:size, :size]
     angle = rng.uniform(0, np.pi)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (0.4 + 0.5 * label))
     pixels = 128 + wave[..., None] * rng.uniform(30, 90, 3) + rng.normal(0, 8, (size, size, 3))
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    mask = np.where(wave > 0, label, MASK_CLASSES.index("gap")).astype(np.uint8)
+    mask[:, : int(10 * angle) % 9] = 255
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), Image.fromarray(mask)
 
 
 @pytest.fixture(scope="session")
@@ -48,16 +59,23 @@ def small_sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         rng = np.random.default_rng(classes)
         rows = ["file,class,split"]
         for label in range(classes):
-            folder = root / "images" / name / f"class{label}"
-            folder.mkdir(parents=True)
+            folders = [root / part / name / f"class{label}" for part in ("images", "masks")]
+            for folder in folders:
+                folder.mkdir(parents=True)
             for i, split in enumerate(np.repeat(["train", "val", "test"], counts)):
-                draw(rng, label, size).save(folder / f"{i}.png")
+                for folder, picture in zip(folders, draw(rng, label, size), strict=True):
+                    picture.save(folder / f"{i}.png")
                 rows.append(f"class{label}/{i}.png,class{label},{split}")
         table = root / f"{name}.csv"
         table.write_text("\n".join(rows) + "\n")
         prepared[name] = root / "records" / name
         source = str(root / "images" / name)
         options = ["--out", str(prepared[name]), "--table", str(table), "--format", "png"]
+        if name == WITH_MASKS:
+            names = root / "mask_classes.json"
+            names.write_text(json.dumps(MASK_CLASSES))
+            options += ["--masks", str(root / "masks" / name), "--mask-classes", str(names)]
+            options += ["--ignore", "255"]
         assert main(["prepare", source, *options, "--shards", "2", "--workers", "1"]) == 0
     return prepared
 
@@ -82,6 +100,13 @@ def small_tree(small_sets: dict[str, Path]) -> dict[str, Any]:
 def small_config(small_tree: dict[str, Any]) -> dict[str, Any]:
     """The same, for this test to change."""
     return copy.deepcopy(small_tree)
+
+
+@pytest.fixture(scope="session")
+def joint_tree(small_tree: dict[str, Any]) -> dict[str, Any]:
+    """The same with a segmentation task more, whose images feed a scene task too."""
+    tasks = {"coast": {}, "coast_pixels": {"dataset": "coast", "kind": "segmentation"}}
+    return {**small_tree, "tasks": tasks}
 
 
 @pytest.fixture(scope="session")

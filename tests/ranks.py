@@ -1,6 +1,7 @@
 """Starts real jobs through the project's launcher."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,22 +20,40 @@ sys.exit(run_job(Job([sys.executable, *command], Path(run_dir), int(nproc))))
 """
 
 
-def run_train(world_size: int, *arguments: object, check: bool = True) -> Result:
-    """``python -m launch ARGUMENTS nproc=WORLD_SIZE``."""
+def run_train(
+    world_size: int, *arguments: object, check: bool = True, graphs: Path | None = None
+) -> Result:
+    """``python -m launch ARGUMENTS nproc=WORLD_SIZE``; ``graphs``: where to put compiled ones."""
     words = ["-m", "launch", *map(str, arguments), f"nproc={world_size}"]
-    return _run([sys.executable, *words], check, {})
+    return _run([sys.executable, *words], check, _saving(graphs))
 
 
 def run_probe(world_size: int, config: Path, run_dir: Path, graphs: Path) -> Result:
     """A job whose ranks run tests/train/probe.py; MindSpore writes its graphs to a folder."""
     worker = [str(ROOT / "tests/train/probe.py"), str(config), f"run_dir={run_dir}"]
     command = [sys.executable, "-c", _RUN_JOB, str(world_size), str(run_dir), *worker]
-    variables = {
-        "PYTHONPATH": str(ROOT),
-        "MS_DEV_SAVE_GRAPHS": "2",
+    return _run(command, True, {"PYTHONPATH": str(ROOT), **_saving(graphs)})
+
+
+def _saving(graphs: Path | None) -> dict[str, str]:
+    if graphs is None:
+        return {}
+    return {
+        "MS_DEV_SAVE_GRAPHS": "1",
         "MS_DEV_SAVE_GRAPHS_PATH": str(graphs),
+        "MS_DEV_DUMP_IR_PASSES": "validate",  # as they are compiled; all passes are a gigabyte
     }
-    return _run(command, True, variables)
+
+
+def reductions_of_steps(graphs: Path) -> list[list[int]]:
+    """For every compiled training step, the sizes of its AllReduce operators in their order."""
+    steps = [
+        text
+        for file in graphs.rglob("*_validate_*.ir")
+        if "ConvolutionGrad" in (text := file.read_text()) or "Conv2DBackprop" in text
+    ]
+    pattern = r"= AllReduce\(.*?\).*?-> \((?:<)?Tensor\[Float32\], \((\d+)\)"
+    return [[int(size) for size in re.findall(pattern, text, re.S)] for text in steps]
 
 
 def _run(command: list[str], check: bool, variables: dict[str, str]) -> Result:

@@ -92,10 +92,11 @@ def build_evaluator(
     alive: Callable[[], None],
 ) -> Evaluator:
     """What evaluates all tasks on a split."""
+    copies = 4 if config.evaluate.flips else 1
     loader = EvaluationLoader(
         sets,
         config.image.size,
-        config.evaluate.images,
+        config.evaluate.images // copies,
         watch,
         rank,
         collectives.world_size,

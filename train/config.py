@@ -176,13 +176,17 @@ class ModelConfig(Section):
 
 
 class BalanceConfig(Section):
-    """How the losses of the tasks are weighted. All rules give K tasks a mean weight of about 1."""
+    """How the losses of the tasks are weighted.
+
+    The weights of ``equal``, ``dwa`` and ``famo`` have the mean 1, those of ``uncertainty`` go to
+    1 / (2 loss).
+    """
 
     rule: Literal["equal", "fixed", "uncertainty", "dwa", "famo"] = "equal"
     """``equal``: all 1. ``fixed``: ``weights``. ``uncertainty``: learned log-variances (Kendall et
     al., CVPR 2018). ``dwa``: dynamic weight average (Liu et al., CVPR 2019), anew at every
     consolidation point. ``famo``: fast adaptive multitask optimization (Liu et al., NeurIPS 2023);
-    it costs a second forward pass per step."""
+    it costs a second forward pass per step, which batch norm counts in its statistics too."""
     weights: dict[Name, PositiveFloat] = {}
     """fixed only: the weight of every task."""
     temperature: PositiveFloat = 2.0
@@ -239,7 +243,8 @@ class EvaluateConfig(Section):
     every: NonNegativeInt = 0
     """Steps between evaluations on ``val`` during training; 0 for none."""
     images: PositiveInt = 96
-    """Images per rank and evaluation step, divided among the data sets by their size."""
+    """Images per rank and evaluation step, mirror images included, divided among the data sets by
+    their size."""
     flips: bool = False
     """Average the answers for an image and its three mirror images: four times the work."""
 

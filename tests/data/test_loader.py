@@ -17,6 +17,7 @@ from train.data.pipeline import needed_shards
 from train.data.record_set import RecordSet, open_record_sets
 from train.errors import UserError
 from train.schedule import Stretch
+from train.tasks import resolve_tasks
 
 SHARES = {"fields": 4, "roofs": 8, "coast": 4}
 PLAIN = {
@@ -265,5 +266,6 @@ def test_class_count_that_disagrees(small_config: dict[str, Any], tmp_path: Path
     small_config["tasks"] = {"fields": {"classes": 5}, "roofs": {"classes": 4}, "coast": {}}
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(small_config, sort_keys=False))
+    config = load_config(path)
     with pytest.raises(UserError, match=r"tasks.fields.classes: 5 classes.*has 3"):
-        open_record_sets(load_config(path))
+        resolve_tasks(config, open_record_sets(config))

@@ -30,7 +30,7 @@ def start_config(small_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFa
 def launched(start_config: Path) -> Path:
     """The run folder of that configuration on two ranks under our launcher."""
     run_dir = start_config.parent / "launched"
-    run_train(2, start_config, f"run_dir={run_dir}")
+    run_train(2, start_config, f"run_dir={run_dir}", graphs=start_config.parent / "graphs")
     return run_dir
 
 

@@ -48,10 +48,10 @@ def main() -> None:
 
         return wrapped
 
-    consolidator, state = trainer.consolidator, trainer.state
-    consolidator.consolidate = around(  # type: ignore[method-assign]
-        consolidator.consolidate, lambda: f"point{next(points)}"
+    trainer._consolidate = around(  # type: ignore[method-assign]
+        trainer._consolidate, lambda: f"point{next(points)}"
     )
+    state = trainer.state
     state.broadcast = around(state.broadcast, lambda: "broadcast")  # type: ignore[method-assign]
     trainer.run()
     cluster.close(place)

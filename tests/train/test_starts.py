@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.marked import StartMarked
+from tests.ranks import reductions_of_steps
 from tests.train.runs import assert_same_to_rounding, summary_of
 
 pytestmark = pytest.mark.cluster
@@ -23,6 +24,14 @@ def port() -> int:
 
 # As docs/launch.md gives them: a rank that compiles must not be taken for dead.
 PATIENT = {"MS_CPU_COMM_OP_TIMEOUT": "600", "MS_NODE_TIMEOUT": "300"}
+
+
+def test_one_message_per_step(start_config: Path, launched: Path) -> None:
+    """Two scene tasks: the shared gradients, two losses, the norm of the local gradients."""
+    summary = summary_of(launched)
+    values = summary["parameters"]["shared"] + 2 + 1
+    assert summary["bytes_reduced_per_step"] == 4 * values
+    assert reductions_of_steps(start_config.parent / "graphs") == [[values]] * 2  # as many ranks
 
 
 def test_rank_by_rank(
