@@ -101,10 +101,8 @@ class TrainStep(nn.Cell):
         shared, branches = split_by_branch(network)
         self.parameters = ParameterTuple(shared + branches)
         self.num_shared_parameters = len(shared)
-        self.sizes = tuple(p.size for p in self.parameters)
-        self.begins = tuple(itertools.accumulate(self.sizes, initial=0))[:-1]
         self.num_shared: int = sum(p.size for p in shared)
-        self.num_values: int = sum(self.sizes)
+        self.num_values: int = self.num_shared + sum(p.size for p in branches)
         self.dataset_of_task = network.dataset_of_task
         self.num_tasks = len(self.dataset_of_task)
         self.num_datasets = max(self.dataset_of_task) + 1
@@ -119,8 +117,8 @@ class TrainStep(nn.Cell):
             self.weighted_losses, None, self.parameters, has_aux=True
         )
         self.flatten = Flatten()
+        self.subtract = Subtract(self.parameters)
         self.concat = ops.Concat(0)
-        self.map = ops.Map()
 
     @property
     def bytes_reduced(self) -> int:
@@ -240,8 +238,7 @@ class TrainStep(nn.Cell):
     def _update(self, gradient: Tensor, finite: Tensor, rate: Tensor, number: Tensor) -> None:
         values = self.flatten(self.parameters)
         change = self.optimizer(values, gradient, finite, rate, number)
-        # Not mint.split: of some 250 parts it exceeds MindSpore's limit of the call depth.
-        self.map(ops.partial(_subtract, change), self.parameters, self.begins, self.sizes)
+        self.subtract(change)
 
 
 class Flatten(nn.Cell):
@@ -257,11 +254,27 @@ class Flatten(nn.Cell):
         return self.concat(self.map(_ravel, tensors))
 
 
-def _ravel(tensor: Tensor) -> Tensor:
-    return tensor.reshape((-1,))
+class Subtract(nn.Cell):
+    """Subtracts a flat vector from parameters of any shape."""
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        super().__init__(auto_prefix=False)
+        self.parameters = ParameterTuple(parameters)
+        self.sizes = tuple(p.size for p in parameters)
+        self.begins = tuple(itertools.accumulate(self.sizes, initial=0))[:-1]
+        self.map = ops.Map()
+
+    def construct(self, change: Tensor) -> None:
+        """Change of all values, one parameter after the other: (sum of their sizes,)."""
+        # Not mint.split: of some 250 parts it exceeds MindSpore's limit of the call depth.
+        self.map(ops.partial(_subtract, change), self.parameters, self.begins, self.sizes)
 
 
 _slice = ops.Slice()
+
+
+def _ravel(tensor: Tensor) -> Tensor:
+    return tensor.reshape((-1,))
 
 
 def _subtract(change: Tensor, parameter: Parameter, begin: int, size: int) -> Tensor:

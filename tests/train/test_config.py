@@ -70,14 +70,15 @@ def test_shipped_configurations_are_valid(path: Path) -> None:
 
 def test_unknown_key_names_the_allowed_ones(tmp_path: Path) -> None:
     assert mistakes(tmp_path, {**BASE, "model": {"depht": 16}}) == [
-        "job.yaml: model.depht: unknown key (allowed here: depth, width, norm)"
+        "job.yaml: model.depht: unknown key (allowed here: trunk, depth, width, norm, "
+        "branch, decoder_channels)"
     ]
 
 
 def test_unknown_key_deep_inside(tmp_path: Path) -> None:
     tree = {**BASE, "tasks": {"ucm": {"clases": 21}, "aid": {}}}
     assert mistakes(tmp_path, tree) == [
-        "job.yaml: tasks.ucm.clases: unknown key (allowed here: dataset, kind, classes)"
+        "job.yaml: tasks.ucm.clases: unknown key (allowed here: dataset, kind, masks, classes)"
     ]
 
 
@@ -93,7 +94,7 @@ def test_every_error_at_once_each_with_its_place(tmp_path: Path) -> None:
 
 def test_choices_are_listed(tmp_path: Path) -> None:
     [line] = mistakes(tmp_path, BASE, "model.norm=layer")
-    assert "'batch' or 'group'" in line and "'layer'" in line
+    assert "'batch', 'group' or 'domain'" in line and "'layer'" in line
 
 
 @pytest.mark.parametrize("section", ["datasets", "tasks"])
@@ -120,6 +121,18 @@ def test_two_tasks_or_data_sets_of_one_name(tmp_path: Path, section: str) -> Non
         ("model=wide", "must hold keys and values, not 'wide'"),
         ("augment.flips=maybe", "must be true or false, not 'maybe'"),
         ("model.depth=18", "depth must be 10, 16, 22, 28"),
+        (
+            "model={trunk: resnet18, depth: 34}",
+            "depth and width are of wide_resnet, not of resnet18",
+        ),
+        ("tasks={ucm: {}, aid: {masks: cover}}", "only a task of kind segmentation has them"),
+        ("loss.balance.rule=fixed", "must be there for ucm, aid, not for nothing"),
+        (
+            "loss.balance={rule: fixed, weights: {ucm: 2}}",
+            "must be there for ucm, aid, not for ucm",
+        ),
+        ("loss.balance.weights={ucm: 2, aid: 1}", "loss.balance.weights: are for rule: fixed"),
+        ("ema=1", "ema: must be below 1"),
         ("image.stages=[{until: 0.5, size: 24}, {until: 0.2, size: 32}]", "growing 'until'"),
         ("optimizer.learning_rate=.nan", "learning_rate"),
         ("datasets.bad name.records=x", "bad name"),

@@ -7,14 +7,14 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Parameter, Tensor
 
 from train.balance import Balance
 from train.losses import cross_entropy, smoothed
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo, is_shared
 from train.model.wide_resnet import WideResNet
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of, scalar
-from train.step import BatchLayout, TrainStep, split_by_branch
+from train.step import BatchLayout, Subtract, TrainStep, split_by_branch
 
 CLASSES = {"ucm": 3, "aid": 4, "nwpu": 2}
 SIZE = 12
@@ -236,6 +236,18 @@ def test_optimizers_against_numpy(name: str) -> None:
         change = optimizer(Tensor(found), gradient, Tensor(True), scalar(rate), scalar(t))
         found = found - change.asnumpy()
         np.testing.assert_allclose(found, w, rtol=2e-5)
+
+
+def test_an_update_of_many_parameters() -> None:
+    """More than a split has parts for in MindSpore, whose call depth is limited."""
+    rng = np.random.default_rng(0)
+    shapes = [(2, 1 + i % 3) if i % 2 else (3,) for i in range(400)]
+    before = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    parameters = [Parameter(Tensor(x), name=f"p{i}") for i, x in enumerate(before)]
+    change = rng.normal(size=sum(x.size for x in before)).astype(np.float32)
+    Subtract(parameters)(Tensor(change))
+    after = np.concatenate([p.asnumpy().ravel() for p in parameters])
+    np.testing.assert_array_equal(after, np.concatenate([x.ravel() for x in before]) - change)
 
 
 def test_decay_spares_biases_and_norms() -> None:
