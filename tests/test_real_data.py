@@ -24,6 +24,8 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 SCENES = {"ucm": (2100, 21), "aid": (3000, 30), "nwpu_resisc12": (1200, 12), "gid_mtl5": (1391, 5)}
 LAND_COVER = ("builtup", "farmland", "forest", "meadow", "water")
 UNDEFINED = 5
+# Segmentation tasks and their data sets.
+DATASET_OF = {"land_cover": "gid_mtl5"}
 
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real data sets are not at {REAL}")
 
@@ -79,8 +81,10 @@ def test_from_folders_over_a_bucket_to_results_in_the_bucket(
     summary = json.loads((tmp_path / "fetched" / "summary.json").read_text())
     assert summary["status"] == "completed" and summary["bad_records"]["found"] == 0
     for name, task in summary["tasks"].items():
-        test = Manifest.read(folders[name]).splits["test"]
+        test = Manifest.read(folders[DATASET_OF.get(name, name)]).splits["test"]
         assert task["test"]["images"] == test.records
+    # What is known of this data set: a scene label is the majority class of its pixels.
+    assert summary["tasks"]["land_cover"]["test"]["oracle"]["pixel_accuracy"] > 0.95
     checkpoint = newest_checkpoint(tmp_path / "fetched" / "checkpoints")
     assert checkpoint is not None
     state = read_state(checkpoint)
@@ -94,6 +98,10 @@ def job(store: ObjectStore) -> dict[str, Any]:
         "data_root": store.url("records"),
         "run_dir": store.url("results/real"),
         "datasets": {name: {"records": name} for name in SCENES},
+        "tasks": {
+            **{name: {} for name in SCENES},
+            **{t: {"dataset": d, "kind": "segmentation"} for t, d in DATASET_OF.items()},
+        },
         "batch": {"images_per_task": 2},
         "image": {"size": 16},
         "model": {"depth": 10, "width": 1},

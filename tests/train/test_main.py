@@ -89,20 +89,39 @@ def test_the_run_folder(
     assert (run_dir / "summary.json").stat().st_mtime_ns == before
 
 
-def test_it_learns(small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path) -> None:
-    """Far above chance (1/3, 1/4, 1/2) within seconds, with AdamW."""
+def test_it_learns(joint_tree: dict[str, Any], write_config: WriteConfig, run_dir: Path) -> None:
+    """Far above chance (1/3, 1/4, 1/2; of the pixels about 1/2) within seconds, with AdamW."""
     path = write_config(
         {
-            **small_config,
-            "schedule": {"steps": 120, "consolidate_every": 40},
+            **joint_tree,
+            "schedule": {"steps": 160, "consolidate_every": 40},
             "optimizer": {"name": "adamw", "learning_rate": 0.004, "weight_decay": 0.01},
             "log_every": 40,
         }
     )
     assert main([str(path), f"run_dir={run_dir}"]) == 0
     tasks = json.loads((run_dir / "summary.json").read_text())["tasks"]
+    pixels = tasks.pop("coast_pixels")["test"]
     accuracies = {name: splits["test"]["accuracy"] for name, splits in tasks.items()}
     assert accuracies["fields"] > 0.7 and accuracies["roofs"] > 0.6 and accuracies["coast"] > 0.8
+    assert pixels["pixel_accuracy"] > 0.8 and pixels["mean_iou"] > 0.6
+
+
+def test_a_run_that_starts_from_another(
+    one_task_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path, capsys: Any
+) -> None:
+    """The shared branch is that of the other run, the task branch is drawn anew."""
+    path, first, second = write_config(one_task_config), tmp_path / "first", tmp_path / "second"
+    assert main([str(path), f"run_dir={first}"]) == 0
+    capsys.readouterr()
+    still = "optimizer.learning_rate=1e-12"  # what it starts with stays
+    assert main([str(path), f"run_dir={second}", f"init_from={first}", still]) == 0
+    assert "init_from:" in capsys.readouterr().out
+    one, other = model_of(first, 4), model_of(second, 4)
+    for key, value in one.items():
+        if key.endswith("weight"):
+            same = np.allclose(other[key], value, rtol=1e-5, atol=1e-7)
+            assert same == key.startswith("shared."), key
 
 
 def test_missing_record_folder(
