@@ -107,21 +107,34 @@ def test_it_learns(joint_tree: dict[str, Any], write_config: WriteConfig, run_di
     assert pixels["pixel_accuracy"] > 0.8 and pixels["mean_iou"] > 0.6
 
 
-def test_a_run_that_starts_from_another(
+def test_a_moving_average_and_a_run_that_starts_from_it(
     one_task_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path, capsys: Any
 ) -> None:
-    """The shared branch is that of the other run, the task branch is drawn anew."""
-    path, first, second = write_config(one_task_config), tmp_path / "first", tmp_path / "second"
-    assert main([str(path), f"run_dir={first}"]) == 0
+    """With a decay near one the average stays what the model was at the first point."""
+    tasks = {"coast": {}, "coast_pixels": {"dataset": "coast", "kind": "segmentation"}}
+    every_two = {"evaluate": {"every": 2, "images": 12}, "checkpoint": {"every": 2}}
+    path = write_config({**one_task_config, **every_two, "tasks": tasks})
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main([str(path), f"run_dir={first}", "ema=0.999999999"]) == 0
+    lines = [json.loads(line) for line in (first / "metrics.jsonl").read_text().splitlines()]
+    two, four = (line["tasks"] for line in lines if line.get("split") == "val")
+    assert two == four  # and not those of the model, which has learned
+    early, late = model_of(first, 2), model_of(first, 4)
+    average = load_file(first / "checkpoints/step_00000004/ema.safetensors")
+    assert average.keys() == late.keys()
+    for key, value in average.items():
+        np.testing.assert_allclose(value, early[key], rtol=1e-5, atol=1e-7)
+    assert not np.allclose(late["shared.trunk.stem.weight"], early["shared.trunk.stem.weight"])
+
     capsys.readouterr()
     still = "optimizer.learning_rate=1e-12"  # what it starts with stays
     assert main([str(path), f"run_dir={second}", f"init_from={first}", still]) == 0
     assert "init_from:" in capsys.readouterr().out
-    one, other = model_of(first, 4), model_of(second, 4)
-    for key, value in one.items():
+    other = model_of(second, 4)
+    for key, value in average.items():
         if key.endswith("weight"):
             same = np.allclose(other[key], value, rtol=1e-5, atol=1e-7)
-            assert same == key.startswith("shared."), key
+            assert same == key.startswith("shared."), key  # task branches are drawn anew
 
 
 def test_missing_record_folder(

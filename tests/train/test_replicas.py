@@ -108,6 +108,14 @@ def test_consolidation_averages_branches_and_merges_statistics(run: Path, point:
         np.testing.assert_allclose(merged[key], expected, rtol=1e-5, atol=1e-7, err_msg=key)
 
 
+def test_weights_of_the_losses_change_at_consolidation_points(run: Path) -> None:
+    """dwa: for the first time after two periods."""
+    weights = [replicas(run, f"after_point{i}")[0]["balance.weights"] for i in range(3)]
+    assert (weights[0] == 1).all()
+    assert not np.allclose(weights[1], 1, atol=1e-4) and not (weights[2] == weights[1]).any()
+    assert weights[2].sum() == pytest.approx(4, rel=1e-5)
+
+
 def test_only_shared_bytes_travel(run: Path, config_path: Path) -> None:
     """The compiled step reduces the shared gradients and a few numbers, in this order.
 
