@@ -1,10 +1,12 @@
-"""One small run on two ranks, and what other ways of starting it are compared with."""
+"""Shared by these tests: modes of MindSpore, and one small run on two ranks to compare with."""
 
+import gc
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import mindspore as ms
 import pytest
 
 from tests.marked import Marked, StartMarked
@@ -46,3 +48,17 @@ def start() -> Iterator[StartMarked]:
     yield run
     for process in started:
         process.clean_up()
+
+
+@pytest.fixture
+def graph_mode() -> None:
+    """Networks are compiled, as in a run."""
+    gc.collect()  # a Cell that is collected while another one compiles may cost it a second time
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_device("CPU")
+
+
+@pytest.fixture
+def eager(graph_mode: None) -> None:
+    """Operator by operator: much quicker where a network is used a few times."""
+    ms.set_context(mode=ms.PYNATIVE_MODE)

@@ -1,6 +1,5 @@
 """The network with tasks of both kinds, and its variants, against independent computations."""
 
-import gc
 from collections.abc import Sequence
 
 import mindspore as ms
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from tests.train.test_step import numpy_cross_entropy
+from tests.train.numpy_losses import IGNORED, numpy_cross_entropy, numpy_pixels
 from train.balance import Balance
 from train.losses import dice, pixel_cross_entropy, pixel_targets
 from train.model.layers import Norm
@@ -25,14 +24,6 @@ TASKS = [
     TaskInfo("scene", "gid", 3),
 ]
 SIZE = 13
-IGNORED = 255
-
-
-@pytest.fixture(autouse=True)
-def graph_mode() -> None:
-    gc.collect()  # a Cell that is collected while another one compiles may cost it a second time
-    ms.set_context(mode=ms.GRAPH_MODE)
-    ms.set_device("CPU")
 
 
 def make_network(
@@ -73,24 +64,7 @@ def make_batch() -> list[Tensor]:
     return [*make_images(), *map(Tensor, labels), Tensor(mask)]
 
 
-def numpy_pixels(logits: Array, mask: Array) -> tuple[float, float]:
-    """(Sum of the cross-entropies of valid pixels, mean Dice loss), pixel by pixel."""
-    logits = logits.astype(np.float64)
-    total, lost = 0.0, []
-    for scores, truth in zip(logits, mask, strict=True):
-        overlap, both = np.zeros(len(scores)), np.zeros(len(scores))
-        for y, x in zip(*np.nonzero(truth != IGNORED), strict=True):
-            p = np.exp(scores[:, y, x]) / np.exp(scores[:, y, x]).sum()
-            total -= np.log(p[truth[y, x]])
-            overlap[truth[y, x]] += 2 * p[truth[y, x]]
-            both += p
-            both[truth[y, x]] += 1
-        seen = np.unique(truth[truth != IGNORED])
-        lost.append(np.mean([1 - overlap[k] / both[k] for k in seen]) if len(seen) else 0.0)
-    return total, float(np.mean(lost))
-
-
-def test_pixel_losses_against_numpy() -> None:
+def test_pixel_losses_against_numpy(eager: None) -> None:
     rng = np.random.default_rng(2)
     logits = rng.normal(0, 3, (3, 4, 5, 6)).astype(np.float32)
     mask = rng.integers(0, 4, (3, 5, 6), np.uint8)
@@ -111,7 +85,7 @@ def make_step(network: MTLN, tasks: Sequence[TaskInfo], dice_weight: float = 0.0
     return TrainStep(network, sgd, balance, None, 1, layout, True, 0.1, dice_weight, 0.0)
 
 
-def test_joint_step() -> None:
+def test_joint_step(graph_mode: None) -> None:
     """Losses = numpy on the network's answers; gradient = finite differences, decoder included."""
     network = make_network()
     step, batch = make_step(network, TASKS, dice_weight=0.5), make_batch()
@@ -153,9 +127,8 @@ def test_joint_step() -> None:
     assert result[0] == 0 and result[-1] == 1  # nothing to learn from, and no division by zero
 
 
-def test_every_image_passes_the_shared_branch_once() -> None:
+def test_every_image_passes_the_shared_branch_once(eager: None) -> None:
     """However many tasks its data set feeds."""
-    ms.set_context(mode=ms.PYNATIVE_MODE)
     network = make_network()
     seen: list[tuple[int, ...]] = []
     trunk = as_cell(network.shared.trunk)
@@ -164,7 +137,7 @@ def test_every_image_passes_the_shared_branch_once() -> None:
     assert seen == [(5, 3, SIZE, SIZE)]
 
 
-def test_linear_branches_are_heads_on_the_trunk() -> None:
+def test_linear_branches_are_heads_on_the_trunk(eager: None) -> None:
     network = make_network(branch="linear")
     names = {p.name for p in network.get_parameters()}
     assert not any("attention" in name or "extractors" in name for name in names)
@@ -180,7 +153,7 @@ def test_linear_branches_are_heads_on_the_trunk() -> None:
         np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_domain_norm_keeps_the_statistics_of_every_data_set_apart() -> None:
+def test_domain_norm_keeps_the_statistics_of_every_data_set_apart(eager: None) -> None:
     network = make_network(norm="domain", branch="linear", tasks=TASKS[1:])
     images = make_images()
     network(*images)
