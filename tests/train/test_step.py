@@ -95,7 +95,7 @@ def test_loss_of_mixed_images_against_numpy(eager: None) -> None:
         assert loss == pytest.approx(expected, rel=1e-4)
 
 
-def test_gradient_against_finite_differences(eager: None) -> None:
+def test_gradient_against_finite_differences() -> None:
     """With plain SGD at rate 1 the change of a parameter is its gradient."""
     network = make_network("group")
     step, batch = make_step(network), make_batch()
