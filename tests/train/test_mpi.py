@@ -104,10 +104,10 @@ FAILS = """
 import runpy
 from train.trainer import Trainer
 consolidate = Trainer._consolidate
-def fail(trainer):
+def fail(trainer, stretch):
     if trainer.cluster.rank == 1:
         raise RuntimeError("told to fail")
-    consolidate(trainer)
+    consolidate(trainer, stretch)
 Trainer._consolidate = fail
 runpy.run_module("train", run_name="__main__", alter_sys=True)
 """
