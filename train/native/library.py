@@ -1,0 +1,101 @@
+"""Where the built operators are, and whether this process can use them.
+
+Nothing here imports MindSpore: whether its own convolutions need their cap of instructions (see
+:mod:`train.environment`) has to be known before.
+"""
+
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+SOURCE = Path(__file__).parent / "source"
+SWITCH = "MTLN_NATIVE"
+
+# Instruction sets of x86-64 a library is built for, the best first, and what shows that a
+# processor has one.
+_X86_LEVELS = {"x86-64-v4": "avx512vl", "x86-64-v3": "avx2"}
+
+
+class NativeUnavailable(Exception):
+    """Why the operators cannot be used, in one line."""
+
+
+def levels() -> tuple[str, ...]:
+    """The instruction sets that libraries are built for on this kind of machine."""
+    return tuple(_X86_LEVELS) if platform.machine() == "x86_64" else (platform.machine(),)
+
+
+def folder() -> Path:
+    """Where the libraries of these sources are, for this kind of machine and MindSpore."""
+    return Path(__file__).parent / "built" / f"{platform.machine()}-{_digest()}"
+
+
+def path_of(level: str) -> Path:
+    """The library for an instruction set."""
+    return folder() / f"libmtln-{level}.so"
+
+
+def onednn() -> Path:
+    """MindSpore's own oneDNN.
+
+    Raises:
+        NativeUnavailable: There is none.
+    """
+    spec = importlib.util.find_spec("mindspore")
+    if spec is None or spec.origin is None:
+        raise NativeUnavailable("MindSpore is not installed")
+    library = Path(spec.origin).parent / "lib" / "libdnnl.so.3"
+    if not library.is_file():
+        raise NativeUnavailable(f"MindSpore has no {library.name}")
+    return library
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """The library for this processor.
+
+    Raises:
+        NativeUnavailable: It is switched off, not built, not for this processor, or broken.
+    """
+    if os.environ.get(SWITCH, "1") == "0":
+        raise NativeUnavailable(f"{SWITCH}=0")
+    path = path_of(_level_of_this_processor())
+    if not path.is_file():
+        raise NativeUnavailable("not built (python -m train.native builds them)")
+    try:
+        # The one that MindSpore loads too: the second load of a name gets the first one's.
+        ctypes.CDLL(str(onednn()), mode=ctypes.RTLD_GLOBAL)
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NativeUnavailable(f"{path.name}: {str(error).splitlines()[0]}") from None
+
+
+def _level_of_this_processor() -> str:
+    if platform.machine() != "x86_64":
+        return platform.machine()
+    flags = _processor_flags()
+    for level, flag in _X86_LEVELS.items():
+        if flag in flags:
+            return level
+    raise NativeUnavailable("this processor has no AVX2")
+
+
+def _processor_flags() -> set[str]:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "flags":
+            return set(value.split())
+    return set()
+
+
+@functools.cache
+def _digest() -> str:
+    """Of everything that decides what a library contains."""
+    digest = hashlib.sha256()
+    for file in sorted([*SOURCE.iterdir(), Path(__file__).with_name("build.py")]):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]
