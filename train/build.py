@@ -14,6 +14,7 @@ from train.data.evaluation import EvaluationLoader
 from train.data.record_set import RecordSet
 from train.data.sampler import split_shares
 from train.evaluate import EvaluatedTask, Evaluator
+from train.model.layers import Layers
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo
 from train.model.trunks import build_trunk
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of
@@ -36,14 +37,9 @@ def build_network(config: Config, sets: Sequence[RecordSet], tasks: Sequence[Tas
     model = config.model
     datasets = [DatasetInfo(s.name, s.manifest.mean, s.manifest.std) for s in sets]
     answers = [TaskInfo(t.name, t.dataset, len(t.classes), t.kind) for t in tasks]
-    network = MTLN(
-        build_trunk(model, [s.name for s in sets]),
-        datasets,
-        answers,
-        model.norm,
-        model.branch,
-        model.decoder_channels,
-    )
+    layers = Layers(model.norm)
+    trunk = build_trunk(model, layers, [s.name for s in sets])
+    network = MTLN(trunk, datasets, answers, layers, model.branch, model.decoder_channels)
     network.set_train(True)
     return network
 

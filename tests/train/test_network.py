@@ -11,7 +11,7 @@ from tests.train.finite_differences import assert_gradient
 from tests.train.numpy_losses import IGNORED, numpy_cross_entropy, numpy_pixels
 from train.balance import Balance
 from train.losses import dice, pixel_cross_entropy, pixel_targets
-from train.model.layers import Norm
+from train.model.layers import Layers, Norm
 from train.model.mtln import MTLN, BranchKind, DatasetInfo, TaskInfo
 from train.model.wide_resnet import WideResNet
 from train.optim import SGD, decay_of, scalar
@@ -32,8 +32,8 @@ def make_network(
 ) -> MTLN:
     ms.set_seed(5)
     datasets = [DatasetInfo(name, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)) for name in DATASETS]
-    trunk = WideResNet(10, 1, norm, list(DATASETS))
-    network = MTLN(trunk, datasets, tasks, norm, branch, decoder_channels=6)
+    trunk = WideResNet(10, 1, Layers(norm), list(DATASETS))
+    network = MTLN(trunk, datasets, tasks, Layers(norm), branch, decoder_channels=6)
     network.set_train(True)
     return network
 

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.errors import UserError
+from train.model.layers import Layers
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo
 from train.model.resnet import BasicBlock, ResNet
 from train.model.wide_resnet import WideResNet
@@ -37,11 +38,11 @@ def randomise(cell: nn.Cell, seed: int) -> Values:
 def network_on(trunk: Any, norm: Any, branch: Any) -> MTLN:
     """With one task and data set; names of others may stand in the trunk's norms."""
     ucm = DatasetInfo("ucm", (0.5,) * 3, (0.2,) * 3)
-    return MTLN(trunk, [ucm], [TaskInfo("scenes", "ucm", 3)], norm, branch)
+    return MTLN(trunk, [ucm], [TaskInfo("scenes", "ucm", 3)], Layers(norm), branch)
 
 
 def resnet(norm: Any = "batch", domains: Sequence[str] = ()) -> MTLN:
-    return network_on(ResNet(BasicBlock, BLOCKS, norm, domains), norm, "linear")
+    return network_on(ResNet(BasicBlock, BLOCKS, Layers(norm), domains), norm, "linear")
 
 
 def wide() -> MTLN:

@@ -12,6 +12,7 @@ from tests.train.finite_differences import assert_gradient
 from tests.train.numpy_losses import numpy_cross_entropy
 from train.balance import Balance
 from train.losses import cross_entropy, smoothed
+from train.model.layers import Layers
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo, is_shared
 from train.model.wide_resnet import WideResNet
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of, scalar
@@ -27,7 +28,7 @@ def make_network(norm: Any = "batch") -> MTLN:
     ms.set_seed(5)
     datasets = [DatasetInfo(name, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)) for name in CLASSES]
     tasks = [TaskInfo(name, name, count) for name, count in CLASSES.items()]
-    network = MTLN(WideResNet(10, 1, norm), datasets, tasks, norm)
+    network = MTLN(WideResNet(10, 1, Layers(norm)), datasets, tasks, Layers(norm))
     network.set_train(True)
     return network
 
@@ -155,7 +156,7 @@ def test_each_task_sees_its_own_images(eager: None) -> None:
 def test_one_data_set_can_feed_two_tasks(eager: None) -> None:
     datasets = [DatasetInfo(n, (0.5,) * 3, (0.2,) * 3) for n in ("a", "b")]
     tasks = [TaskInfo("one", "b", 3), TaskInfo("two", "a", 2), TaskInfo("three", "b", 5)]
-    network = MTLN(WideResNet(10, 1, "group"), datasets, tasks, "group")
+    network = MTLN(WideResNet(10, 1, Layers("group")), datasets, tasks, Layers("group"))
     rng = np.random.default_rng(0)
     images = [Tensor(rng.integers(0, 256, (n, 12, 12, 3), np.uint8)) for n in (2, 3)]
     assert [x.shape for x in network(*images)] == [(3, 3), (2, 2), (3, 5)]

@@ -9,6 +9,7 @@ from mindspore import Tensor, nn
 from numpy.lib.stride_tricks import sliding_window_view
 
 from train.config import ModelConfig
+from train.model.layers import Layers
 from train.model.resnet import BasicBlock, Bottleneck, ResNet
 from train.model.trunks import build_trunk
 
@@ -28,7 +29,7 @@ def eager_mode() -> Any:
 
 
 def build(**model: Any) -> Any:
-    return build_trunk(ModelConfig(**model), ())
+    return build_trunk(ModelConfig(**model), Layers(), ())
 
 
 def randomise(network: nn.Cell, seed: int = 0) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def test_depth_and_width_of_a_wide_resnet() -> None:
 @pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
 def test_every_norm_knows_the_data_sets(block: Any) -> None:
     """With a norm per data set, each one's images see the network with its own norms."""
-    mixed = ResNet(block, (1, 1, 1, 1), "domain", ["ucm", "aid"]).set_train(False)
+    mixed = ResNet(block, (1, 1, 1, 1), Layers("domain"), ["ucm", "aid"]).set_train(False)
     single = ResNet(block, (1, 1, 1, 1)).set_train(False)
     values = randomise(mixed)
     x = images(3, 3, 3, 16, 16)

@@ -2,14 +2,19 @@
 
 MTLN (Zheng et al., TGRS 60, 2022) after MTAN (Liu, Johns and Davison, CVPR 2019).
 
-Shapes: N = images, C = channels, H, W = height and width. Tensors are NCHW.
+Shapes: N = images, C = channels, H, W = height and width. Maps are (N, C, H, W), or as the layers
+order their axes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mindspore import Tensor, nn
+from mindspore import Tensor, mint, nn, ops
 
-from train.model.layers import Norm, conv, norm
+if TYPE_CHECKING:
+    from train.model.layers import Layers
 
 
 class AttentionModule(nn.Cell):
@@ -18,20 +23,51 @@ class AttentionModule(nn.Cell):
     Its images are those of one task, so it has one domain.
     """
 
-    def __init__(self, in_channels: int, channels: int, norm_kind: Norm) -> None:
+    def __init__(self, in_channels: int, channels: int, layers: Layers) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, channels, 1)
-        self.norm1 = norm(norm_kind, channels)
-        self.conv2 = conv(channels, channels, 1)
-        self.norm2 = norm(norm_kind, channels)
-        self.relu = nn.ReLU()
-        self.sigmoid = nn.Sigmoid()
+        self.conv1 = layers.conv(in_channels, channels, 1)
+        self.norm1 = layers.norm(channels, relu=True)
+        self.conv2 = layers.conv(channels, channels, 1)
+        self.norm2 = layers.norm(channels)
 
     def construct(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> mask (N, C, H, W) with values in (0, 1)."""
         counts = [x.shape[0]]
-        x = self.relu(self.norm1(self.conv1(x), counts))
-        return self.sigmoid(self.norm2(self.conv2(x), counts))
+        x = self.norm1(self.conv1(x), counts)
+        return ops.sigmoid(self.norm2(self.conv2(x), counts))
+
+
+class AttentionLevel(nn.Cell):
+    """The attention modules of all tasks on one level, each on its own task's images.
+
+    Args:
+        modules: One per task. They belong to the task branches: none becomes a child of this cell.
+        channel_axis: Axis of the channels in a map.
+    """
+
+    def __init__(self, modules: Sequence[AttentionModule], channel_axis: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.modules = tuple(modules)
+        self.concat = ops.Concat(0)
+        self.concat_channels = ops.Concat(channel_axis)
+
+    def construct(self, counts: Sequence[int], shared: Tensor, *extracted: Tensor) -> Tensor:
+        """Masks the shared map.
+
+        Args:
+            counts: Images of every task.
+            shared: The shared map with the images of all tasks, one task after the other.
+            extracted: From level 1 on, what the extractor has made of the level before.
+
+        Returns:
+            The masked map, of the shape of ``shared``.
+        """
+        seen = self.concat_channels((shared, *extracted)) if extracted else shared
+        masks = [
+            module(part)
+            for module, part in zip(self.modules, mint.split(seen, counts))  # noqa: B905
+        ]
+        return self.concat(masks) * shared
 
 
 class FeatureExtractor(nn.Cell):
@@ -40,26 +76,19 @@ class FeatureExtractor(nn.Cell):
     Args:
         in_channels: Channels of the masked maps.
         channels: Channels of the next level.
-        norm_kind: Kind of norm.
         tasks: The tasks whose maps come together here.
         stride: By how much the next level is smaller.
+        layers: What it is made of.
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        norm_kind: Norm,
-        tasks: Sequence[str],
-        stride: int,
+        self, in_channels: int, channels: int, tasks: Sequence[str], stride: int, layers: Layers
     ) -> None:
         super().__init__()
-        self.conv = conv(in_channels, channels, 3)
-        self.norm = norm(norm_kind, channels, tasks)
-        self.relu = nn.ReLU()
-        # "same" rounds odd sizes up, as the trunk's strided convolutions do.
-        self.pool = nn.MaxPool2d(stride, stride, pad_mode="same") if stride > 1 else nn.Identity()
+        self.conv = layers.conv(in_channels, channels, 3)
+        self.norm = layers.norm(channels, tasks, relu=True)
+        self.pool = layers.max_pool(stride, stride) if stride > 1 else nn.Identity()
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W), ``counts[t]`` images of every task -> (N, C, ceil(H / stride), ...)."""
-        return self.pool(self.relu(self.norm(self.conv(x), counts)))
+        return self.pool(self.norm(self.conv(x), counts))

@@ -1,27 +1,29 @@
 """Heads: what turns a task's feature maps of all levels into its answer.
 
 Shapes: N = images of the task, C_l, H_l, W_l = channels, height and width of level l, K = classes,
-H, W = height and width of the images. Tensors are NCHW.
+H, W = height and width of the images. Maps are (N, C_l, H_l, W_l), or as the layers order their
+axes.
 """
 
 from collections.abc import Sequence
 
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 from mindspore.common.initializer import Normal
 
-from train.model.layers import Norm, conv, norm
+from train.model.layers import Layers
 
 
 class ClassificationHead(nn.Cell):
     """Global average pooling of the last level and a linear layer."""
 
-    def __init__(self, channels: int, num_classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int, layers: Layers) -> None:
         super().__init__()
+        self.pixel_mean = layers.pixel_mean()
         self.linear = nn.Dense(channels, num_classes, weight_init=Normal(0.01), bias_init="zeros")
 
     def construct(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Maps (N, C_l, H_l, W_l) -> logits (N, K)."""
-        return self.linear(features[-1].mean((2, 3)))
+        return self.linear(self.pixel_mean(features[-1]))
 
 
 class SegmentationHead(nn.Cell):
@@ -33,39 +35,28 @@ class SegmentationHead(nn.Cell):
         channels: Channels of all levels.
         num_classes: K.
         width: Channels of the decoder.
-        norm_kind: Kind of norm.
+        layers: What it is made of.
     """
 
     def __init__(
-        self, channels: Sequence[int], num_classes: int, width: int, norm_kind: Norm
+        self, channels: Sequence[int], num_classes: int, width: int, layers: Layers
     ) -> None:
         super().__init__()
-        self.lateral = nn.CellList([conv(c, width, 1) for c in channels])
-        self.conv = conv(width, width, 3)
-        self.norm = norm(norm_kind, width)
-        self.relu = nn.ReLU()
-        self.classify = conv(width, num_classes, 1)
-        self.resize = Resize()
+        self.lateral = nn.CellList([layers.conv(c, width, 1) for c in channels])
+        self.conv = layers.conv(width, width, 3)
+        self.norm = layers.norm(width, relu=True)
+        self.classify = layers.conv(width, num_classes, 1)
+        self.resize = layers.resize()
+        self.channels_first = layers.channels_first()
+        self.height_axis = layers.height_axis
 
     def construct(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Maps (N, C_l, H_l, W_l) -> logits (N, K, H, W)."""
+        axis = self.height_axis
         last = len(features) - 1
         x = self.lateral[last](features[last])
         for level in range(last - 1, -1, -1):
-            x = self.resize(x, features[level].shape[2:]) + self.lateral[level](features[level])
-        x = self.relu(self.norm(self.conv(x), [x.shape[0]]))
-        return self.resize(self.classify(x), size)
-
-
-class Resize(nn.Cell):
-    """Bilinear interpolation to another size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.interpolate = ops.ResizeBilinearV2(half_pixel_centers=True)
-
-    def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, C, H_l, W_l) -> (N, C, *size)."""
-        if x.shape[2:] == size:
-            return x
-        return self.interpolate(x, size)
+            finer = features[level]
+            x = self.lateral[level](finer, self.resize(x, finer.shape[axis : axis + 2]))
+        x = self.norm(self.conv(x), [x.shape[0]])
+        return self.channels_first(self.resize(self.classify(x), size))

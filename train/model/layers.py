@@ -1,94 +1,147 @@
-"""Convolution and normalisation layers that every part of the network is made of.
+"""The layers that every part of the network is made of.
 
-Every norm takes, beside the map, the number of images of each data set in it: what is normalised
-may depend on where an image comes from (see :class:`DomainNorm`).
-
-Shapes: N = images, C = channels, H, W = height and width of a feature map. Tensors are NCHW.
+Shapes: N = images, C = channels, H, W = height and width of a feature map. The stock layers work
+on maps (N, C, H, W).
 """
 
 from collections.abc import Sequence
 from typing import Literal
 
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeNormal
+
+from train.model.attention import AttentionLevel, AttentionModule
+from train.model.norms import BatchNorm, DomainNorm, GroupNorm
 
 Norm = Literal["batch", "group", "domain"]
 
-_MAX_GROUPS = 8
 
+class Layers:
+    """Makes layers out of MindSpore's own operators, for any device.
 
-def conv(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
-) -> nn.Conv2d:
-    """A convolution with Kaiming initialisation that maps H to ceil(H / stride)."""
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        pad_mode="pad",
-        padding=kernel_size // 2,
-        has_bias=bias,
-        weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
-        bias_init="zeros",
-    )
-
-
-def norm(kind: Norm, channels: int, domains: Sequence[str] = ()) -> nn.Cell:
-    """A norm: ``construct(x, counts)`` normalises a map (N, C, H, W) of ``counts[d]`` images each.
+    Another kind of layers (:class:`train.native.layers.NativeLayers`) may order the axes of maps
+    otherwise, but has the same parameters: same names, shapes and initial values.
 
     Args:
-        kind: ``batch``; ``group``, where every image counts for itself; or ``domain``.
-        channels: C.
-        domains: Names of what the images come from, in their order in the map. With less than two,
-            ``domain`` is the same as ``batch``.
-    """
-    if kind == "domain" and len(domains) > 1:
-        return DomainNorm(channels, domains)
-    return GroupNorm(channels) if kind == "group" else BatchNorm(channels)
+        norm_kind: ``batch``; ``group``, where every image counts for itself; or ``domain``.
 
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch norm over all images together."""
-
-    def __init__(self, channels: int) -> None:
-        # MindSpore's momentum weighs the OLD statistics (PyTorch's weighs the new ones).
-        super().__init__(channels, momentum=0.9)
-
-    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """(N, C, H, W) -> the same."""
-        return super().construct(x)
-
-
-class GroupNorm(nn.GroupNorm):
-    """Group norm: N ranks with b images equal one rank with N * b, which batch norm cannot.
-
-    The number of groups is the largest divisor of ``channels`` up to 8.
+    Attributes:
+        channel_axis: Axis of the channels in a map.
+        height_axis: Axis of the height; the width's follows.
     """
 
-    def __init__(self, channels: int) -> None:
-        groups = max(g for g in range(1, _MAX_GROUPS + 1) if channels % g == 0)
-        super().__init__(groups, channels)
+    channel_axis = 1
+    height_axis = 2
 
-    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """(N, C, H, W) -> the same."""
-        return super().construct(x)
+    def __init__(self, norm_kind: Norm = "batch") -> None:
+        self.norm_kind = norm_kind
+
+    def conv(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        bias: bool = True,
+    ) -> nn.Cell:
+        """A convolution with Kaiming initialisation that maps H to ceil(H / stride).
+
+        Called with a second map, it adds that to its result.
+        """
+        return Conv(in_channels, out_channels, kernel_size, stride, bias)
+
+    def norm(self, channels: int, domains: Sequence[str] = (), relu: bool = False) -> nn.Cell:
+        """A norm: ``norm(x, counts)`` normalises a map of ``counts[d]`` images each.
+
+        Args:
+            channels: C.
+            domains: Names of what the images come from, in their order in the map. With less than
+                two, ``domain`` is the same as ``batch``.
+            relu: Whether a ReLU follows.
+        """
+        if self.norm_kind == "domain" and len(domains) > 1:
+            return DomainNorm(channels, domains, relu)
+        return GroupNorm(channels, relu) if self.norm_kind == "group" else BatchNorm(channels, relu)
+
+    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
+        """A max-pool that maps H to ceil(H / stride)."""
+        # "same" rounds odd sizes up, as the strided convolutions do.
+        return nn.MaxPool2d(kernel_size, stride, pad_mode="same")
+
+    def pixel_mean(self) -> nn.Cell:
+        """The mean over all pixels: map -> (N, C)."""
+        return PixelMean()
+
+    def resize(self) -> nn.Cell:
+        """Bilinear interpolation: ``resize(x, (height, width))``."""
+        return Resize()
+
+    def attention_level(self, modules: Sequence[AttentionModule]) -> nn.Cell:
+        """The attention of all tasks on one level; see :class:`AttentionLevel`."""
+        return AttentionLevel(modules, self.channel_axis)
+
+    def from_images(self) -> nn.Cell:
+        """Images (N, H, W, 3) -> map."""
+        return Transpose((0, 3, 1, 2))
+
+    def channels_first(self) -> nn.Cell:
+        """Map -> (N, C, H, W)."""
+        return nn.Identity()
 
 
-class DomainNorm(nn.Cell):
-    """Batch norm with statistics, scales and shifts for every domain.
+class Conv(nn.Conv2d):
+    """A convolution; see :meth:`Layers.conv`."""
 
-    Chang et al., "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", CVPR
-    2019.
-    """
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, bias: bool
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            pad_mode="pad",
+            padding=kernel_size // 2,
+            has_bias=bias,
+            weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
+            bias_init="zeros",
+        )
 
-    def __init__(self, channels: int, domains: Sequence[str]) -> None:
+    def construct(self, x: Tensor, *residual: Tensor) -> Tensor:
+        """(N, C_in, H, W)[, what is added] -> (N, C_out, ceil(H / stride), ceil(W / stride))."""
+        y = super().construct(x)
+        return y + residual[0] if residual else y
+
+
+class PixelMean(nn.Cell):
+    """See :meth:`Layers.pixel_mean`."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C)."""
+        return x.mean((2, 3))
+
+
+class Resize(nn.Cell):
+    """See :meth:`Layers.resize`."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.of = nn.CellDict({name: BatchNorm(channels) for name in domains})
-        self.concat = ops.Concat(0)
+        self.interpolate = ops.ResizeBilinearV2(half_pixel_centers=True)
 
-    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """(N, C, H, W) -> the same."""
-        parts = mint.split(x, counts)
-        norms = self.of.values()
-        return self.concat([own(part, counts) for own, part in zip(norms, parts)])  # noqa: B905
+    def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(N, C, H, W) -> (N, C, *size)."""
+        if x.shape[2:] == size:
+            return x
+        return self.interpolate(x, size)
+
+
+class Transpose(nn.Cell):
+    """Puts axes in another order."""
+
+    def __init__(self, order: tuple[int, ...]) -> None:
+        super().__init__()
+        self.order = order
+
+    def construct(self, x: Tensor) -> Tensor:
+        """The tensor with its axes in ``order``."""
+        return x.transpose(self.order)

@@ -7,7 +7,7 @@ parameter sharing: heads on the maps of one trunk.
 Parameter names carry the partition: ``shared.*`` and ``tasks.<name>.*``.
 
 Shapes: n_d = images of data set d in the mixed batch, N = their sum, C = channels, H, W = height
-and width. Feature maps are NCHW, images NHWC.
+and width. Feature maps are (N, C, H, W), or as the layers order their axes.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from mindspore import Tensor, mint, nn, ops
 
 from train.model.attention import AttentionModule, FeatureExtractor
 from train.model.heads import ClassificationHead, SegmentationHead
-from train.model.layers import Norm
+from train.model.layers import Layers
 from train.model.trunks import Trunk
 
 BranchKind = Literal["attention", "linear"]
@@ -57,7 +57,7 @@ def is_shared(parameter_name: str) -> bool:
 class SharedBranch(nn.Cell):
     """The trunk, and the feature extractors that follow the attention masks of every task."""
 
-    def __init__(self, trunk: Trunk, tasks: Sequence[str], norm_kind: Norm) -> None:
+    def __init__(self, trunk: Trunk, tasks: Sequence[str], layers: Layers) -> None:
         super().__init__()
         self.trunk = trunk
         self.extractors = nn.CellList()
@@ -67,7 +67,7 @@ class SharedBranch(nn.Cell):
             strides = [*trunk.strides[1:], trunk.strides[-1]]
             for level, (c_in, c_out) in enumerate(zip(trunk.channels, outputs, strict=True)):
                 step = strides[level] // trunk.strides[level]
-                self.extractors.append(FeatureExtractor(c_in, c_out, norm_kind, tasks, step))
+                self.extractors.append(FeatureExtractor(c_in, c_out, tasks, step, layers))
 
 
 class TaskBranch(nn.Cell):
@@ -78,23 +78,20 @@ class TaskBranch(nn.Cell):
         task: TaskInfo,
         channels: Sequence[int],
         branch: BranchKind,
-        norm_kind: Norm,
         decoder_channels: int,
+        layers: Layers,
     ) -> None:
         super().__init__()
         if branch == "attention":
             # From level 1 on, a module sees the shared map and the task's own previous features.
             inputs = [channels[0], *(2 * c for c in channels[1:])]
             self.attention = nn.CellList(
-                [
-                    AttentionModule(c_in, c, norm_kind)
-                    for c_in, c in zip(inputs, channels, strict=True)
-                ]
+                [AttentionModule(c_in, c, layers) for c_in, c in zip(inputs, channels, strict=True)]
             )
         if task.kind == "scene":
-            self.head: nn.Cell = ClassificationHead(channels[-1], task.num_classes)
+            self.head: nn.Cell = ClassificationHead(channels[-1], task.num_classes, layers)
         else:
-            self.head = SegmentationHead(channels, task.num_classes, decoder_channels, norm_kind)
+            self.head = SegmentationHead(channels, task.num_classes, decoder_channels, layers)
 
 
 class MTLN(nn.Cell):
@@ -104,7 +101,7 @@ class MTLN(nn.Cell):
         trunk: The shared trunk.
         datasets: The data sets, in the order of the mixed batch.
         tasks: The tasks, in the order of the answers.
-        norm_kind: Kind of norm.
+        layers: What it is made of, the trunk too.
         branch: Attention branches, or heads on the trunk's maps.
         decoder_channels: Channels of the decoders of segmentation tasks.
     """
@@ -114,79 +111,83 @@ class MTLN(nn.Cell):
         trunk: Trunk,
         datasets: Sequence[DatasetInfo],
         tasks: Sequence[TaskInfo],
-        norm_kind: Norm = "batch",
+        layers: Layers | None = None,
         branch: BranchKind = "attention",
         decoder_channels: int = 32,
     ) -> None:
         super().__init__()
-        self.attends = branch == "attention"
-        attending = [t.name for t in tasks] if self.attends else []
-        self.shared = SharedBranch(trunk, attending, norm_kind)
+        layers = layers or Layers()
+        attending = [t.name for t in tasks] if branch == "attention" else []
+        self.shared = SharedBranch(trunk, attending, layers)
         self.tasks = nn.CellDict(
-            {
-                t.name: TaskBranch(t, trunk.channels, branch, norm_kind, decoder_channels)
-                for t in tasks
-            }
+            {t.name: TaskBranch(t, trunk.channels, branch, decoder_channels, layers) for t in tasks}
+        )
+        self.attention = tuple(
+            layers.attention_level([b.attention[level] for b in self.tasks.values()])
+            for level in range(len(self.shared.extractors))
         )
         names = [d.name for d in datasets]
         self.dataset_of_task = tuple(names.index(t.dataset) for t in tasks)
+        # Whether the images of the tasks, one task after the other, are those of the mixed batch.
+        self.tasks_are_datasets = self.dataset_of_task == tuple(range(len(datasets)))
         # (x / 255 - mean) / std as one multiplication and one addition per channel.
-        self.scales = tuple(_channels_last([1 / (255 * s) for s in d.std]) for d in datasets)
+        self.scales = tuple(tuple(1 / (255 * s) for s in d.std) for d in datasets)
         self.shifts = tuple(
-            _channels_last([-m / s for m, s in zip(d.mean, d.std, strict=True)]) for d in datasets
+            tuple(-m / s for m, s in zip(d.mean, d.std, strict=True)) for d in datasets
         )
+        self.from_images = layers.from_images()
         self.concat = ops.Concat(0)
-        self.concat_channels = ops.Concat(1)
 
     def construct(self, *images: Tensor) -> list[Tensor]:
         """One uint8 tensor (n_d, H, W, 3) per data set -> logits per task.
 
         Those of a scene task are (n_d, classes), of a segmentation task (n_d, classes, H, W).
         """
-        counts = [pixels.shape[0] for pixels in images]
-        size = images[0].shape[1:3]
-        maps = self.shared.trunk(self._mix(images), counts)
+        counts = tuple([pixels.shape[0] for pixels in images])
+        of_tasks = tuple([counts[d] for d in self.dataset_of_task])
+        maps = self.shared.trunk(self._mix(images, counts), counts)
         levels = [self._by_task(shared, counts) for shared in maps]
-        if self.attends:
-            levels = self._distil(levels)
+        if self.attention:
+            levels = self._distil(levels, of_tasks)
+        parts = [mint.split(level, of_tasks) for level in levels]
         answers = []
         for i, branch in enumerate(self.tasks.values()):
-            answers.append(branch.head([level[i] for level in levels], size))
+            answers.append(branch.head([part[i] for part in parts], images[0].shape[1:3]))
         return answers
 
-    def _mix(self, images: tuple[Tensor, ...]) -> Tensor:
-        """Normalises every data set with its own statistics and concatenates: (N, 3, H, W)."""
-        mixed = [
-            pixels.astype(ms.float32) * self.scales[d] + self.shifts[d]
-            for d, pixels in enumerate(images)
-        ]
-        return self.concat(mixed).transpose((0, 3, 1, 2))
+    def _mix(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> Tensor:
+        """Normalises every data set with its own statistics: a map of all images."""
+        pixels = self.concat(images).astype(ms.float32)
+        scales, shifts = _per_image(self.scales, counts), _per_image(self.shifts, counts)
+        return self.from_images(pixels * scales + shifts)
 
-    def _by_task(self, shared: Tensor, counts: Sequence[int]) -> list[Tensor]:
-        """Every task's slice of a map: that of its data set's images."""
+    def _by_task(self, shared: Tensor, counts: Sequence[int]) -> Tensor:
+        """A map of the images of all tasks, one task after the other."""
+        if self.tasks_are_datasets:
+            return shared
         of_dataset = mint.split(shared, counts)
-        return [of_dataset[d] for d in self.dataset_of_task]
+        return self.concat([of_dataset[d] for d in self.dataset_of_task])
 
-    def _distil(self, levels: list[list[Tensor]]) -> list[list[Tensor]]:
-        """Makes task-specific maps of every task's slices of the shared ones, level by level.
+    def _distil(self, levels: list[Tensor], counts: Sequence[int]) -> list[Tensor]:
+        """Makes task-specific maps of the shared ones, level by level, for all tasks together.
 
         Every task masks its slice; all masked slices pass the shared extractor together, and what
         comes out is seen by the task's next mask. The last level's is what the heads see.
         """
-        counts = [x.shape[0] for x in levels[0]]
         distilled = []
-        extracted: list[Tensor] = []
-        for level, extractor in enumerate(self.shared.extractors):
-            attended = []
-            for i, branch in enumerate(self.tasks.values()):
-                own = levels[level][i]
-                seen = self.concat_channels((own, extracted[i])) if level > 0 else own
-                attended.append(branch.attention[level](seen) * own)
-            extracted = mint.split(extractor(self.concat(attended), counts), counts)
+        extracted: tuple[Tensor, ...] = ()
+        for attend, extractor, shared in zip(  # noqa: B905
+            self.attention, self.shared.extractors, levels
+        ):
+            attended = attend(counts, shared, *extracted)
+            extracted = (extractor(attended, counts),)
             distilled.append(attended)
-        distilled[-1] = extracted
+        distilled[-1] = extracted[0]
         return distilled
 
 
-def _channels_last(values: Sequence[float]) -> Tensor:
-    return Tensor(np.asarray(values, np.float32).reshape(1, 1, 1, -1))
+@ops.constexpr  # type: ignore[untyped-decorator]
+def _per_image(values: tuple[tuple[float, ...], ...], counts: tuple[int, ...]) -> Tensor:
+    """Values of every data set's channels, repeated for each of its images: (N, 1, 1, 3)."""
+    rows = np.repeat(np.asarray(values, np.float32), counts, axis=0)
+    return Tensor(rows[:, None, None, :])

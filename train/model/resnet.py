@@ -4,14 +4,15 @@ He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 201
 torchvision, bottlenecks have their stride on the 3x3 convolution. Names of the parameters and the
 edge of the max-pool are MindCV's (mindcv/models/resnet.py), so that its ImageNet weights fit.
 
-Shapes: N = images, C = channels, H, W = height and width. Tensors are NCHW.
+Shapes: N = images, C = channels, H, W = height and width. Maps are (N, C, H, W), or as the layers
+order their axes.
 """
 
 from collections.abc import Sequence
 
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
-from train.model.layers import Norm, conv, norm
+from train.model.layers import Layers
 
 
 class BasicBlock(nn.Cell):
@@ -20,30 +21,24 @@ class BasicBlock(nn.Cell):
     expansion = 1
 
     def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int,
-        norm_kind: Norm,
-        domains: Sequence[str],
+        self, in_channels: int, width: int, stride: int, domains: Sequence[str], layers: Layers
     ) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, width, 3, stride, bias=False)
-        self.bn1 = norm(norm_kind, width, domains)
-        self.conv2 = conv(width, width, 3, bias=False)
-        self.bn2 = norm(norm_kind, width, domains)
-        self.relu = nn.ReLU()
+        self.conv1 = layers.conv(in_channels, width, 3, stride, bias=False)
+        self.bn1 = layers.norm(width, domains, relu=True)
+        self.conv2 = layers.conv(width, width, 3, bias=False)
+        self.bn2 = layers.norm(width, domains)
         self.project = stride != 1 or in_channels != width
         if self.project:
-            self.down_sample = _projection(in_channels, width, stride, norm_kind, domains)
+            self.down_sample = _projection(in_channels, width, stride, domains, layers)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W) -> (N, width, ceil(H / stride), ceil(W / stride))."""
-        y = self.relu(self.bn1(self.conv1(x), counts))
+        y = self.bn1(self.conv1(x), counts)
         y = self.bn2(self.conv2(y), counts)
         if self.project:
             x = self.down_sample[1](self.down_sample[0](x), counts)
-        return self.relu(x + y)
+        return ops.relu(x + y)
 
 
 class Bottleneck(nn.Cell):
@@ -52,34 +47,28 @@ class Bottleneck(nn.Cell):
     expansion = 4
 
     def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int,
-        norm_kind: Norm,
-        domains: Sequence[str],
+        self, in_channels: int, width: int, stride: int, domains: Sequence[str], layers: Layers
     ) -> None:
         super().__init__()
         channels = width * self.expansion
-        self.conv1 = conv(in_channels, width, 1, bias=False)
-        self.bn1 = norm(norm_kind, width, domains)
-        self.conv2 = conv(width, width, 3, stride, bias=False)
-        self.bn2 = norm(norm_kind, width, domains)
-        self.conv3 = conv(width, channels, 1, bias=False)
-        self.bn3 = norm(norm_kind, channels, domains)
-        self.relu = nn.ReLU()
+        self.conv1 = layers.conv(in_channels, width, 1, bias=False)
+        self.bn1 = layers.norm(width, domains, relu=True)
+        self.conv2 = layers.conv(width, width, 3, stride, bias=False)
+        self.bn2 = layers.norm(width, domains, relu=True)
+        self.conv3 = layers.conv(width, channels, 1, bias=False)
+        self.bn3 = layers.norm(channels, domains)
         self.project = stride != 1 or in_channels != channels
         if self.project:
-            self.down_sample = _projection(in_channels, channels, stride, norm_kind, domains)
+            self.down_sample = _projection(in_channels, channels, stride, domains, layers)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W) -> (N, 4 width, ceil(H / stride), ceil(W / stride))."""
-        y = self.relu(self.bn1(self.conv1(x), counts))
-        y = self.relu(self.bn2(self.conv2(y), counts))
+        y = self.bn1(self.conv1(x), counts)
+        y = self.bn2(self.conv2(y), counts)
         y = self.bn3(self.conv3(y), counts)
         if self.project:
             x = self.down_sample[1](self.down_sample[0](x), counts)
-        return self.relu(x + y)
+        return ops.relu(x + y)
 
 
 Block = type[BasicBlock] | type[Bottleneck]
@@ -92,8 +81,8 @@ class ResNet(nn.Cell):
         block: What it is made of.
         num_blocks: Blocks of the four stages: (2, 2, 2, 2) basic ones for ResNet-18, (3, 4, 6, 3)
             basic ones for ResNet-34, (3, 4, 6, 3) bottlenecks for ResNet-50.
-        norm_kind: Norm after every convolution.
-        domains: Names of what the images come from, for ``norm_kind`` domain.
+        layers: What it is made of.
+        domains: Names of what the images come from, for norms that differ by it.
 
     Attributes:
         channels: Channels of the maps.
@@ -106,21 +95,21 @@ class ResNet(nn.Cell):
         self,
         block: Block,
         num_blocks: Sequence[int],
-        norm_kind: Norm = "batch",
+        layers: Layers | None = None,
         domains: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        layers = layers or Layers()
         widths = (64, 128, 256, 512)
         self.channels = tuple(width * block.expansion for width in widths)
-        self.conv1 = conv(3, widths[0], 7, stride=2, bias=False)
-        self.bn1 = norm(norm_kind, widths[0], domains)
-        self.relu = nn.ReLU()
-        # "same" rounds odd sizes up too; at even ones it pads below and right, as in MindCV, where
-        # padding=1 of other frameworks would pad above and left.
-        self.max_pool = nn.MaxPool2d(3, 2, pad_mode="same")
+        self.conv1 = layers.conv(3, widths[0], 7, stride=2, bias=False)
+        self.bn1 = layers.norm(widths[0], domains, relu=True)
+        # At even sizes it pads below and right, as in MindCV, where padding=1 of other frameworks
+        # would pad above and left.
+        self.max_pool = layers.max_pool(3, 2)
         inputs = (widths[0], *self.channels[:-1])
         stages = [
-            _stage(block, depth, in_channels, width, stride, norm_kind, domains)
+            _stage(block, depth, in_channels, width, stride, domains, layers)
             for depth, in_channels, width, stride in zip(
                 num_blocks, inputs, widths, (1, 2, 2, 2), strict=True
             )
@@ -129,7 +118,7 @@ class ResNet(nn.Cell):
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
         """(N, 3, H, W), ``counts[d]`` images of every domain -> maps of ``channels``."""
-        x = self.max_pool(self.relu(self.bn1(self.conv1(x), counts)))
+        x = self.max_pool(self.bn1(self.conv1(x), counts))
         maps = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:
@@ -144,20 +133,23 @@ def _stage(
     in_channels: int,
     width: int,
     stride: int,
-    norm_kind: Norm,
     domains: Sequence[str],
+    layers: Layers,
 ) -> nn.CellList:
     """``depth`` blocks, of which the first one has the stride."""
-    first = block(in_channels, width, stride, norm_kind, domains)
+    first = block(in_channels, width, stride, domains, layers)
     channels = width * block.expansion
-    others = [block(channels, width, 1, norm_kind, domains) for _ in range(depth - 1)]
+    others = [block(channels, width, 1, domains, layers) for _ in range(depth - 1)]
     return nn.CellList([first, *others])
 
 
 def _projection(
-    in_channels: int, channels: int, stride: int, norm_kind: Norm, domains: Sequence[str]
+    in_channels: int, channels: int, stride: int, domains: Sequence[str], layers: Layers
 ) -> nn.CellList:
     """The shortcut where the map's shape changes: a 1x1 convolution and a norm."""
     return nn.CellList(
-        [conv(in_channels, channels, 1, stride, bias=False), norm(norm_kind, channels, domains)]
+        [
+            layers.conv(in_channels, channels, 1, stride, bias=False),
+            layers.norm(channels, domains),
+        ]
     )

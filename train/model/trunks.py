@@ -9,6 +9,7 @@ from typing import Protocol
 from mindspore import Tensor
 
 from train.config import ModelConfig
+from train.model.layers import Layers
 from train.model.resnet import BasicBlock, Bottleneck, ResNet
 from train.model.wide_resnet import WideResNet
 
@@ -25,20 +26,21 @@ class Trunk(Protocol):
     strides: tuple[int, ...]
 
     def __call__(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
-        """Images (N, 3, H, W), ``counts[d]`` of every data set -> the maps.
+        """Images as a map (N, 3, H, W), ``counts[d]`` of every data set -> the maps.
 
-        Map l is (N, channels[l], ceil(H / strides[l]), ceil(W / strides[l])).
+        Map l is (N, channels[l], ceil(H / strides[l]), ceil(W / strides[l])), or as the layers
+        order the axes.
         """
 
 
-_TRUNKS: dict[str, Callable[[ModelConfig, Sequence[str]], Trunk]] = {
-    "wide_resnet": lambda m, domains: WideResNet(m.depth, m.width, m.norm, domains),
-    "resnet18": lambda m, domains: ResNet(BasicBlock, (2, 2, 2, 2), m.norm, domains),
-    "resnet34": lambda m, domains: ResNet(BasicBlock, (3, 4, 6, 3), m.norm, domains),
-    "resnet50": lambda m, domains: ResNet(Bottleneck, (3, 4, 6, 3), m.norm, domains),
+_TRUNKS: dict[str, Callable[[ModelConfig, Layers, Sequence[str]], Trunk]] = {
+    "wide_resnet": lambda m, layers, domains: WideResNet(m.depth, m.width, layers, domains),
+    "resnet18": lambda _, layers, domains: ResNet(BasicBlock, (2, 2, 2, 2), layers, domains),
+    "resnet34": lambda _, layers, domains: ResNet(BasicBlock, (3, 4, 6, 3), layers, domains),
+    "resnet50": lambda _, layers, domains: ResNet(Bottleneck, (3, 4, 6, 3), layers, domains),
 }
 
 
-def build_trunk(model: ModelConfig, domains: Sequence[str]) -> Trunk:
+def build_trunk(model: ModelConfig, layers: Layers, domains: Sequence[str]) -> Trunk:
     """The trunk of a configuration, for images of these data sets."""
-    return _TRUNKS[model.trunk](model, domains)
+    return _TRUNKS[model.trunk](model, layers, domains)

@@ -4,48 +4,48 @@ Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016, in the variant of 
 reference code: pre-activation blocks, biased convolutions, stride 2 in all three stages on the
 second convolution of the first block, no dropout.
 
-Shapes: N = images, C = channels, H, W = height and width. Tensors are NCHW.
+Shapes: N = images, C = channels, H, W = height and width. Maps are (N, C, H, W), or as the layers
+order their axes.
 """
 
 from collections.abc import Sequence
 
 from mindspore import Tensor, nn
 
-from train.model.layers import Norm, conv, norm
+from train.model.layers import Layers
 
 
 class WideBlock(nn.Cell):
     """Norm-ReLU-conv twice, plus the identity or a 1x1 convolution of the input."""
 
     def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        stride: int,
-        norm_kind: Norm,
-        domains: Sequence[str],
+        self, in_channels: int, channels: int, stride: int, domains: Sequence[str], layers: Layers
     ) -> None:
         super().__init__()
-        self.norm1 = norm(norm_kind, in_channels, domains)
-        self.conv1 = conv(in_channels, channels, 3)
-        self.norm2 = norm(norm_kind, channels, domains)
-        self.conv2 = conv(channels, channels, 3, stride)
-        self.relu = nn.ReLU()
+        self.norm1 = layers.norm(in_channels, domains, relu=True)
+        self.conv1 = layers.conv(in_channels, channels, 3)
+        self.norm2 = layers.norm(channels, domains, relu=True)
+        self.conv2 = layers.conv(channels, channels, 3, stride)
         self.project = stride != 1 or in_channels != channels
         if self.project:
-            self.shortcut = conv(in_channels, channels, 1, stride)
+            self.shortcut = layers.conv(in_channels, channels, 1, stride)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W) -> (N, C, ceil(H / stride), ceil(W / stride))."""
-        y = self.conv1(self.relu(self.norm1(x, counts)))
-        y = self.conv2(self.relu(self.norm2(y, counts)))
+        y = self.conv1(self.norm1(x, counts))
         if self.project:
             x = self.shortcut(x)
-        return x + y
+        return self.conv2(self.norm2(y, counts), x)
 
 
 class WideResNet(nn.Cell):
     """WRN-``depth``-``width`` without its classifier: returns four feature maps.
+
+    Args:
+        depth: Number of layers, 6 n + 4.
+        width: How many times as many channels as the original ResNet has.
+        layers: What it is made of.
+        domains: Names of what the images come from, for norms that differ by it.
 
     Attributes:
         channels: Channels of the maps.
@@ -58,30 +58,30 @@ class WideResNet(nn.Cell):
     strides = (1, 2, 4, 8)
 
     def __init__(
-        self, depth: int, width: int, norm_kind: Norm = "batch", domains: Sequence[str] = ()
+        self, depth: int, width: int, layers: Layers | None = None, domains: Sequence[str] = ()
     ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth of a wide ResNet must be 10, 16, 22, 28, ..., not {depth}")
+        layers = layers or Layers()
         num_blocks = (depth - 4) // 6
         self.channels = (16, 16 * width, 32 * width, 64 * width)
-        self.stem = conv(3, self.channels[0], 3)
+        self.stem = layers.conv(3, self.channels[0], 3)
         self.stages = nn.CellList(
             [
-                self._stage(level, num_blocks, norm_kind, domains)
+                self._stage(level, num_blocks, domains, layers)
                 for level in range(1, len(self.channels))
             ]
         )
-        self.final_norm = norm(norm_kind, self.channels[-1], domains)
-        self.relu = nn.ReLU()
+        self.final_norm = layers.norm(self.channels[-1], domains, relu=True)
 
     def _stage(
-        self, level: int, num_blocks: int, norm_kind: Norm, domains: Sequence[str]
+        self, level: int, num_blocks: int, domains: Sequence[str], layers: Layers
     ) -> nn.CellList:
         inputs = [self.channels[level - 1], *[self.channels[level]] * (num_blocks - 1)]
         return nn.CellList(
             [
-                WideBlock(in_channels, self.channels[level], 2 if i == 0 else 1, norm_kind, domains)
+                WideBlock(in_channels, self.channels[level], 2 if i == 0 else 1, domains, layers)
                 for i, in_channels in enumerate(inputs)
             ]
         )
@@ -94,5 +94,5 @@ class WideResNet(nn.Cell):
             for block in stage:
                 x = block(x, counts)
             maps.append(x)
-        maps[-1] = self.relu(self.final_norm(x, counts))
+        maps[-1] = self.final_norm(x, counts)
         return maps
