@@ -7,6 +7,8 @@ a step is the same for any number of ranks, and the state to resume is the numbe
 permutations are computed position by position, so nothing grows with n.
 """
 
+import heapq
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,12 +48,35 @@ def _size_exponent(shares: Shares) -> float:
 
 
 def _apportion(images: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """At least one image each; the rest goes, one by one, to whoever lags most (Webster)."""
-    given = dict.fromkeys(weights, 1)
-    for _ in range(images - len(weights)):
-        name = max(weights, key=lambda k: weights[k] / (2 * given[k] + 1))
+    """At least one image each; the rest goes, one by one, to whoever lags most (Webster).
+
+    Where many lag alike, the first of them comes first. Most images are dealt at once, so that
+    8,192 images for each of 1,000 data sets do not take an hour.
+    """
+    given = _dealt_at_once(images, weights)
+    lagging = [(-weights[name] / (2 * given[name] + 1), i) for i, name in enumerate(weights)]
+    heapq.heapify(lagging)
+    names = list(weights)
+    for _ in range(images - sum(given.values())):
+        name = names[lagging[0][1]]
         given[name] += 1
+        lag = -weights[name] / (2 * given[name] + 1)
+        heapq.heapreplace(lagging, (lag, lagging[0][1]))
     return given
+
+
+def _dealt_at_once(images: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """For each data set, at most as many images as it will have in the end, and hardly less.
+
+    All images before which the lag, weight / (2 given + 1), is above a bound that is the same for
+    all; one less, in case of rounding. The bound grows until they are not too many.
+    """
+    bound = sum(weights.values()) / (2 * images)
+    while True:
+        given = {name: max(1, math.ceil((w / bound - 1) / 2)) for name, w in weights.items()}
+        if sum(given.values()) <= max(images, len(weights)):
+            return {name: max(1, count - 1) for name, count in given.items()}
+        bound *= 1.01
 
 
 @dataclass(frozen=True)
