@@ -1,0 +1,99 @@
+"""Calls the functions of the native library directly, without MindSpore and its graphs."""
+
+import ctypes
+import functools
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from train.native import build, library
+
+Array = np.ndarray
+
+# Another library than the one for this processor: the sanitised one.
+LIBRARY_VARIABLE = "MTLN_TEST_LIBRARY"
+
+# Examples of a grid. Derandomised: a failure must not depend on the day.
+grid = settings(
+    max_examples=6 if LIBRARY_VARIABLE in os.environ else 40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@functools.cache
+def native() -> ctypes.CDLL:
+    """The library; skips the test where none can be built."""
+    try:
+        if path := os.environ.get(LIBRARY_VARIABLE):
+            ctypes.CDLL(str(library.onednn()), mode=ctypes.RTLD_GLOBAL)
+            return ctypes.CDLL(path)
+        build.build()
+        return library.load()
+    except library.NativeUnavailable as reason:
+        pytest.skip(f"native operators: {reason}")
+
+
+def code(name: str, inputs: Sequence[Array], outputs: Sequence[Array], threads: int = 1) -> int:
+    """What a function returns.
+
+    Args:
+        name: The function.
+        inputs: Contiguous arrays, float32 or whatever the function takes.
+        outputs: Contiguous arrays that it writes.
+        threads: How many threads share its work.
+    """
+    arrays = [*inputs, *outputs]
+    assert all(array.flags.c_contiguous for array in arrays)
+    count = len(arrays)
+    shapes = [(ctypes.c_int64 * array.ndim)(*array.shape) for array in arrays]
+    native().mtln_set_threads(threads)
+    try:
+        result = getattr(native(), name)(
+            count,
+            (ctypes.c_void_p * count)(*[array.ctypes.data for array in arrays]),
+            (ctypes.c_int * count)(*[array.ndim for array in arrays]),
+            (ctypes.c_void_p * count)(*map(ctypes.addressof, shapes)),
+            *(None, None, None),
+        )
+    finally:
+        native().mtln_set_threads(1)
+    return int(result)
+
+
+def call(
+    name: str, inputs: Iterable[Array], shapes: Iterable[Sequence[int]], threads: int = 1
+) -> list[Array]:
+    """The float32 outputs of a function, of the given shapes.
+
+    Args:
+        name: The function.
+        inputs: Floating numbers of any type are given as float32, others as they are.
+        shapes: Of the outputs.
+        threads: How many threads share its work.
+    """
+    given = [
+        np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else array.dtype)
+        for array in inputs
+    ]
+    # What the function leaves out shows.
+    outputs = [np.full(shape, np.nan, np.float32) for shape in shapes]
+    assert code(name, given, outputs, threads) == 0
+    return outputs
+
+
+def options(*values: int) -> Array:
+    """The last input of an operator."""
+    return np.array(values, np.int32)
+
+
+def assert_close(actual: Array, expected: Array, tolerance: float) -> None:
+    """Differences, relative to the largest expected value, are at most ``tolerance``."""
+    assert actual.shape == expected.shape
+    scale = np.abs(expected).max() if expected.size else 0.0
+    assert np.abs(actual - expected).max(initial=0.0) <= tolerance * max(scale, 1e-30)
