@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": ("tools.compare", "compare completed runs, with the gain over single-task ones"),
     "copy": ("tools.copy", "copy folders between this machine and object storage"),
     "demo-data": ("tools.demo_data", "make three small generated data sets to try things with"),
+    "plan-scale": ("tools.plan_scale", "predict step time and efficiency on many devices"),
     "doctor": ("tools.doctor", "check the installation and this machine"),
 }
 

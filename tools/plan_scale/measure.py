@@ -1,0 +1,238 @@
+"""Measures the constants of this machine, and the jobs that the model has to predict from them.
+
+What is fitted and what is predicted are different runs: compute per image comes from one rank with
+other batch sizes, the contention from independent jobs side by side, the reduction from bare
+messages of other sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools.plan_scale.start import ENGINES
+from train.errors import UserError
+
+FORMAT = "mtln-scale"
+ALONE, SIDE_BY_SIDE = "alone", "side by side"
+
+# WRN-16-2 at 48 px on three data sets.
+_MODEL = {"depth": 16, "width": 2}
+_SIZE = 48
+# Images per data set, step and rank: the jobs with PREDICTED are not used to fit anything.
+_SMALL, PREDICTED, _LARGE = 4, 8, 16
+_STRETCHES = 4
+# Steps at the beginning whose times do not count, and the number of steps of a job.
+_WARM_UP = 4
+_STEPS = 40
+_IMAGES_PER_CLASS = 30
+_SECONDS = 600
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training job of the measurement.
+
+    Attributes:
+        kind: An engine, or :data:`ALONE` or :data:`SIDE_BY_SIDE` for jobs of one rank.
+        ranks: Its ranks; of :data:`SIDE_BY_SIDE` the number of jobs.
+        images: Images per data set, step and rank.
+        branches: As in the configuration.
+    """
+
+    kind: str
+    ranks: int
+    images: int
+    branches: str = "local"
+
+
+# In this order: what is fitted (the first three), then what is predicted from it.
+JOBS = (
+    Job(ALONE, 1, _SMALL),
+    Job(ALONE, 1, _LARGE),
+    Job(SIDE_BY_SIDE, 2, _LARGE),
+    Job(ALONE, 1, PREDICTED),
+    *(Job(engine, ranks, PREDICTED) for engine in ENGINES for ranks in (2, 4)),
+    Job("mpi", 2, PREDICTED, "allreduce"),
+)
+
+
+def measure(file: Path, jobs: Sequence[Job] = JOBS) -> None:
+    """Runs everything and writes the file.
+
+    Raises:
+        UserError: A job failed, mpirun is missing, or the file cannot be written.
+    """
+    _check(file)
+    with tempfile.TemporaryDirectory(prefix="plan-scale-") as name:
+        folder = Path(name)
+        _say("making images")
+        _run(["-m", "tools", "demo-data", "--out", folder / "demo", *_few()], None, folder)
+        found = {
+            "format": FORMAT,
+            "machine": _machine(),
+            "network": {"model": _MODEL, "size": _SIZE},
+            "reductions": [_reductions(e, n, folder) for e in ENGINES for n in (2, 4)],
+            "jobs": [_job(job, folder) for job in jobs],
+        }
+    try:
+        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror}") from None
+
+
+def _check(file: Path) -> None:
+    if not file.parent.is_dir():
+        raise UserError(f"{file}: there is no folder {file.parent}")
+    if shutil.which("mpirun") is None:
+        raise UserError("mpirun is not on the PATH: measuring needs OpenMPI (openmpi-bin)")
+    if len(os.sched_getaffinity(0)) < 2:
+        raise UserError("measuring needs 2 processor cores, and this process may use only one")
+
+
+def _few() -> list[str]:
+    return ["--images-per-class", str(_IMAGES_PER_CLASS)]
+
+
+def _machine() -> dict[str, Any]:
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "date": time.strftime("%Y-%m-%d"),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def _reductions(engine: str, ranks: int, folder: Path) -> dict[str, Any]:
+    _say(f"bare reductions, {engine}, {ranks} ranks")
+    file = folder / f"reductions_{engine}_{ranks}.json"
+    worker = [sys.executable, "-m", "tools.plan_scale.reductions", file]
+    run = folder / f"reductions_{engine}_{ranks}"
+    _run(["-m", "tools.plan_scale.start", engine, ranks, run, *worker], None, folder)
+    times = json.loads(file.read_text(encoding="utf-8"))
+    return {"engine": engine, "ranks": ranks, "seconds": times}
+
+
+def _job(job: Job, folder: Path) -> dict[str, Any]:
+    _say(f"training, {job.kind}, {job.ranks} rank(s), {job.images} images per task and rank")
+    name = f"{job.kind}_{job.ranks}_{job.images}_{job.branches}".replace(" ", "_")
+    cores = sorted(os.sched_getaffinity(0))
+    if job.kind in ENGINES:
+        config = _config(job, folder, job.images * job.ranks)
+        module = "launch.mpi" if job.kind == "mpi" else "launch"
+        runs = [folder / name]
+        words = ["-m", module, config, f"nproc={job.ranks}", f"run_dir={runs[0]}"]
+        _run(words, None, folder)
+    else:
+        config = _config(job, folder, job.images)
+        runs = [folder / f"{name}_{core}" for core in cores[: job.ranks]]
+        started = [
+            _start(["-m", "launch", config, "nproc=1", f"run_dir={run}"], core, folder)
+            for run, core in zip(runs, cores, strict=False)
+        ]
+        for process in started:
+            _wait(process)
+    summary = json.loads((runs[0] / "summary.json").read_text(encoding="utf-8"))
+    return {
+        "kind": job.kind,
+        "ranks": job.ranks,
+        "images_per_task": job.images,
+        "tasks": len(summary["tasks"]),
+        "branches": job.branches,
+        "parameters": summary["parameters"],
+        "bytes_reduced_per_step": summary["bytes_reduced_per_step"],
+        "step_seconds": _together([run / "metrics.jsonl" for run in runs]),
+    }
+
+
+def _config(job: Job, folder: Path, images: int) -> Path:
+    records = folder / "demo" / "records"
+    tree = {
+        "device": "CPU",
+        "branches": job.branches,
+        "datasets": {path.name: {"records": str(path)} for path in sorted(records.iterdir())},
+        "batch": {"images_per_task": images},
+        "image": {"size": _SIZE},
+        "model": _MODEL,
+        "optimizer": {"learning_rate": 0.01},
+        "schedule": {"steps": _STEPS, "consolidate_every": _STEPS // _STRETCHES},
+        "log_every": 1,
+    }
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def _together(files: Iterable[Path]) -> list[list[float]]:
+    """Seconds of the steps of every job, only those during which all the jobs were training."""
+    steps = [list(read_steps(file)) for file in files]
+    first = max(times[0][0] for times in steps)
+    last = min(times[-1][0] for times in steps)
+    return [[s for end, s in times if first <= end - s and end <= last + s] for times in steps]
+
+
+def read_steps(file: Path) -> list[tuple[float, float]]:
+    """(Time of its end, seconds) of every step in a metrics.jsonl, without compiling and warm-up.
+
+    The file must have a line for every step.
+    """
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    train = [line for line in lines if line["kind"] == "train" and line["images_per_second"] > 0]
+    images = train[0]["images"] / train[0]["step"]
+    return [(line["time"], round(images / line["images_per_second"], 6)) for line in train][
+        _WARM_UP:
+    ]
+
+
+def _start(words: Sequence[object], core: int | None, folder: Path) -> subprocess.Popen[str]:
+    """Starts a Python program, on one core or on all of this process's."""
+
+    def pin() -> None:
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=(folder / "output.txt").open("a"),
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=pin,
+    )
+
+
+def _wait(process: subprocess.Popen[str]) -> None:
+    try:
+        code = process.wait(_SECONDS)
+    finally:
+        process.terminate()
+    if code:
+        command = " ".join(str(word) for word in process.args)  # type: ignore[union-attr]
+        raise UserError(f"a job of the measurement ended with code {code}: {command}")
+
+
+def _run(words: Sequence[object], core: int | None, folder: Path) -> None:
+    _wait(_start(words, core, folder))
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,35 @@
+"""Starts a worker on several ranks of this machine, with either engine.
+
+python -m tools.plan_scale.start ENGINE RANKS FOLDER WORD ...
+
+ENGINE is ``mpi`` (OpenMPI's mpirun) or ``launcher`` (the project's own, MindSpore's engine); the
+words are what every rank runs. Logs go to FOLDER/logs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launch import mpi, mpi_plan
+from launch.attempt import log_folder, next_attempt
+from launch.description import Job
+from launch.devices import this_machine
+from launch.job import run_job
+
+ENGINES = ("mpi", "launcher")
+
+
+def start(engine: str, ranks: int, folder: Path, worker: Sequence[str]) -> int:
+    """Runs the worker to its end; the exit code."""
+    job = Job(worker, folder, ranks)
+    if engine == "launcher":
+        return run_job(job)
+    logs = log_folder(folder, next_attempt(folder))
+    return mpi.run(mpi_plan.plan(worker, ranks, logs, this_machine(), os.environ), job.grace)
+
+
+if __name__ == "__main__":
+    sys.exit(start(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]))
