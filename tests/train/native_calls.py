@@ -18,7 +18,7 @@ LIBRARY_VARIABLE = "MTLN_TEST_LIBRARY"
 
 # Examples of a grid. Derandomised: a failure must not depend on the day.
 grid = settings(
-    max_examples=6 if LIBRARY_VARIABLE in os.environ else 40,
+    max_examples=6 if LIBRARY_VARIABLE in os.environ else 60,
     deadline=None,
     derandomize=True,
     database=None,
@@ -97,3 +97,10 @@ def assert_close(actual: Array, expected: Array, tolerance: float) -> None:
     assert actual.shape == expected.shape
     scale = np.abs(expected).max() if expected.size else 0.0
     assert np.abs(actual - expected).max(initial=0.0) <= tolerance * max(scale, 1e-30)
+
+
+def assert_alike(actual: Array, expected: Array) -> None:
+    """NaN and infinities are where they are expected, and nowhere else."""
+    assert (np.isnan(actual) == np.isnan(expected)).all()
+    assert (np.isposinf(actual) == np.isposinf(expected)).all()
+    assert (np.isneginf(actual) == np.isneginf(expected)).all()

@@ -1,10 +1,20 @@
 """The native convolution against float64 numpy, forward and backward."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native_calls import Array, assert_close, call, grid, options
+from tests.train.native_calls import (
+    Array,
+    assert_alike,
+    assert_close,
+    call,
+    code,
+    grid,
+    native,
+    options,
+)
 
 # Rounding of a sum of at most 9 * 40 products grows with its square root: 20 * 6e-8.
 TOLERANCE = 3e-6
@@ -31,7 +41,8 @@ def windows(x: Array, kernel: int, stride: int) -> Array:
 
 
 def numpy_convolution(x: Array, weight: Array, stride: int) -> Array:
-    return np.einsum("ijnhwc,ocij->nhwo", windows(x, weight.shape[2], stride), weight)
+    y: Array = np.tensordot(windows(x, weight.shape[2], stride), weight, ((0, 1, 5), (2, 3, 1)))
+    return y
 
 
 def numpy_dx(dy: Array, weight: Array, stride: int, shape: tuple[int, ...]) -> Array:
@@ -46,7 +57,10 @@ def numpy_dx(dy: Array, weight: Array, stride: int, shape: tuple[int, ...]) -> A
 
 
 def numpy_dweight(dy: Array, x: Array, kernel: int, stride: int) -> Array:
-    return np.einsum("ijnhwc,nhwo->ocij", windows(x, kernel, stride), dy)
+    dweight: Array = np.tensordot(dy, windows(x, kernel, stride), ((0, 1, 2), (2, 3, 4))).transpose(
+        0, 3, 1, 2
+    )
+    return dweight
 
 
 @grid
@@ -76,3 +90,93 @@ def test_against_numpy(
         assert_close(dbias[0], dy.sum((0, 1, 2)), TOLERANCE)
         alone = call("convolution_grad", [dy, x, weight, options(stride)], outputs[1:], threads)
         assert (alone[0] == dweight).all() and (alone[1] == dbias[0]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("c_in, c_out, stride", [(3, 16, 1), (16, 32, 2), (32, 32, 1), (40, 17, 1)])
+@np.errstate(invalid="ignore")
+def test_what_is_not_finite_comes_through(value: float, c_in: int, c_out: int, stride: int) -> None:
+    """Where it belongs, and nowhere else."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(0, 1, (2, 9, 9, c_in)), rng.normal(0, 1, (c_out, c_in, 3, 3))
+    dy = rng.normal(0, 1, numpy_convolution(x, weight, stride).shape)
+    broken_x, broken_dy = x.copy(), dy.copy()
+    broken_x[1, 4, 4, 1] = value
+    broken_dy[1, 2, 2, 3] = value
+    (y,) = call("convolution", [broken_x, weight, options(stride)], [dy.shape])
+    assert_alike(y, numpy_convolution(broken_x, weight, stride))
+    outputs = [x.shape, weight.shape]
+    dx, dweight = call("convolution_grad", [broken_dy, x, weight, options(stride)], outputs)
+    assert_alike(dx, numpy_dx(broken_dy, weight, stride, x.shape))
+    assert_alike(dweight, numpy_dweight(broken_dy, x, 3, stride))
+    _, dweight = call("convolution_grad", [dy, broken_x, weight, options(stride)], outputs)
+    assert_alike(dweight, numpy_dweight(dy, broken_x, 3, stride))
+
+
+def test_repeatable() -> None:
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(0, 1, (4, 24, 24, 32)), rng.normal(0, 1, (48, 32, 3, 3))
+    dy = rng.normal(0, 1, (4, 24, 24, 48))
+    inputs, shapes = [dy, x, weight, options(1)], [x.shape, weight.shape, (48,)]
+    for threads in (1, 2):
+        first, second = (call("convolution_grad", inputs, shapes, threads) for _ in range(2))
+        for a, b in zip(first, second, strict=True):
+            assert (a == b).all()
+
+
+def test_unfit_inputs_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    x, weight, y = (
+        np.zeros(shape, np.float32) for shape in [(1, 4, 4, 3), (8, 5, 3, 3), (1, 4, 4, 8)]
+    )
+    assert code("convolution", [x, weight, options(1)], [y]) != 0
+    message = capfd.readouterr().err
+    assert message.count("\n") == 1 and "native operator convolution" in message
+
+
+def test_in_a_graph(graph_mode: None) -> None:
+    """Every variant and its gradients, as the network calls them."""
+    import mindspore as ms
+    from mindspore import Parameter, Tensor, nn
+
+    from train.native.convolution import convolution, convolution_options
+
+    native()
+    rng = np.random.default_rng(0)
+    x, bias = rng.normal(0, 1, (2, 7, 5, 4)), rng.normal(0, 1, 6)
+    weight, target = rng.normal(0, 1, (6, 4, 3, 3)), rng.normal(0, 1, (2, 4, 3, 6))
+    residual = rng.normal(0, 1, target.shape)
+
+    class Net(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            values = {"x": x, "weight": weight, "bias": bias, "residual": residual}
+            self.values = ms.ParameterTuple(
+                [Parameter(Tensor(v.astype(np.float32)), name=n) for n, v in values.items()]
+            )
+            self.target = Tensor(target.astype(np.float32))
+            self.options = convolution_options(2)
+            self.neither, self.of_bias = convolution(2, bias=False), convolution(2)
+            self.of_residual = convolution(2, bias=False, residual=True)
+            self.of_both = convolution(2, residual=True, needs_dx=False)
+            self.weight_alone = convolution(2, bias=False, needs_dx=False)
+
+        def construct(self) -> Tensor:
+            x, weight, bias, residual = self.values
+            y = self.neither(x, weight, self.options) + self.of_bias(x, weight, bias, self.options)
+            y += self.of_residual(x, weight, residual, self.options)
+            y += self.of_both(x, weight, bias, residual, self.options)
+            y += self.weight_alone(x, weight, self.options)
+            return (y * self.target).sum()
+
+    net = Net()
+    loss, gradients = ms.jit(ms.value_and_grad(net, None, net.trainable_params()))()
+    y = 5 * numpy_convolution(x, weight, 2) + 2 * bias + 2 * residual
+    assert float(loss) == pytest.approx((y * target).sum(), rel=1e-5)
+    expected = [
+        3 * numpy_dx(target, weight, 2, x.shape),
+        5 * numpy_dweight(target, x, 3, 2),
+        2 * target.sum((0, 1, 2)),
+        2 * target,
+    ]
+    for actual, wanted in zip(gradients, expected, strict=True):
+        assert_close(actual.asnumpy(), wanted, TOLERANCE)

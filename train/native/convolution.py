@@ -58,11 +58,14 @@ def convolution(
         (True, True): of_both,
     }
     name = "convolution" + ("_bias" if bias else "") + ("_residual" if residual else "")
-    return operator(
+    primitive = operator(
         name,
         lambda x, weight, *_: (x[0], -(-x[1] // stride), -(-x[2] // stride), weight[0]),
         bprop=bprops[bias, residual],
     )
+    # The compiler takes two calls for the same if names, attributes and inputs are equal.
+    primitive.add_prim_attr("needs_dx", needs_dx)
+    return primitive
 
 
 def _gradients(bias: bool, needs_dx: bool) -> Callable[..., Any]:
