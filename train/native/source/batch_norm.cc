@@ -38,7 +38,7 @@ bool read(const Tensor &options, const Tensor &x, Setting &setting) {
         images += values[1 + t];
     }
     if (images == x.shape[0]) return true;
-    std::fprintf(stderr, "batch_norm: the tasks have %ld images, the map %ld\n",
+    std::fprintf(stderr, "native operator batch_norm: the tasks have %ld images, the map %ld\n",
                  static_cast<long>(images), static_cast<long>(x.shape[0]));
     return false;
 }
@@ -150,8 +150,9 @@ MTLN_OPERATOR(batch_norm_grad) {
         const double dgamma = sums.g_deviation[i] * inverse_sigma[i];
         arguments[outputs + maps + task].floats()[c] = static_cast<float>(dgamma);
         arguments[outputs + maps + tasks + task].floats()[c] = static_cast<float>(sums.g[i]);
-        gradient.slope[i] = static_cast<float>(inverse_sigma[i] * dgamma / rows);
-        gradient.offset[i] = static_cast<float>(sums.g[i] / rows);
+        const double scale = affine.scale[i];
+        gradient.slope[i] = static_cast<float>(scale * inverse_sigma[i] * dgamma / rows);
+        gradient.offset[i] = static_cast<float>(scale * sums.g[i] / rows);
     }
     input_gradient(setting.rows, setting.activation, affine, gradient, dy.floats(), x.floats(), dx);
     return 0;

@@ -47,7 +47,7 @@ bool fits(const Tensor &options, const Tensor &in, const Tensor &out) {
         out.shape[1] == (in.shape[1] + stride - 1) / stride &&
         out.shape[2] == (in.shape[2] + stride - 1) / stride)
         return true;
-    std::fprintf(stderr, "max_pool: no kernel %ld with stride %ld from %ld x %ld to %ld x %ld\n",
+    std::fprintf(stderr, "native operator max_pool: no kernel %ld with stride %ld from %ld x %ld to %ld x %ld\n",
                  static_cast<long>(kernel), static_cast<long>(stride),
                  static_cast<long>(in.shape[1]), static_cast<long>(in.shape[2]),
                  static_cast<long>(out.shape[1]), static_cast<long>(out.shape[2]));

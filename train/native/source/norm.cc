@@ -176,7 +176,7 @@ inline void input_row(int64_t lanes, const float *__restrict dy, const float *__
             g = dx[j];
         else
             g = through<activation>(deviation * scale[j] + shift[j], dy[j]);
-        dx[j] = scale[j] * (g - (slope[j] * deviation + offset[j]));
+        dx[j] = scale[j] * g - (slope[j] * deviation + offset[j]);
     }
 }
 

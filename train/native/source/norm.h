@@ -40,7 +40,7 @@ struct GradientSums {
     std::vector<double> g, g_deviation;
 };
 
-// dx = scale * (g - slope * (x - mean) - offset); slope and offset are (domains, channels).
+// dx = scale * g - slope * (x - mean) - offset; slope and offset are (domains, channels).
 struct InputGradient {
     std::vector<float> slope, offset;
 };
