@@ -50,6 +50,12 @@ class Layers:
         """
         return Conv(in_channels, out_channels, kernel_size, stride, bias)
 
+    def stem(
+        self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
+    ) -> nn.Cell:
+        """The convolution of the images, whose gradient nobody needs."""
+        return Conv(3, out_channels, kernel_size, stride, bias)
+
     def norm(self, channels: int, domains: Sequence[str] = (), relu: bool = False) -> nn.Cell:
         """A norm: ``norm(x, counts)`` normalises a map of ``counts[d]`` images each.
 

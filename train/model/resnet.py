@@ -102,7 +102,7 @@ class ResNet(nn.Cell):
         layers = layers or Layers()
         widths = (64, 128, 256, 512)
         self.channels = tuple(width * block.expansion for width in widths)
-        self.conv1 = layers.conv(3, widths[0], 7, stride=2, bias=False)
+        self.conv1 = layers.stem(widths[0], 7, stride=2, bias=False)
         self.bn1 = layers.norm(widths[0], domains, relu=True)
         # At even sizes it pads below and right, as in MindCV, where padding=1 of other frameworks
         # would pad above and left.

@@ -66,7 +66,7 @@ class WideResNet(nn.Cell):
         layers = layers or Layers()
         num_blocks = (depth - 4) // 6
         self.channels = (16, 16 * width, 32 * width, 64 * width)
-        self.stem = layers.conv(3, self.channels[0], 3)
+        self.stem = layers.stem(self.channels[0], 3)
         self.stages = nn.CellList(
             [
                 self._stage(level, num_blocks, domains, layers)

@@ -1,5 +1,6 @@
 """Makes MindSpore primitives of the functions in the library."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from mindspore.ops import signature
 
 from train.native import library
 
-Shape = Sequence[int]
+_numbers = itertools.count()
 
 
 def operator(
@@ -36,6 +37,8 @@ def operator(
     dtype = ms.float32 if outputs == 1 else (ms.float32,) * outputs
     path = library.load()._name
     primitive = ops.Custom(f"{path}:{name}", out_shape, lambda *_: dtype, "aot", bprop)
+    # MindSpore takes two primitives with the same attributes for one, their gradients included.
+    primitive.add_prim_attr("number", next(_numbers))
     if any(written):
         access = [signature.sig_rw.RW_WRITE if w else signature.sig_rw.RW_READ for w in written]
         primitive.set_signatures(
