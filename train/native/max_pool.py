@@ -33,16 +33,14 @@ def max_pool(stride: int) -> ops.Custom:
 
     def bprop(x: Any, opts: Any, out: Any, dout: Any) -> Any:
         # Of x its size alone, so that its memory is free by then.
-        gradient = _gradient_to(x.shape[1], x.shape[2])
+        gradient = _gradient(x.shape[1], x.shape[2])
         return gradient(dout[0], out[1], opts), ops.zeros_like(opts)
 
     return operator("max_pool", out_shape, outputs=2, bprop=bprop)
 
 
+# Graphs ask for it while they are compiled, when they know the sizes.
+@ops.constexpr  # type: ignore[untyped-decorator]
 @functools.cache
 def _gradient(height: int, width: int) -> ops.Custom:
     return operator("max_pool_grad", lambda dy, *_: (dy[0], height, width, dy[3]))
-
-
-# Graphs may ask for it while they are compiled.
-_gradient_to = ops.constexpr(_gradient)

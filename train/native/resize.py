@@ -8,6 +8,8 @@ from mindspore import ops
 from train.native.operators import operator
 
 
+# Graphs ask for it while they are compiled, when they know the sizes.
+@ops.constexpr  # type: ignore[untyped-decorator]
 @functools.cache
 def resize(height: int, width: int) -> ops.Custom:
     """As ``mindspore.ops.ResizeBilinearV2(half_pixel_centers=True)``, also to smaller sizes.
@@ -16,16 +18,12 @@ def resize(height: int, width: int) -> ops.Custom:
     """
 
     def bprop(x: Any, out: Any, dout: Any) -> Any:
-        return (_gradient_to(x.shape[1], x.shape[2])(dout),)
+        return (_gradient(x.shape[1], x.shape[2])(dout),)
 
     return operator("resize", lambda x: (x[0], height, width, x[3]), bprop=bprop)
 
 
+@ops.constexpr  # type: ignore[untyped-decorator]
 @functools.cache
 def _gradient(height: int, width: int) -> ops.Custom:
     return operator("resize_grad", lambda dy: (dy[0], height, width, dy[3]))
-
-
-# Graphs may ask for them while they are compiled.
-resize_to = ops.constexpr(resize)
-_gradient_to = ops.constexpr(_gradient)

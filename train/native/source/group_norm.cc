@@ -13,9 +13,7 @@ namespace {
 
 constexpr double EPSILON = 1e-5;
 
-// What the options (activation, groups) say of a map.
 struct Setting {
-    Activation activation;
     // Every image is a domain.
     Rows rows;
     int64_t groups;
@@ -30,10 +28,10 @@ struct Setting {
     int64_t group(int64_t image_channel) const { return image_channel / channels_per_group(); }
 };
 
-// False, with a line on stderr, if they do not fit the map.
-bool read(const Tensor &options, const Tensor &x, Setting &setting) {
-    setting.activation = static_cast<Activation>(options.integers()[0]);
-    setting.groups = options.integers()[1];
+// What the statistics (2, N, groups) say of a map; false, with a line on stderr, if they do not fit
+// it.
+bool read(const Tensor &statistics, const Tensor &x, Setting &setting) {
+    setting.groups = statistics.shape[2];
     setting.rows.channels = x.channels();
     const int64_t pixels = x.rows() / x.shape[0];
     for (int64_t n = 0; n < x.shape[0]; n++)
@@ -95,38 +93,29 @@ InputGradient input_coefficients(const Setting &setting, const GradientSums &sum
     return gradient;
 }
 
-}  // namespace
-}  // namespace mtln
-
-// Inputs: x (N, H, W, C), gamma and beta (C,); options (activation, groups). Outputs: y, and the
-// statistics (2, N, groups): mean and 1 / sigma.
-MTLN_OPERATOR(group_norm) {
-    using namespace mtln;
-    const Tensor x = arguments[0], y = arguments[4];
+int forward(const Arguments &arguments, Activation activation) {
+    const Tensor x = arguments[0], y = arguments[3], statistics = arguments[4];
     Setting setting;
-    if (!read(arguments[3], x, setting)) return 1;
-    float *mean = arguments[5].floats();
+    if (!read(statistics, x, setting)) return 1;
+    float *mean = statistics.floats();
     float *inverse_sigma = mean + setting.images() * setting.groups;
     group_statistics(setting, moments(setting.rows, x.floats()), mean, inverse_sigma);
     const Affine affine = affine_of(setting, mean, inverse_sigma, arguments[1].floats(),
                                     arguments[2].floats());
-    normalise(setting.rows, setting.activation, affine, x.floats(), x.floats(), y.floats());
+    normalise(setting.rows, activation, affine, x.floats(), x.floats(), y.floats());
     return 0;
 }
 
-// Inputs: dy and x (N, H, W, C), gamma and beta (C,), statistics; options. Outputs: dx, and the
-// gradients of gamma and beta.
-MTLN_OPERATOR(group_norm_grad) {
-    using namespace mtln;
-    const Tensor dy = arguments[0], x = arguments[1];
+int backward(const Arguments &arguments, Activation activation) {
+    const Tensor dy = arguments[0], x = arguments[1], statistics = arguments[4];
     Setting setting;
-    if (!read(arguments[5], x, setting)) return 1;
-    const float *mean = arguments[4].floats();
+    if (!read(statistics, x, setting)) return 1;
+    const float *mean = statistics.floats();
     const float *inverse_sigma = mean + setting.images() * setting.groups;
-    float *dx = arguments[6].floats();
+    float *dx = arguments[5].floats();
     const Affine affine = affine_of(setting, mean, inverse_sigma, arguments[2].floats(),
                                     arguments[3].floats());
-    const GradientSums sums = gradient_sums(setting.rows, setting.activation, affine, dy.floats(),
+    const GradientSums sums = gradient_sums(setting.rows, activation, affine, dy.floats(),
                                             x.floats(), x.floats(), dx, dx);
     std::vector<double> dgamma(x.channels()), dbeta(x.channels());
     for (int64_t i = 0; i < setting.rows.size(); i++) {
@@ -135,11 +124,24 @@ MTLN_OPERATOR(group_norm_grad) {
         dbeta[c] += sums.g[i];
     }
     for (int64_t c = 0; c < x.channels(); c++) {
-        arguments[7].floats()[c] = static_cast<float>(dgamma[c]);
-        arguments[8].floats()[c] = static_cast<float>(dbeta[c]);
+        arguments[6].floats()[c] = static_cast<float>(dgamma[c]);
+        arguments[7].floats()[c] = static_cast<float>(dbeta[c]);
     }
-    input_gradient(setting.rows, setting.activation, affine,
+    input_gradient(setting.rows, activation, affine,
                    input_coefficients(setting, sums, inverse_sigma, affine), dy.floats(),
                    x.floats(), dx);
     return 0;
 }
+
+}  // namespace
+}  // namespace mtln
+
+// Inputs: x (N, H, W, C), gamma and beta (C,). Outputs: y, and the statistics (2, N, groups): mean
+// and 1 / sigma.
+MTLN_OPERATOR(group_norm) { return mtln::forward(arguments, mtln::Activation::none); }
+MTLN_OPERATOR(group_norm_relu) { return mtln::forward(arguments, mtln::Activation::relu); }
+
+// Inputs: dy and x (N, H, W, C), gamma and beta (C,), the statistics. Outputs: dx, and the
+// gradients of gamma and beta.
+MTLN_OPERATOR(group_norm_grad) { return mtln::backward(arguments, mtln::Activation::none); }
+MTLN_OPERATOR(group_norm_relu_grad) { return mtln::backward(arguments, mtln::Activation::relu); }
