@@ -6,6 +6,7 @@
 #include "onednn.h"
 #include "operator.h"
 #include "threads.h"
+#include "winograd.h"
 
 #include <map>
 #include <memory>
@@ -79,6 +80,10 @@ void *ordered(const Plan &plan, const Tensor &weight) {
 void forward(const Tensor &x, const Tensor &weight, void *bias, void *residual,
              const Tensor &options, const Tensor &y) {
     const Convolution shape = shape_of(x, weight, options, bias != nullptr);
+    if (winograd::suits(shape)) {
+        return winograd::forward(shape, x.floats(), weight.floats(), static_cast<float *>(bias),
+                                 static_cast<float *>(residual), y.floats());
+    }
     const Plan &own = plan(residual ? Kind::residual : Kind::forward, shape);
     own.primitive.run({{Role::source, x.data},
                        {Role::weights, ordered(own, weight)},
@@ -89,6 +94,9 @@ void forward(const Tensor &x, const Tensor &weight, void *bias, void *residual,
 
 void backward_data(const Tensor &dy, const Tensor &weight, const Convolution &shape,
                    const Tensor &dx) {
+    if (winograd::suits(shape)) {
+        return winograd::backward_data(shape, dy.floats(), weight.floats(), dx.floats());
+    }
     const Plan &own = plan(Kind::data, shape);
     own.primitive.run({{Role::target_gradient, dy.data},
                        {Role::weights, ordered(own, weight)},
@@ -97,6 +105,10 @@ void backward_data(const Tensor &dy, const Tensor &weight, const Convolution &sh
 
 void backward_weights(const Tensor &dy, const Tensor &x, const Convolution &shape,
                       const Tensor &dweight, void *dbias) {
+    if (winograd::suits(shape)) {
+        return winograd::backward_weights(shape, dy.floats(), x.floats(), dweight.floats(),
+                                          static_cast<float *>(dbias));
+    }
     const Plan &own = plan(Kind::weights, shape);
     const bool direct = own.weights.trivial();
     void *inner = direct ? dweight.data

@@ -25,7 +25,7 @@ int reported(const char *name, const std::function<void()> &work);
 
 // A buffer of this thread, 64-byte aligned, its content undefined; valid until the thread asks for
 // the same `slot` again. Kept between calls, since fresh pages cost more than the work on them.
-enum class Slot { onednn, weights, gradient, rows, count };
+enum class Slot { onednn, weights, taps, maps, products, count };
 void *scratch(Slot slot, size_t bytes);
 
 namespace onednn {
