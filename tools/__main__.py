@@ -23,6 +23,7 @@ COMMANDS = {
     "copy": ("tools.copy", "copy folders between this machine and object storage"),
     "demo-data": ("tools.demo_data", "make three small generated data sets to try things with"),
     "plan-scale": ("tools.plan_scale", "predict step time and efficiency on many devices"),
+    "bench": ("tools.bench", "measure the speed, side by side with other programs"),
     "doctor": ("tools.doctor", "check the installation and this machine"),
 }
 

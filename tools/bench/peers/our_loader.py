@@ -1,0 +1,65 @@
+"""Our input pipeline, as the trainer uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import train  # noqa: F401  sets the environment before MindSpore is loaded
+from tools.bench.peers.loading import BATCH, CROP_AREA, CROP_ASPECT, SHAKE, Loading
+from train.config import Config
+
+# Steps between two consolidation points: a usual number.
+_STRETCH = 50
+
+
+class Peer(Loading):
+    """Reads records.
+
+    Args:
+        spec: ``records``: a prepared data set; ``size``: pixels to come out.
+        rank: Not looked at.
+    """
+
+    def __init__(self, spec: dict[str, Any], rank: int) -> None:
+        import mindspore as ms
+
+        from train.data.damage import DamageWatch
+        from train.data.loader import TrainLoader
+        from train.data.record_set import open_record_sets
+        from train.schedule import stretches
+
+        config = _configuration(Path(spec["records"]), spec["size"])
+        sets = open_record_sets(config)
+        watch = DamageWatch(sets, "stop")
+        self.loader = TrainLoader(config, sets, {"pictures": BATCH}, watch, 0, 1)
+        self.stretches = stretches(0, 10**7, _STRETCH, spec["size"], [])
+        super().__init__({"mindspore": ms.__version__})
+
+    def batches(self) -> Iterator[int]:
+        """See the base class."""
+        for _, batches in self.loader.batches(self.stretches):
+            for images, _ in batches:
+                yield len(images)
+
+
+def _configuration(records: Path, size: int) -> Config:
+    augment = {
+        "crop_area": CROP_AREA,
+        "crop_aspect": CROP_ASPECT,
+        "flips": True,
+        "quarter_turns": True,
+        "brightness": SHAKE,
+        "contrast": SHAKE,
+    }
+    tree = {
+        "run_dir": "none",
+        "datasets": {"pictures": {"records": str(records)}},
+        "tasks": {"pictures": {}},
+        "batch": {"images_per_task": BATCH},
+        "image": {"size": size},
+        "augment": augment,
+        "schedule": {"steps": 10**7, "consolidate_every": _STRETCH},
+    }
+    return Config.model_validate(tree)

@@ -1,0 +1,125 @@
+"""The table: for a terminal, for a Markdown page, and put into one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools import console
+from tools.bench.cases import Case, Comparison, Form, Spread
+from tools.bench.document import Document, Measured
+from train.errors import UserError
+
+BEGIN = "<!-- tools bench: begin of the table -->"
+END = "<!-- tools bench: end of the table -->"
+
+_HEADINGS = ["row", "measured", "what is compared", "one", "other", "result", "range", "goal"]
+_NOTHING = "-"
+
+
+def table(document: Document, markdown: bool) -> str:
+    """All comparisons, with the notes below them."""
+    rows = [_HEADINGS]
+    notes: dict[str, int] = {}
+    for name, measured in document.in_order().items():
+        for case in measured.cases:
+            rows += [[name, case.name, *_cells(case, c, notes)] for c in case.comparisons]
+        if measured.failure:
+            number = notes.setdefault(f"not finished: {measured.failure}", len(notes) + 1)
+            rows.append([name, f"({number})", *[_NOTHING] * 6])
+    lines = [_markdown(rows) if markdown else console.table(rows)]
+    # Paragraphs of their own: Markdown would join the lines of one.
+    lines += [f"({number}) {note}" for note, number in notes.items()]
+    lines.append(_circumstances(document))
+    return ("\n\n" if markdown else "\n").join(lines)
+
+
+def update(page: Path, document: Document) -> None:
+    """Puts the table into a page, between the two marks.
+
+    Raises:
+        UserError: The page cannot be read or written, or lacks the marks.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{page}: cannot be read: {error.strerror}") from None
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{page}: must hold the lines {BEGIN!r} and {END!r}")
+    try:
+        page.write_text(f"{before}{block(document)}{after}", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{page}: cannot be written: {error.strerror}") from None
+
+
+def block(document: Document) -> str:
+    """The part of a page that :func:`update` replaces, with its marks."""
+    return f"{BEGIN}\n{table(document, markdown=True)}\n{END}"
+
+
+def _cells(case: Case, comparison: Comparison, notes: dict[str, int]) -> list[str]:
+    """From "what is compared" to "goal"."""
+    values = comparison.values(case.series)
+    goal = comparison.goal
+    wanted = _NOTHING if goal is None else f"{goal.sign} {_number(goal.bound, comparison.form)}"
+    one = _median(case, comparison.of, notes)
+    other = _NOTHING if comparison.to is None else _median(case, comparison.to, notes)
+    if not values:
+        return [comparison.what, one, other, _NOTHING, _NOTHING, wanted]
+    spread = Spread.of(values)
+    result = _number(spread.median, comparison.form)
+    low, high = (_number(v, comparison.form) for v in (spread.low, spread.high))
+    if goal is not None:
+        wanted += ": yes" if goal.is_reached(spread.median) else ": no"
+    if comparison.to is None:
+        one, result = _NOTHING, one
+    extent = f"{low} to {high}" if len(values) > 1 else "one round"
+    return [comparison.what, one, other, result, extent, wanted]
+
+
+def _median(case: Case, series: str, notes: dict[str, int]) -> str:
+    """Median of a series with its unit, or the number of the note that says why there is none."""
+    values = case.series.get(series)
+    if values:
+        return f"{Spread.of(values).median:,.4g} {case.unit}"
+    why = case.missing.get(series, "not measured")
+    return f"({notes.setdefault(why, len(notes) + 1)})"
+
+
+def _number(value: float, form: Form) -> str:
+    if form == "percent":
+        return f"{value:.1f} %"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def _circumstances(document: Document) -> str:
+    machine = document.machine
+    versions = [f"{name} {version}" for name, version in machine["versions"].items() if version]
+    versions += sorted({text for row in document.rows.values() for text in _versions(row)})
+    parts = [
+        f"{machine['processor']} ({machine['architecture']}), {machine['cores']} cores, "
+        f"{machine['memory_gb']:g} GB",
+        f"Python {machine['python']}, {', '.join(dict.fromkeys(versions))}",
+        *sorted({_moment(row) for row in document.rows.values()}),
+    ]
+    return "; ".join(parts) + "."
+
+
+def _versions(row: Measured) -> list[str]:
+    """Versions that the peers have told."""
+    peers = [peer for case in row.cases for peer in case.facts.get("peers", {}).values()]
+    return [f"{k} {v}" for ranks in peers for rank in ranks for k, v in rank["versions"].items()]
+
+
+def _moment(row: Measured) -> str:
+    commit = (row.moment["commit"] or "unknown")[:8]
+    changes = " with changes" if row.moment["uncommitted_changes"] else ""
+    quick = ", --quick: tiny sizes, the figures say nothing" if row.settings["quick"] else ""
+    return f"{row.moment['when'][:10]}, commit {commit}{changes}{quick}"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

@@ -1,0 +1,79 @@
+"""What is trained in the measurements of a step: network, image size, batch, tasks.
+
+Needs numpy only: the peers that read it run in other Python environments too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+# Classes of UC Merced, of AID and of a part of NWPU-RESISC45.
+SCENES = (21, 30, 12)
+
+# Statistics of every data set's channels, on the scale 0..1, those of uniform noise.
+MEAN, STD = 0.5, 0.289
+
+# Of the optimizer, and of the loss.
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, LABEL_SMOOTHING = 0.01, 0.9, 5e-4, 0.1
+
+_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One network and one size of its batches.
+
+    Attributes:
+        depth: Of the wide ResNet.
+        width: Of the wide ResNet.
+        size: Height and width of the images in pixels.
+        images: Images of every task per rank and step.
+        classes: Classes of every task, each with a data set of its own.
+    """
+
+    depth: int
+    width: int
+    size: int
+    images: int
+    classes: tuple[int, ...] = SCENES
+
+    @classmethod
+    def of(cls, tree: dict[str, Any]) -> Workload:
+        """The inverse of :meth:`tree`."""
+        return cls(**{**tree, "classes": tuple(tree["classes"])})
+
+    def tree(self) -> dict[str, Any]:
+        """Its values, for JSON."""
+        return asdict(self)
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of one rank in one step."""
+        return self.images * len(self.classes)
+
+    def __str__(self) -> str:
+        tasks = f"{self.images} images x {len(self.classes)} tasks"
+        return f"WRN-{self.depth}-{self.width}, {self.size} px, {tasks}"
+
+    def batches(self, rank: int) -> list[tuple[list[Images], list[Labels]]]:
+        """Some mixed batches of random pixels and labels, the same for every peer.
+
+        Returns:
+            For every batch, of every task the images (n, size, size, 3) and the labels (n,).
+        """
+        rng = np.random.default_rng([rank, self.size])
+        shape = (self.images, self.size, self.size, 3)
+        return [
+            (
+                [rng.integers(0, 256, shape, np.uint8) for _ in self.classes],
+                [rng.integers(0, classes, self.images) for classes in self.classes],
+            )
+            for _ in range(_BATCHES)
+        ]
