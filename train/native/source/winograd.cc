@@ -1,8 +1,10 @@
-// Notation of the paper: an output tile is m x m pixels, an input tile n x n with n = m + 2.
+// Notation of the paper: an output tile is m x m pixels, an input tile n x n with n = m + 2, or
+// n = 2 m + 1 with stride 2.
 //     Y = A^T [(G g G^T) * (B^T d B)] A
 // Each of the n * n products of the bracket, for all tiles and channels, is a matrix product:
 // (tiles, C_in) times (C_in, C_out). The gradients are the same in other directions:
-//     dd: a convolution of dy with the weights turned round and C_in, C_out exchanged,
+//     dd: a convolution of dy with the weights turned round and C_in, C_out exchanged; with stride
+//         2, B [(G g G^T) * (A dY A^T)] B^T, where tiles overlap,
 //     dg = G^T [(B^T d B) * (A dY A^T)] G, where the bracket sums over tiles.
 //
 // Layouts: transformed maps are n * n planes of (tiles, C); transformed weights n * n planes of
@@ -46,11 +48,13 @@ inline void store(float *to, Vector v) { std::memcpy(to, &v, sizeof(v)); }
 template <int rows, int columns>
 using Matrix = std::array<std::array<float, columns>, rows>;
 
-// Output tiles of m x m. Toom-Cook with the points below and infinity.
-template <int m>
-struct Tile {
-    static constexpr int n = m + 2;
-    static constexpr double kPoints[] = {0, 1, -1, m == 4 ? 0.5 : 2, -2};
+// One-dimensional filtering with r taps to m outputs in n = m + r - 1 products: Toom-Cook with the
+// points below and infinity.
+template <int m, int r>
+struct ToomCook {
+    static constexpr int n = m + r - 1;
+    static constexpr double kPoints[] = {0, 1, -1, n == 6 ? 0.5 : 2, -2};
+
     // B^T: row j has the coefficients of the product of (x - p_l) over all l but j.
     static constexpr Matrix<n, n> input() {
         Matrix<n, n> found{};
@@ -68,22 +72,24 @@ struct Tile {
         }
         return found;
     }
+
     // G: powers of the points, over what the polynomials of `input` are at their points.
-    static constexpr Matrix<n, 3> filter() {
-        Matrix<n, 3> found{};
+    static constexpr Matrix<n, r> filter() {
+        Matrix<n, r> found{};
         for (int j = 0; j < n - 1; j++) {
             double scale = 1;
             for (int l = 0; l < n - 1; l++) {
                 if (l != j) scale *= kPoints[j] - kPoints[l];
             }
             double power = 1;
-            for (int i = 0; i < 3; i++, power *= kPoints[j]) {
+            for (int i = 0; i < r; i++, power *= kPoints[j]) {
                 found[j][i] = static_cast<float>(power / scale);
             }
         }
-        found[n - 1][2] = 1;
+        found[n - 1][r - 1] = 1;
         return found;
     }
+
     // A^T: powers of the points.
     static constexpr Matrix<m, n> output() {
         Matrix<m, n> found{};
@@ -92,6 +98,47 @@ struct Tile {
             for (int i = 0; i < m; i++, power *= kPoints[j]) found[i][j] = static_cast<float>(power);
         }
         found[m - 1][n - 1] = 1;
+        return found;
+    }
+};
+
+// Three taps with a stride. With stride 2, output o is w_0 s_{2o} + w_1 s_{2o+1} + w_2 s_{2o+2}:
+// two taps over the even samples, by Toom-Cook, and one over the odd samples, as it is.
+template <int m, int stride>
+struct Filtering;
+
+template <int m>
+struct Filtering<m, 1> : ToomCook<m, 3> {};
+
+template <int m>
+struct Filtering<m, 2> {
+    using Even = ToomCook<m, 2>;
+    static constexpr int n = Even::n + m;
+
+    static constexpr Matrix<n, n> input() {
+        Matrix<n, n> found{};
+        for (int j = 0; j < Even::n; j++) {
+            for (int i = 0; i < Even::n; i++) found[j][2 * i] = Even::input()[j][i];
+        }
+        for (int i = 0; i < m; i++) found[Even::n + i][2 * i + 1] = 1;
+        return found;
+    }
+
+    static constexpr Matrix<n, 3> filter() {
+        Matrix<n, 3> found{};
+        for (int j = 0; j < Even::n; j++) {
+            for (int i = 0; i < 2; i++) found[j][2 * i] = Even::filter()[j][i];
+        }
+        for (int i = 0; i < m; i++) found[Even::n + i][1] = 1;
+        return found;
+    }
+
+    static constexpr Matrix<m, n> output() {
+        Matrix<m, n> found{};
+        for (int i = 0; i < m; i++) {
+            for (int j = 0; j < Even::n; j++) found[i][j] = Even::output()[i][j];
+            found[i][Even::n + i] = 1;
+        }
         return found;
     }
 };
@@ -111,7 +158,7 @@ inline __attribute__((always_inline)) void sandwich(const Vector (&in)[columns][
                                                     Vector (&out)[rows][rows]) {
     constexpr Matrix<rows, columns> t = T::value;
     Vector half[rows][columns];
-#pragma GCC unroll 8
+#pragma GCC unroll 9
     for (int c = 0; c < columns; c++) {
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
@@ -145,25 +192,30 @@ inline __attribute__((always_inline)) void sandwich(const Vector (&in)[columns][
     }
 }
 
-template <int m>
+// As types, since the matrices have to be constants.
+template <typename Tile>
 struct InputTransform {
-    static constexpr auto value = Tile<m>::input();
+    static constexpr auto value = Tile::input();
 };
-template <int m>
+template <typename Tile>
 struct FilterTransform {
-    static constexpr auto value = Tile<m>::filter();
+    static constexpr auto value = Tile::filter();
 };
-template <int m>
+template <typename Tile>
 struct OutputTransform {
-    static constexpr auto value = Tile<m>::output();
+    static constexpr auto value = Tile::output();
 };
-template <int m>
+template <typename Tile>
+struct InputGradient {
+    static constexpr auto value = transposed(Tile::input());
+};
+template <typename Tile>
 struct FilterGradient {
-    static constexpr auto value = transposed(Tile<m>::filter());
+    static constexpr auto value = transposed(Tile::filter());
 };
-template <int m>
+template <typename Tile>
 struct OutputGradient {
-    static constexpr auto value = transposed(Tile<m>::output());
+    static constexpr auto value = transposed(Tile::output());
 };
 
 // Columns of the right-hand matrix of a product lie in panels so wide that a row of the panel
@@ -238,30 +290,52 @@ void product(const float *a, int64_t a_row, int64_t a_column, const float *b, in
     }
 }
 
-// The tiles of a map, numbered image by image, row by row.
-template <int m>
-struct Grid {
-    explicit Grid(const Convolution &s)
-        : height(s.height), width(s.width), across((s.width + m - 1) / m),
-          down((s.height + m - 1) / m), count(s.images * down * across) {}
+// A map's size, and the pixels of it that belong to a tile.
+struct Map {
+    int64_t height, width, channels;
+    int64_t step;   // from a tile to the next
+    int64_t shift;  // of the first tile's first pixel
 
-    // Pixels [y, y + size) x [x, x + size) of a map: a pointer to each, null outside of the map.
+    // A pointer to each of size x size pixels; those beyond the map are at `outside`.
     template <int size>
-    void pixels(const float *map, int64_t channels, int64_t tile, int64_t shift,
-                const float *(&found)[size][size], const float *outside) const {
-        const int64_t image = tile / (down * across);
-        const int64_t y = tile / across % down * m + shift, x = tile % across * m + shift;
+    void pixels(const float *data, int64_t image, int64_t row, int64_t column,
+                const float *outside, const float *(&found)[size][size]) const {
+        const int64_t y = row * step + shift, x = column * step + shift;
+        const int64_t corner = ((image * height + y) * width + x) * channels;
+        if (y >= 0 && y + size <= height && x >= 0 && x + size <= width) {
+            for (int i = 0; i < size; i++) {
+                for (int j = 0; j < size; j++) {
+                    found[i][j] = data + corner + (i * width + j) * channels;
+                }
+            }
+            return;
+        }
         for (int i = 0; i < size; i++) {
             for (int j = 0; j < size; j++) {
-                const bool inside =
-                    y + i >= 0 && y + i < height && x + j >= 0 && x + j < width;
-                found[i][j] =
-                    inside ? map + ((image * height + y + i) * width + x + j) * channels : outside;
+                const bool inside = y + i >= 0 && y + i < height && x + j >= 0 && x + j < width;
+                found[i][j] = inside ? data + corner + (i * width + j) * channels : outside;
             }
         }
     }
+};
 
-    int64_t height, width, across, down, count;
+// The tiles of all images, numbered image by image, row by row.
+template <int m, int stride>
+struct Grid {
+    explicit Grid(const Convolution &s)
+        : input{s.height, s.width, s.in_channels, m * stride, -1},
+          output{s.out_height(), s.out_width(), s.out_channels, m, 0},
+          across((s.out_width() + m - 1) / m), of_image((s.out_height() + m - 1) / m * across),
+          count(s.images * of_image) {}
+
+    template <int size>
+    void pixels(const Map &map, const float *data, int64_t tile, const float *outside,
+                const float *(&found)[size][size]) const {
+        map.pixels(data, tile / of_image, tile % of_image / across, tile % across, outside, found);
+    }
+
+    Map input, output;
+    int64_t across, of_image, count;
 };
 
 // Planes lie an odd number of cache lines apart: else all of a tile's would share a cache set.
@@ -271,61 +345,55 @@ constexpr int64_t plane_size(int64_t rows, int64_t channels) {
 
 // Transforms `size` x `size` pixels of every tile by T into planes of (tiles, channels), row-major
 // or in panels.
-template <typename T, int m, int size, bool panels>
-void transform_map(const Grid<m> &grid, const float *map, int64_t channels, int64_t first,
-                   int64_t tiles, int64_t shift, float *planes) {
-    constexpr int n = m + 2;
+template <typename T, int size, int n, bool panels, typename Grid>
+void transform_map(const Grid &grid, const Map &map, const float *data, int64_t first,
+                   int64_t tiles, float *planes) {
+    const int64_t channels = map.channels, plane = plane_size(tiles, channels);
     const std::vector<float> zeros(channels, 0.0F);
-    const int64_t plane = plane_size(tiles, channels);
     for (int64_t t = 0; t < tiles; t++) {
         const float *from[size][size];
-        grid.template pixels<size>(map, channels, first + t, shift, from, zeros.data());
+        grid.pixels(map, data, first + t, zeros.data(), from);
         for (int64_t c = 0; c < channels; c += kLanes) {
             Vector in[size][size], out[n][n];
-#pragma GCC unroll 8
+#pragma GCC unroll 9
             for (int i = 0; i < size; i++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 9
                 for (int j = 0; j < size; j++) in[i][j] = load(from[i][j] + c);
             }
             sandwich<T>(in, out);
             float *to = planes + (panels ? panel_at(t, c, tiles, channels) : t * channels + c);
-#pragma GCC unroll 8
+#pragma GCC unroll 9
             for (int i = 0; i < n; i++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 9
                 for (int j = 0; j < n; j++) store(to + (i * n + j) * plane, out[i][j]);
             }
         }
     }
 }
 
-// Y = A^T [...] A (+ bias) (+ residual) of every tile.
-template <int m>
-void write_output(const Grid<m> &grid, const float *planes, int64_t channels, int64_t first,
-                  int64_t tiles, const float *bias, const float *residual, float *y) {
-    constexpr int n = m + 2;
-    const int64_t plane = plane_size(tiles, channels);
+// Transforms the planes of every tile by T into `size` x `size` pixels, and calls
+// write(offset of a vector in the map, its value) for those in the map.
+template <typename T, int size, int n, typename Grid, typename Write>
+void restore_map(const Grid &grid, const Map &map, const float *data, const float *planes,
+                 int64_t first, int64_t tiles, const Write &write) {
+    const int64_t channels = map.channels, plane = plane_size(tiles, channels);
     for (int64_t t = 0; t < tiles; t++) {
-        const float *to[m][m];
-        grid.template pixels<m>(y, channels, first + t, 0, to, nullptr);
+        const float *to[size][size];
+        grid.pixels(map, data, first + t, nullptr, to);
         for (int64_t c = 0; c < channels; c += kLanes) {
-            Vector in[n][n], out[m][m];
+            Vector in[n][n], out[size][size];
             const float *from = planes + t * channels + c;
-#pragma GCC unroll 8
+#pragma GCC unroll 9
             for (int i = 0; i < n; i++) {
-#pragma GCC unroll 8
+#pragma GCC unroll 9
                 for (int j = 0; j < n; j++) in[i][j] = load(from + (i * n + j) * plane);
             }
-            sandwich<OutputTransform<m>>(in, out);
-            const Vector shift = bias ? load(bias + c) : Vector{};
-#pragma GCC unroll 8
-            for (int i = 0; i < m; i++) {
-#pragma GCC unroll 8
-                for (int j = 0; j < m; j++) {
-                    if (!to[i][j]) continue;
-                    const int64_t at = to[i][j] - y + c;
-                    Vector sum = out[i][j] + shift;
-                    if (residual) sum += load(residual + at);
-                    store(y + at, sum);
+            sandwich<T>(in, out);
+#pragma GCC unroll 9
+            for (int i = 0; i < size; i++) {
+#pragma GCC unroll 9
+                for (int j = 0; j < size; j++) {
+                    if (to[i][j]) write(to[i][j] - data + c, c, out[i][j]);
                 }
             }
         }
@@ -333,9 +401,9 @@ void write_output(const Grid<m> &grid, const float *planes, int64_t channels, in
 }
 
 // G g G^T of all weights into planes of (rows, columns) in panels; taps (3, 3, rows, columns).
-template <int m, bool turned>
+template <typename Tile, bool turned>
 void transform_weights(const float *taps, int64_t rows, int64_t columns, float *planes) {
-    constexpr int n = m + 2;
+    constexpr int n = Tile::n;
     const int64_t plane = plane_size(rows, columns);
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < columns; c += kLanes) {
@@ -345,7 +413,7 @@ void transform_weights(const float *taps, int64_t rows, int64_t columns, float *
                 const int tap = turned ? 8 - i : i;
                 in[i / 3][i % 3] = load(taps + (tap * rows + r) * columns + c);
             }
-            sandwich<FilterTransform<m>>(in, out);
+            sandwich<FilterTransform<Tile>>(in, out);
             float *to = planes + panel_at(r, c, rows, columns);
 #pragma GCC unroll 8
             for (int i = 0; i < n; i++) {
@@ -356,12 +424,10 @@ void transform_weights(const float *taps, int64_t rows, int64_t columns, float *
     }
 }
 
-constexpr int64_t kBlockBytes = 768 * 1024;
+constexpr int64_t kBlockBytes = 512 * 1024;
 
 // Tiles that a thread works on at a time: their planes stay in the second-level cache.
-template <int m>
-int64_t block_of(int64_t channels) {
-    constexpr int n = m + 2;
+int64_t block_of(int64_t n, int64_t channels) {
     const int64_t most = kBlockBytes / (n * n * channels * static_cast<int64_t>(sizeof(float)));
     return std::max<int64_t>(24, most / 8 * 8);
 }
@@ -371,27 +437,71 @@ float *buffer(Slot slot, int64_t values) {
 }
 
 // y = x * taps, or with taps turned round; taps (3, 3, C_in, C_out).
-template <int m, bool turned>
+template <int m, int stride, bool turned>
 void convolve(const Convolution &s, const float *x, const float *taps, const float *bias,
               const float *residual, float *y) {
-    constexpr int n = m + 2;
-    const Grid<m> grid(s);
+    using Tile = Filtering<m, stride>;
+    constexpr int n = Tile::n;
+    const Grid<m, stride> grid(s);
     const int64_t c_in = s.in_channels, c_out = s.out_channels;
     const int64_t weight_plane = plane_size(c_in, c_out);
     float *weights = buffer(Slot::weights, n * n * weight_plane);
-    transform_weights<m, turned>(taps, c_in, c_out, weights);
-    const int64_t block = block_of<m>(c_in + c_out);
+    transform_weights<Tile, turned>(taps, c_in, c_out, weights);
+    const int64_t block = block_of(n, c_in + c_out);
+    const auto write = [=](int64_t at, int64_t c, Vector value) {
+        if (bias) value += load(bias + c);
+        if (residual) value += load(residual + at);
+        store(y + at, value);
+    };
     parallel(grid.count, block, [&](int64_t begin, int64_t end) {
         float *maps = buffer(Slot::maps, n * n * plane_size(block, c_in));
         float *products = buffer(Slot::products, n * n * plane_size(block, c_out));
         for (int64_t first = begin; first < end; first += block) {
             const int64_t tiles = std::min(block, end - first);
-            transform_map<InputTransform<m>, m, n, false>(grid, x, c_in, first, tiles, -1, maps);
+            transform_map<InputTransform<Tile>, n, n, false>(grid, grid.input, x, first, tiles,
+                                                             maps);
             for (int i = 0; i < n * n; i++) {
                 product(maps + i * plane_size(tiles, c_in), c_in, 1, weights + i * weight_plane,
                         tiles, c_out, c_in, products + i * plane_size(tiles, c_out), false);
             }
-            write_output<m>(grid, products, c_out, first, tiles, bias, residual, y);
+            restore_map<OutputTransform<Tile>, m, n>(grid, grid.output, y, products, first, tiles,
+                                                     write);
+        }
+    });
+}
+
+// dx of any stride, tile by tile; taps (3, 3, C_out, C_in). Tiles of dx overlap, so that every
+// image is one thread's.
+template <int m, int stride>
+void spread(const Convolution &s, const float *dy, const float *taps, float *dx) {
+    using Tile = Filtering<m, stride>;
+    constexpr int n = Tile::n;
+    const Grid<m, stride> grid(s);
+    const int64_t c_in = s.in_channels, c_out = s.out_channels;
+    const int64_t weight_plane = plane_size(c_out, c_in), image = s.height * s.width * c_in;
+    float *weights = buffer(Slot::weights, n * n * weight_plane);
+    transform_weights<Tile, false>(taps, c_out, c_in, weights);
+    const int64_t block = block_of(n, c_in + c_out);
+    const auto add = [=](int64_t at, int64_t, Vector value) {
+        store(dx + at, load(dx + at) + value);
+    };
+    parallel(s.images, std::max<int64_t>(1, block / grid.of_image), [&](int64_t from, int64_t to) {
+        float *gradients = buffer(Slot::maps, n * n * plane_size(block, c_out));
+        float *products = buffer(Slot::products, n * n * plane_size(block, c_in));
+        int64_t cleared = from;
+        for (int64_t first = from * grid.of_image; first < to * grid.of_image; first += block) {
+            const int64_t tiles = std::min(block, to * grid.of_image - first);
+            for (; cleared * grid.of_image < first + tiles; cleared++) {
+                std::fill_n(dx + cleared * image, image, 0.0F);
+            }
+            transform_map<OutputGradient<Tile>, m, n, false>(grid, grid.output, dy, first, tiles,
+                                                             gradients);
+            for (int i = 0; i < n * n; i++) {
+                product(gradients + i * plane_size(tiles, c_out), c_out, 1,
+                        weights + i * weight_plane, tiles, c_in, c_out,
+                        products + i * plane_size(tiles, c_in), false);
+            }
+            restore_map<InputGradient<Tile>, n, n>(grid, grid.input, dx, products, first, tiles, add);
         }
     });
 }
@@ -406,9 +516,9 @@ void add_columns(const float *plane, int64_t rows, int64_t columns, float *to) {
 }
 
 // Taps (3, 3, C_in, C_out) of G^T [...] G, from planes of (C_in, C_out).
-template <int m>
+template <typename Tile>
 void write_taps(const float *planes, int64_t rows, int64_t columns, float *taps) {
-    constexpr int n = m + 2;
+    constexpr int n = Tile::n;
     const int64_t plane = plane_size(rows, columns);
     for (int64_t at = 0; at < rows * columns; at += kLanes) {
         Vector in[n][n], out[3][3];
@@ -417,19 +527,20 @@ void write_taps(const float *planes, int64_t rows, int64_t columns, float *taps)
 #pragma GCC unroll 8
             for (int j = 0; j < n; j++) in[i][j] = load(planes + (i * n + j) * plane + at);
         }
-        sandwich<FilterGradient<m>>(in, out);
+        sandwich<FilterGradient<Tile>>(in, out);
 #pragma GCC unroll 8
         for (int i = 0; i < 9; i++) store(taps + i * rows * columns + at, out[i / 3][i % 3]);
     }
 }
 
-template <int m>
+template <int m, int stride>
 void gradient(const Convolution &s, const float *dy, const float *x, float *taps, float *dbias) {
-    constexpr int n = m + 2;
-    const Grid<m> grid(s);
+    using Tile = Filtering<m, stride>;
+    constexpr int n = Tile::n;
+    const Grid<m, stride> grid(s);
     const int64_t c_in = s.in_channels, c_out = s.out_channels;
     const int64_t weight_plane = plane_size(c_in, c_out), size = n * n * weight_plane + c_out;
-    const int64_t block = block_of<m>(c_in + c_out);
+    const int64_t block = block_of(n, c_in + c_out);
     const int parts = static_cast<int>(
         std::clamp<int64_t>(grid.count / block, 1, static_cast<int64_t>(num_threads())));
     float *sums = buffer(Slot::weights, parts * size);
@@ -441,9 +552,10 @@ void gradient(const Convolution &s, const float *dy, const float *x, float *taps
         const int64_t begin = grid.count * part / parts, end = grid.count * (part + 1) / parts;
         for (int64_t first = begin; first < end; first += block) {
             const int64_t tiles = std::min(block, end - first);
-            transform_map<InputTransform<m>, m, n, false>(grid, x, c_in, first, tiles, -1, maps);
-            transform_map<OutputGradient<m>, m, m, true>(grid, dy, c_out, first, tiles, 0,
-                                                         gradients);
+            transform_map<InputTransform<Tile>, n, n, false>(grid, grid.input, x, first, tiles,
+                                                             maps);
+            transform_map<OutputGradient<Tile>, m, n, true>(grid, grid.output, dy, first, tiles,
+                                                            gradients);
             for (int i = 0; i < n * n; i++) {
                 product(maps + i * plane_size(tiles, c_in), 1, c_in,
                         gradients + i * plane_size(tiles, c_out), c_in, c_out, tiles,
@@ -456,33 +568,27 @@ void gradient(const Convolution &s, const float *dy, const float *x, float *taps
     for (int part = 1; part < parts; part++) {
         for (int64_t i = 0; i < size; i++) sums[i] += sums[part * size + i];
     }
-    write_taps<m>(sums, c_in, c_out, taps);
+    write_taps<Tile>(sums, c_in, c_out, taps);
     if (dbias) std::copy_n(sums + n * n * weight_plane, c_out, dbias);
 }
 
-// The size of tile that covers a map with the fewest multiplications.
-int best_tile(const Convolution &s) {
-    int best = 0;
-    int64_t least = 0;
-    for (const int m : {4, 3, 2}) {
-        const int64_t tiles = ((s.height + m - 1) / m) * ((s.width + m - 1) / m);
-        const int64_t products = tiles * (m + 2) * (m + 2);
-        if (!best || products < least) {
-            best = m;
-            least = products;
-        }
-    }
-    return best;
-}
-
-// Calls work(std::integral_constant<int, m>) for the best m.
+// Calls work(m, stride), both as std::integral_constant, for the m that covers a map with the
+// fewest products.
 template <typename Work>
 void with_best_tile(const Convolution &s, const Work &work) {
-    switch (best_tile(s)) {
-        case 4: return work(std::integral_constant<int, 4>{});
-        case 3: return work(std::integral_constant<int, 3>{});
-        default: return work(std::integral_constant<int, 2>{});
-    }
+    const auto products = [&](int64_t m) {
+        const int64_t n = s.stride == 1 ? m + 2 : 2 * m + 1;
+        return (s.out_height() + m - 1) / m * ((s.out_width() + m - 1) / m) * n * n;
+    };
+    constexpr std::integral_constant<int, 1> one{};
+    constexpr std::integral_constant<int, 2> two{};
+    constexpr std::integral_constant<int, 3> three{};
+    constexpr std::integral_constant<int, 4> four{};
+    if (s.stride == 2) return products(3) <= products(2) ? work(three, two) : work(two, two);
+    const int64_t least = std::min({products(2), products(3), products(4)});
+    if (products(4) == least) return work(four, one);
+    if (products(3) == least) return work(three, one);
+    work(two, one);
 }
 
 // Brings weights (C_out, C_in, 3, 3) into the order (3, 3, C_in, C_out), or with `turned` into
@@ -509,14 +615,16 @@ float *taps_buffer(const Convolution &s) {
 }  // namespace
 
 bool suits(const Convolution &s) {
-    return s.kernel == 3 && s.stride == 1 && s.in_channels % 16 == 0 && s.out_channels % 16 == 0;
+    return s.kernel == 3 && s.stride <= 2 && s.in_channels % 16 == 0 && s.out_channels % 16 == 0;
 }
 
 void forward(const Convolution &s, const float *x, const float *weight, const float *bias,
              const float *residual, float *y) {
     float *taps = taps_buffer(s);
     reorder(s, false, false).run(weight, taps);
-    with_best_tile(s, [&](auto m) { convolve<m, false>(s, x, taps, bias, residual, y); });
+    with_best_tile(s, [&](auto m, auto stride) {
+        convolve<m, stride, false>(s, x, taps, bias, residual, y);
+    });
 }
 
 void backward_data(const Convolution &s, const float *dy, const float *weight, float *dx) {
@@ -524,13 +632,19 @@ void backward_data(const Convolution &s, const float *dy, const float *weight, f
     reorder(s, true, false).run(weight, taps);
     Convolution turned = s;
     std::swap(turned.in_channels, turned.out_channels);
-    with_best_tile(s, [&](auto m) { convolve<m, true>(turned, dy, taps, nullptr, nullptr, dx); });
+    with_best_tile(s, [&](auto m, auto stride) {
+        if constexpr (stride == 1) {
+            convolve<m, stride, true>(turned, dy, taps, nullptr, nullptr, dx);
+        } else {
+            spread<m, stride>(s, dy, taps, dx);
+        }
+    });
 }
 
 void backward_weights(const Convolution &s, const float *dy, const float *x, float *dweight,
                       float *dbias) {
     float *taps = taps_buffer(s);
-    with_best_tile(s, [&](auto m) { gradient<m>(s, dy, x, taps, dbias); });
+    with_best_tile(s, [&](auto m, auto stride) { gradient<m, stride>(s, dy, x, taps, dbias); });
     reorder(s, false, true).run(taps, dweight);
 }
 
