@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tools.plan_scale import exercise, machines, text
+from tools.plan_scale import exercise, machines, page, text
 from tools.plan_scale.check import check
 from tools.plan_scale.fit import read
 from tools.plan_scale.model import Branches, images_for, predict
@@ -32,6 +32,7 @@ what to do:
   measure    run jobs of 1, 2 and 4 ranks on this machine and write --out (10 minutes, 2 cores)
   check      compare the jobs of --measurement with the model
   exercise   run plan, launcher and rank tables at 8,192 ranks, 1,000 tasks and 10^9 records
+  update     make the tables of --page anew
 
 The figures of the machines, and what is assumed, are in docs/scale.md."""
 
@@ -42,11 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("what", metavar="CONFIG|SIZES|measure|check|exercise", help="see below")
+    add("what", metavar="CONFIG|SIZES|measure|check|exercise|update", help="see below")
     add("--devices", metavar="N,N", default="8,64,1024,8192", help="default: %(default)s")
     add("--machine", default="ascend910b", help=f"{', '.join(machines.names())} (%(default)s)")
     add("--images", metavar="N", type=_positive, default=16, help="per data set and rank (16)")
     add("--tasks", metavar="K", type=_positive, help="K tasks like the first of CONFIG")
+    add(
+        "--classes",
+        metavar="C",
+        type=_positive,
+        help="of every task (default: as in CONFIG, in its data if they are there, or else 30)",
+    )
     add("--wire", choices=("float32", "float16", "bfloat16"), default="float32")
     add(
         "--overlap",
@@ -68,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", metavar="FILE", type=Path, help="write the figures into a file too")
     add("--measurement", metavar="FILE", type=Path, default=Path("docs/scale.json"))
     add("--out", metavar="FILE", type=Path, help="of measure")
+    add("--page", metavar="FILE", type=Path, default=Path("docs/scale.md"), help="of update")
 
 
 def _positive(word: str) -> int:
@@ -87,8 +95,10 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
             raise UserError("measure: --out FILE is missing")
         measure(arguments.out)
         return 0
-    tasks = {"check": _check, "exercise": _exercise}
-    rows, tree = tasks.get(arguments.what, _predict)(arguments)
+    if arguments.what == "update":
+        _update(arguments.page)
+        return 0
+    rows, tree = _result(arguments)
     if arguments.json is not None:
         try:
             arguments.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
@@ -96,6 +106,27 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
             raise UserError(f"{arguments.json}: cannot be written: {error.strerror}") from None
     print(text.table(rows, arguments.markdown))
     return 0
+
+
+def table_of(words: list[str]) -> str:
+    """The table of a command line, for a Markdown page."""
+    parser = argparse.ArgumentParser(prog="plan-scale")
+    add_arguments(parser)
+    return text.table(_result(parser.parse_args(words))[0], markdown=True)
+
+
+def _update(file: Path) -> None:
+    try:
+        before = file.read_text(encoding="utf-8")
+        file.write_text(page.updated(before, table_of), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from None
+
+
+def _result(arguments: argparse.Namespace) -> tuple[text.Rows, Any]:
+    """The rows of a table, and the figures in it as plain values."""
+    known = {"check": _check, "exercise": _exercise}
+    return known.get(arguments.what, _predict)(arguments)
 
 
 def _predict(arguments: argparse.Namespace) -> tuple[text.Rows, Any]:

@@ -36,9 +36,11 @@ _SMALL, PREDICTED, _LARGE = 4, 8, 16
 _STRETCHES = 4
 # Steps at the beginning whose times do not count, and the number of steps of a job.
 _WARM_UP = 4
-_STEPS = 40
+_STEPS = 24
 _IMAGES_PER_CLASS = 30
 _SECONDS = 600
+# Cores that other programs may use before the measurement is in doubt.
+_CALM = 0.1
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -81,6 +83,7 @@ def measure(file: Path, jobs: Sequence[Job] = JOBS) -> None:
         folder = Path(name)
         _say("making images")
         _run(["-m", "tools", "demo-data", "--out", folder / "demo", *_few()], None, folder)
+        others = OtherLoad()
         found = {
             "format": FORMAT,
             "machine": _machine(),
@@ -88,10 +91,38 @@ def measure(file: Path, jobs: Sequence[Job] = JOBS) -> None:
             "reductions": [_reductions(e, n, folder) for e in ENGINES for n in (2, 4)],
             "jobs": [_job(job, folder) for job in jobs],
         }
+    if (cores := others.cores()) > _CALM:
+        _say(
+            f"warning: other programs used {cores:.2f} cores meanwhile, so the times are theirs as "
+            "well: measure again when the machine is calm"
+        )
+    found["cores_used_by_others"] = cores
     try:
         file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{file}: cannot be written: {error.strerror}") from None
+
+
+class OtherLoad:
+    """The processor time that other programs use from now on."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._busy, self._own = self._now()
+
+    def cores(self) -> float:
+        """Their mean number of busy cores."""
+        busy, own = self._now()
+        others = busy - self._busy - (own - self._own)
+        return round(max(0.0, others) / (time.monotonic() - self._since), 3)
+
+    def _now(self) -> tuple[float, float]:
+        """Seconds in which the machine was busy, and those of this process and its ended ones."""
+        fields = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:]
+        user, nice, system, _, _, interrupts, soft = map(int, fields[:7])
+        busy = (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+        times = os.times()
+        return busy, sum(times[:4])
 
 
 def _check(file: Path) -> None:
@@ -117,7 +148,6 @@ def _machine() -> dict[str, Any]:
         "processor": models[0] if models else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "date": time.strftime("%Y-%m-%d"),
-        "load_before": os.getloadavg()[0],
     }
 
 

@@ -24,11 +24,11 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         UserError: Something is wrong with either, or with an option.
     """
     if "=" in arguments.what:
-        if arguments.tasks is not None:
-            raise UserError("--tasks: is for a configuration; sizes have tasks=...")
+        if arguments.tasks is not None or arguments.classes is not None:
+            raise UserError("--tasks and --classes are for a configuration, not for sizes")
         plan = _of_sizes(arguments.what, arguments.images)
     else:
-        plan = _of_config(Path(arguments.what), arguments.images, arguments.tasks)
+        plan = _of_config(arguments)
     for name in ("overlap", "jitter"):
         if not 0 <= getattr(arguments, name) <= 1:
             raise UserError(f"--{name} must be from 0 to 1, not {getattr(arguments, name):g}")
@@ -59,28 +59,24 @@ def devices_of(text: str, node: int) -> list[int]:
     return found
 
 
-def _of_config(path: Path, images: int, tasks: int | None) -> Plan:
-    config = load_config(path)
-    if tasks is not None:
-        config = with_tasks(config, tasks)
+def _of_config(arguments: argparse.Namespace) -> Plan:
+    config = load_config(Path(arguments.what))
+    if arguments.tasks is not None:
+        config = with_tasks(config, arguments.tasks)
+    if arguments.classes is not None:
+        config = with_classes(config, arguments.classes)
     return Plan(
         network_of(config),
         tasks=len(config.tasks),
         datasets=len(config.datasets),
-        images=images,
+        images=arguments.images,
         consolidate_every=config.schedule.consolidate_every,
         slots=1 if config.optimizer.name == "sgd" else 2,
     )
 
 
 def with_tasks(config: Config, number: int) -> Config:
-    """The same configuration with so many tasks, each with a data set, like its first one.
-
-    Raises:
-        UserError: The number is not positive.
-    """
-    if number < 1:
-        raise UserError(f"--tasks must be a whole number above 0, not {number}")
+    """The same configuration with so many tasks, each with a data set, like its first one."""
     first = next(iter(config.tasks))
     dataset = config.datasets[config.dataset_of(first)]
     names = [f"task{i}" for i in range(number)]
@@ -92,6 +88,14 @@ def with_tasks(config: Config, number: int) -> Config:
             },
         }
     )
+
+
+def with_classes(config: Config, number: int) -> Config:
+    """The same configuration with so many classes of every task."""
+    tasks = {
+        name: task.model_copy(update={"classes": number}) for name, task in config.tasks.items()
+    }
+    return config.model_copy(update={"tasks": tasks})
 
 
 def _of_sizes(text: str, images: int) -> Plan:
