@@ -52,7 +52,8 @@ def main() -> None:
         stream = connection.makefile("rw", encoding="utf-8")
         _tell(stream, {"rank": rank, "pid": os.getpid()})
         peer: Peer = importlib.import_module(f"tools.bench.peers.{kind}").Peer(spec, rank)
-        _tell(stream, {**peer.info, "variables": _variables(os.environ)})
+        cores = sorted(os.sched_getaffinity(0))
+        _tell(stream, {**peer.info, "cores": cores, "variables": _variables(os.environ)})
         for line in stream:
             request = json.loads(line)
             if request["do"] == "stop":

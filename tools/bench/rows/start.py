@@ -6,13 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tools.bench.cases import Case, Comparison, Goal
 from tools.bench.group import ROOT, WorkerFailed, handed_on, last_line, mpirun_is_there
+from tools.bench.pictures import run_tool
 from tools.bench.session import NO_MPI, Session
 
 TITLE = "command to first step, 2 ranks"
@@ -29,10 +29,7 @@ _PICTURES_PER_CLASS = 30
 def measure(session: Session) -> Iterator[Case]:
     """A case per script."""
     data = session.folder / "demo"
-    words = ["demo-data", "--out", str(data), "--images-per-class", str(_PICTURES_PER_CLASS)]
-    subprocess.run(
-        [sys.executable, "-m", "tools", *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
-    )
+    run_tool("demo-data", "--out", str(data), "--images-per-class", str(_PICTURES_PER_CLASS))
     for script, engine in _SCRIPTS.items():
         session.say(f"start: {script}")
         yield _case(session, data, script, engine)

@@ -13,7 +13,7 @@ from tools.bench.workload import Workload
 TITLE = "training, 2 ranks x 1 core"
 
 WORKLOADS = (Workload(16, 2, 48, 8), Workload(28, 4, 72, 8), Workload(10, 1, 32, 4))
-QUICK = (Workload(10, 1, 16, 2, (3, 4)),)
+QUICK = (Workload(10, 1, 16, 2, (3,)),)
 RANKS = 2
 
 # Formats of the tensors in the memory of the twin.
