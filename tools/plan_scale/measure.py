@@ -84,7 +84,7 @@ def measure(file: Path, jobs: Sequence[Job] = JOBS) -> None:
         _say("making images")
         _run(["-m", "tools", "demo-data", "--out", folder / "demo", *_few()], None, folder)
         others = OtherLoad()
-        found = {
+        found: dict[str, Any] = {
             "format": FORMAT,
             "machine": _machine(),
             "network": {"model": _MODEL, "size": _SIZE},
