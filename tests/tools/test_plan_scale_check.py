@@ -24,7 +24,7 @@ from tools.plan_scale.options import with_tasks
 from train.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-MEASUREMENT = ROOT / "docs" / "scale.json"
+MEASUREMENT = ROOT / "docs" / "runs" / "scale.json"
 PAGE = ROOT / "docs" / "scale.md"
 
 # Of the made-up machine: seconds per step and per image, contention, alpha, beta.
@@ -151,7 +151,9 @@ def committed() -> dict[str, Any]:
 
 def _require_measurement() -> None:
     if not MEASUREMENT.exists():
-        pytest.skip("there is no docs/scale.json yet: plan-scale measure --out docs/scale.json")
+        pytest.skip(
+            "there is no docs/runs/scale.json yet: plan-scale measure --out docs/runs/scale.json"
+        )
 
 
 def test_model_is_within_a_tenth_of_the_committed_measurement(committed: dict[str, Any]) -> None:

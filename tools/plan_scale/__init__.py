@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--speed", metavar="F", type=float, default=1.0, help="factor on the devices' speed")
     add("--markdown", action="store_true", help="tables for a Markdown page")
     add("--json", metavar="FILE", type=Path, help="write the figures into a file too")
-    add("--measurement", metavar="FILE", type=Path, default=Path("docs/scale.json"))
+    add("--measurement", metavar="FILE", type=Path, default=Path("docs/runs/scale.json"))
     add("--out", metavar="FILE", type=Path, help="of measure")
     add("--page", metavar="FILE", type=Path, default=Path("docs/scale.md"), help="of update")
 
