@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import mindspore as ms
 
 from train.balance import Balance
-from train.cluster import Cluster
+from train.cluster import Cluster, device_target
 from train.collectives import Collectives, MindSporeCollectives, OneProcess
 from train.collectives.mpi import MPICollectives
 from train.config import Config
@@ -17,6 +17,8 @@ from train.evaluate import EvaluatedTask, Evaluator
 from train.model.layers import Layers
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo
 from train.model.trunks import build_trunk
+from train.native import library
+from train.native.layers import NativeLayers
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of
 from train.step import BatchLayout, TrainStep, split_by_branch
 from train.tasks import Task, mask_positions, wanted_masks
@@ -31,13 +33,32 @@ def build_collectives(cluster: Cluster) -> Collectives:
     return MindSporeCollectives(cluster.world_size)
 
 
+def build_layers(config: Config) -> Layers:
+    """What the network is made of: on a CPU native operators, if there are any here."""
+    if native_problem(config) is not None:
+        return Layers(config.model.norm)
+    return NativeLayers(config.model.norm)
+
+
+def native_problem(config: Config) -> str | None:
+    """Why native operators are not used; None if they are."""
+    target = device_target(config.device)
+    if target != "CPU":
+        return f"the device is {target}"
+    try:
+        library.load()
+    except library.NativeUnavailable as reason:
+        return str(reason)
+    return None
+
+
 def build_network(config: Config, sets: Sequence[RecordSet], tasks: Sequence[Task]) -> MTLN:
     """The network with freshly drawn parameters, in training mode."""
     ms.set_seed(config.seed)
     model = config.model
     datasets = [DatasetInfo(s.name, s.manifest.mean, s.manifest.std) for s in sets]
     answers = [TaskInfo(t.name, t.dataset, len(t.classes), t.kind) for t in tasks]
-    layers = Layers(model.norm)
+    layers = build_layers(config)
     trunk = build_trunk(model, layers, [s.name for s in sets])
     network = MTLN(trunk, datasets, answers, layers, model.branch, model.decoder_channels)
     network.set_train(True)

@@ -14,6 +14,7 @@ from mindspore import communication
 from train import mpirun
 from train.collectives import mpi
 from train.errors import UserError
+from train.native import library as native
 
 _SCHEDULER_SECONDS = 300
 
@@ -114,7 +115,9 @@ def start(cluster: Cluster) -> None:
         raise UserError(f"device: {cluster.device_target} cannot be used here: {reason}") from None
     if cluster.device_target == "CPU":
         # More threads than cores make the executor's threads wait for each other.
-        ms.set_context(runtime_num_threads=_num_threads(os.environ))
+        threads = _num_threads(os.environ)
+        ms.set_context(runtime_num_threads=threads)
+        native.set_threads(threads)
     if cluster.engine == "mpi":
         mpi.join(cluster.rank, cluster.world_size)
     elif cluster.engine == "mindspore":

@@ -3,15 +3,16 @@
 import os
 
 from train import mpirun
-
-# oneDNN picks a reference convolution for plain NCHW tensors on processors with AVX-512, a
-# hundred times slower than the AVX2 kernel of the same library. Other processors and devices
-# ignore the cap.
-_DEFAULTS = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+from train.native import library
 
 
 def set_defaults() -> None:
     """Sets what is not set yet: a user's own value wins."""
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    try:
+        library.load()
+    except library.NativeUnavailable:
+        # For plain NCHW tensors, all that MindSpore's own convolutions know, oneDNN picks a
+        # reference kernel on processors with AVX-512, a hundred times slower than the AVX2 kernel
+        # of the same library. Other processors and devices ignore the cap.
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     mpirun.hide_what_does_not_hold(os.environ)

@@ -4,7 +4,6 @@ Shapes: K = number of tasks, D = of data sets, S = values of the shared branch, 
 task branches, P = S + T. The flat vectors hold the shared branch first.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from train.balance import Balance
+from train.flat import Flatten
 from train.losses import (
     cross_entropy,
     dice,
@@ -117,7 +117,7 @@ class TrainStep(nn.Cell):
             self.weighted_losses, None, self.parameters, has_aux=True
         )
         self.flatten = Flatten()
-        self.subtract = Subtract(self.parameters)
+        self.subtract = network.layers.subtract(self.parameters)
         self.concat = ops.Concat(0)
 
     @property
@@ -239,44 +239,3 @@ class TrainStep(nn.Cell):
         values = self.flatten(self.parameters)
         change = self.optimizer(values, gradient, finite, rate, number)
         self.subtract(change)
-
-
-class Flatten(nn.Cell):
-    """Concatenates tensors of any shape into one vector."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.map = ops.Map()
-        self.concat = ops.Concat(0)
-
-    def construct(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Tensors -> (sum of their sizes,)."""
-        return self.concat(self.map(_ravel, tensors))
-
-
-class Subtract(nn.Cell):
-    """Subtracts a flat vector from parameters of any shape."""
-
-    def __init__(self, parameters: Sequence[Parameter]) -> None:
-        super().__init__(auto_prefix=False)
-        self.parameters = ParameterTuple(parameters)
-        self.sizes = tuple(p.size for p in parameters)
-        self.begins = tuple(itertools.accumulate(self.sizes, initial=0))[:-1]
-        self.map = ops.Map()
-
-    def construct(self, change: Tensor) -> None:
-        """Change of all values, one parameter after the other: (sum of their sizes,)."""
-        # Not mint.split: of some 250 parts it exceeds MindSpore's limit of the call depth.
-        self.map(ops.partial(_subtract, change), self.parameters, self.begins, self.sizes)
-
-
-_slice = ops.Slice()
-
-
-def _ravel(tensor: Tensor) -> Tensor:
-    return tensor.reshape((-1,))
-
-
-def _subtract(change: Tensor, parameter: Parameter, begin: int, size: int) -> Tensor:
-    own = _slice(change, (begin,), (size,))
-    return ops.assign_sub(parameter, own.reshape(parameter.shape))

@@ -112,6 +112,7 @@ class Trainer:
             start = self._resume()
             if start == self.config.schedule.steps and self._is_completed():
                 return
+            self._tell_about_operators()
             self._tell_about_data()
             if self.cluster.is_first:
                 self._start_from_pretrained(start)
@@ -168,6 +169,11 @@ class Trainer:
             self.display.say("This run is completed (for a new one choose another run_dir=...).")
             self.display.summary(summary, str(self.folder.path))
         return bool(self.collectives.sum_counts(np.array([summary is not None]))[0])
+
+    def _tell_about_operators(self) -> None:
+        problem = build.native_problem(self.config)
+        if problem is not None and self.cluster.device_target == "CPU":
+            self.display.say(f"MindSpore's own CPU operators, which are slower: {problem}")
 
     def _tell_about_data(self) -> None:
         if self.config.cache == "ram":

@@ -11,12 +11,13 @@ from mindspore import Parameter, Tensor
 from tests.train.finite_differences import assert_gradient
 from tests.train.numpy_losses import numpy_cross_entropy
 from train.balance import Balance
+from train.flat import Subtract
 from train.losses import cross_entropy, smoothed
 from train.model.layers import Layers
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo, is_shared
 from train.model.wide_resnet import WideResNet
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of, scalar
-from train.step import BatchLayout, Subtract, TrainStep, split_by_branch
+from train.step import BatchLayout, TrainStep, split_by_branch
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
 

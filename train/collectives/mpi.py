@@ -13,6 +13,8 @@ from mindspore import Tensor, nn, ops
 
 from train.collectives.base import Counts, Floats
 from train.errors import UserError
+from train.native.library import NativeUnavailable
+from train.native.mpi import AllReduce as NativeAllReduce
 
 
 def join(rank: int, world_size: int) -> None:
@@ -72,7 +74,11 @@ class MPICollectives:
         """See :class:`Collectives`."""
         # Its own communicator: a step that is still under way on some rank cannot be taken for
         # a collective that the host has already called on another.
-        return AllReduce(self._comm.Dup())
+        comm = self._comm.Dup()
+        try:
+            return NativeAllReduce(comm)
+        except NativeUnavailable:
+            return AllReduce(comm)
 
     def mean(self, vector: Floats) -> Floats:
         """See :class:`Collectives`."""

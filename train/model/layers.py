@@ -7,9 +7,10 @@ on maps (N, C, H, W).
 from collections.abc import Sequence
 from typing import Literal
 
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal
 
+from train.flat import Subtract
 from train.model.attention import AttentionLevel, AttentionModule
 from train.model.norms import BatchNorm, DomainNorm, GroupNorm
 
@@ -93,6 +94,10 @@ class Layers:
     def channels_first(self) -> nn.Cell:
         """Map -> (N, C, H, W)."""
         return nn.Identity()
+
+    def subtract(self, parameters: Sequence[Parameter]) -> nn.Cell:
+        """What updates the parameters; see :class:`train.flat.Subtract`."""
+        return Subtract(parameters)
 
 
 class Conv(nn.Conv2d):

@@ -116,7 +116,7 @@ class MTLN(nn.Cell):
         decoder_channels: int = 32,
     ) -> None:
         super().__init__()
-        layers = layers or Layers()
+        self.layers = layers = layers or Layers()
         attending = [t.name for t in tasks] if branch == "attention" else []
         self.shared = SharedBranch(trunk, attending, layers)
         self.tasks = nn.CellDict(

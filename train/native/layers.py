@@ -7,7 +7,7 @@ are (N, H, W, C): N images, height H, width W, C channels.
 from collections.abc import Sequence
 from typing import Any
 
-from mindspore import ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from train.model import layers as stock
 from train.model import norms
@@ -24,6 +24,7 @@ from train.native.max_pool import max_pool, max_pool_options
 from train.native.pixel_mean import pixel_mean
 from train.native.pointwise import Pointwise, pointwise_options
 from train.native.resize import resize
+from train.native.subtract import Subtract
 
 
 class NativeLayers(stock.Layers):
@@ -80,6 +81,10 @@ class NativeLayers(stock.Layers):
     def channels_first(self) -> nn.Cell:
         """See the base class."""
         return stock.Transpose((0, 3, 1, 2))
+
+    def subtract(self, parameters: Sequence[Parameter]) -> nn.Cell:
+        """See the base class."""
+        return Subtract(parameters)
 
 
 class Conv(stock.Conv):

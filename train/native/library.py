@@ -4,6 +4,7 @@ Nothing here imports MindSpore: whether its own convolutions need their cap of i
 :mod:`train.environment`) has to be known before.
 """
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -67,11 +68,17 @@ def load() -> ctypes.CDLL:
     if not path.is_file():
         raise NativeUnavailable("not built (python -m train.native builds them)")
     try:
-        # The one that MindSpore loads too: the second load of a name gets the first one's.
-        ctypes.CDLL(str(onednn()), mode=ctypes.RTLD_GLOBAL)
+        # Its oneDNN is the one that MindSpore loads too: a library of a name is loaded once. Both
+        # stay local: if its C++ symbols were there for all, MindSpore would crash on them.
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise NativeUnavailable(f"{path.name}: {str(error).splitlines()[0]}") from None
+
+
+def set_threads(threads: int) -> None:
+    """The threads of this process that share the work of an operator, where there are operators."""
+    with contextlib.suppress(NativeUnavailable):
+        load().mtln_set_threads(threads)
 
 
 def _level_of_this_processor() -> str:

@@ -8,7 +8,7 @@ from train.native.operators import operator
 
 
 class Subtract(nn.Cell):
-    """As :class:`train.step.Subtract`."""
+    """As :class:`train.flat.Subtract`."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         super().__init__(auto_prefix=False)
