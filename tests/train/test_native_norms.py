@@ -31,7 +31,8 @@ def sigmoid(x: Array) -> Array:
 def standardised(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     """x^ = (x - mean) / sigma, and sigma."""
     sigma = np.sqrt(x.var(axes, keepdims=True) + EPSILON)
-    return (x - x.mean(axes, keepdims=True)) / sigma, sigma
+    x_hat: Array = (x - x.mean(axes, keepdims=True)) / sigma
+    return x_hat, sigma
 
 
 def standardised_grad(g: Array, x: Array, axes: tuple[int, ...]) -> Array:
@@ -48,13 +49,13 @@ def standardised_grad(g: Array, x: Array, axes: tuple[int, ...]) -> Array:
 
 def activated(y: Array, gated: Array, activation: int) -> Array:
     if activation == GATE:
-        return sigmoid(y) * gated
+        y = sigmoid(y) * gated
     return np.maximum(y, 0) if activation == RELU else y
 
 
 def activated_grad(dy: Array, y: Array, gated: Array, activation: int) -> Array:
     if activation == GATE:
-        return dy * gated * sigmoid(y) * sigmoid(-y)
+        dy = dy * gated * sigmoid(y) * sigmoid(-y)
     return np.where(y > 0, dy, 0) if activation == RELU else dy
 
 

@@ -18,10 +18,10 @@ void gate(int64_t count, const float *__restrict z, const float *__restrict gate
 void gate_grad(int64_t count, const float *__restrict dout, const float *__restrict z,
                const float *__restrict gated, float *__restrict dz, float *__restrict dgated) {
     for (int64_t i = 0; i < count; i++) {
-        const float mask = sigmoid(z[i]);
-        const float dmask = dout[i] * mask;
-        dgated[i] = dmask;
-        dz[i] = dmask * gated[i] * (1.0f - mask);
+        const Logistic mask = logistic(z[i]);
+        const float masked = dout[i] * mask.value;
+        dgated[i] = masked;
+        dz[i] = masked * gated[i] * mask.complement;
     }
 }
 

@@ -153,10 +153,10 @@ inline void gate_sums_row(int64_t lanes, const float *__restrict dy, const float
                           float *__restrict dx, float *__restrict dgated) {
     for (int64_t j = 0; j < lanes; j++) {
         const float deviation = x[j] - mean[j];
-        const float a = sigmoid(deviation * scale[j] + shift[j]);
-        const float da = dy[j] * a;
-        const float g = da * gated[j] * (1.0f - a);
-        dgated[j] = da;
+        const Logistic mask = logistic(deviation * scale[j] + shift[j]);
+        const float masked = dy[j] * mask.value;
+        const float g = masked * gated[j] * mask.complement;
+        dgated[j] = masked;
         dx[j] = g;
         sum[j] += g;
         product[j] += g * deviation;

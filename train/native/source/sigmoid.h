@@ -33,11 +33,17 @@ inline float exponential(float x) {
     return x < -87.0f ? 0.0f : p * power;
 }
 
-// 1 / (1 + exp(-x)); 0 below -88.
-inline float sigmoid(float x) {
-    const float limited = x < -88.0f ? -88.0f : x;
-    const float value = 1.0f / (1.0f + exponential(-limited));
-    return x < -88.0f ? 0.0f : value;
+struct Logistic {
+    float value, complement;
+};
+
+// 1 / (1 + exp(-x)), 0 below -88, and 1 minus that, without the loss of digits of a subtraction.
+inline Logistic logistic(float x) {
+    const float e = exponential(x < -88.0f ? 88.0f : -x);
+    const float value = 1.0f / (1.0f + e);
+    return {x < -88.0f ? 0.0f : value, e * value};
 }
+
+inline float sigmoid(float x) { return logistic(x).value; }
 
 }  // namespace mtln
