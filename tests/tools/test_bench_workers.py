@@ -140,8 +140,8 @@ def test_row_that_fails_keeps_what_it_has(
     for name in ("train", "tasks"):
         assert [case["name"] for case in tree["rows"][name]["cases"]] == ["first"]
         assert tree["rows"][name]["failure"] == "peer: it broke"
-    measured(tools, tmp_path, "scaling")
-    _, tree = measured(tools, tmp_path, "memory", "--keep")
+    measured(tools, tmp_path, "memory")
+    _, tree = measured(tools, tmp_path, "scaling", "--keep")
     assert list(tree["rows"]) == ["scaling", "memory"]
 
 
