@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,11 +18,13 @@ from tools.plan_scale import machines, page, table_of
 from tools.plan_scale.check import check
 from tools.plan_scale.fit import fit, fit_link, read
 from tools.plan_scale.links import ring
-from tools.plan_scale.measure import JOBS, PREDICTED, OtherLoad, read_steps
+from tools.plan_scale.measure import JOBS, PREDICTED, read_steps
 from tools.plan_scale.model import Plan, predict
 from tools.plan_scale.network import Network, network_of
 from tools.plan_scale.options import with_tasks
+from tools.plan_scale.processes import OtherLoad, run
 from train.config import Config
+from train.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENT = ROOT / "docs" / "runs" / "scale.json"
@@ -125,6 +128,21 @@ def test_steps_are_read_from_a_run(tmp_path: Path) -> None:
     assert read_steps(file) == [(106.0, 0.5), (107.0, 0.25)]
 
 
+def test_programs_run_beside_each_other_on_their_cores(tmp_path: Path) -> None:
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    show = "import os, sys; open(sys.argv[1], 'w').write(str(sorted(os.sched_getaffinity(0))))"
+    files = [tmp_path / f"cores{i}" for i in range(len(cores))]
+    run([["-c", show, file] for file in files], [[core] for core in cores], tmp_path)
+    assert [file.read_text() for file in files] == [f"[{core}]" for core in cores]
+
+
+def test_a_program_that_fails_is_named_and_ends_the_others(tmp_path: Path) -> None:
+    sleeps = ["-c", "import time; time.sleep(600)"]
+    fails = ["-c", "print('why'); raise SystemExit(3)"]
+    with pytest.raises(UserError, match=r"SystemExit\(3\): ended with code 3: why"):
+        run([fails, sleeps], [[*os.sched_getaffinity(0)]] * 2, tmp_path)
+
+
 def test_own_work_is_not_that_of_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     spin = "import time\nwhile time.process_time() < 0.3: pass"
     load = OtherLoad()
@@ -137,7 +155,7 @@ def test_own_work_is_not_that_of_other_programs(monkeypatch: pytest.MonkeyPatch)
     times = iter([(100.0, 50.0), (109.0, 56.0), (109.0, 60.0)])
     monkeypatch.setattr(OtherLoad, "_now", lambda self: next(times))
     clock = iter([0.0, 10.0, 10.0])
-    monkeypatch.setattr("tools.plan_scale.measure.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("tools.plan_scale.processes.time.monotonic", lambda: next(clock))
     load = OtherLoad()
     assert load.cores() == pytest.approx(0.3)  # 9 s busy, 6 of them own, in 10 s
     assert load.cores() == 0

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from tools.plan_scale.processes import OtherLoad, run
 from tools.plan_scale.start import ENGINES
 from train.errors import UserError
 
@@ -38,10 +38,11 @@ _STRETCHES = 4
 _WARM_UP = 4
 _STEPS = 24
 _IMAGES_PER_CLASS = 30
-_SECONDS = 600
 # Cores that other programs may use before the measurement is in doubt.
 _CALM = 0.1
-_ROOT = Path(__file__).resolve().parents[2]
+# With 4 ranks, two share a core.
+_CORES = 2
+_MODULES = dict(zip(ENGINES, ("launch.mpi", "launch"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def measure(file: Path, jobs: Sequence[Job] = JOBS) -> None:
     with tempfile.TemporaryDirectory(prefix="plan-scale-") as name:
         folder = Path(name)
         _say("making images")
-        _run(["-m", "tools", "demo-data", "--out", folder / "demo", *_few()], None, folder)
+        images = ["demo-data", "--out", folder / "demo", "--images-per-class", _IMAGES_PER_CLASS]
+        run([["-m", "tools", *images]], [_cores()], folder)
         others = OtherLoad()
         found: dict[str, Any] = {
             "format": FORMAT,
@@ -103,39 +105,18 @@ def measure(file: Path, jobs: Sequence[Job] = JOBS) -> None:
         raise UserError(f"{file}: cannot be written: {error.strerror}") from None
 
 
-class OtherLoad:
-    """The processor time that other programs use from now on."""
-
-    def __init__(self) -> None:
-        self._since = time.monotonic()
-        self._busy, self._own = self._now()
-
-    def cores(self) -> float:
-        """Their mean number of busy cores."""
-        busy, own = self._now()
-        others = busy - self._busy - (own - self._own)
-        return round(max(0.0, others) / (time.monotonic() - self._since), 3)
-
-    def _now(self) -> tuple[float, float]:
-        """Seconds in which the machine was busy, and those of this process and its ended ones."""
-        fields = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:]
-        user, nice, system, _, _, interrupts, soft = map(int, fields[:7])
-        busy = (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
-        times = os.times()
-        return busy, sum(times[:4])
-
-
 def _check(file: Path) -> None:
     if not file.parent.is_dir():
         raise UserError(f"{file}: there is no folder {file.parent}")
     if shutil.which("mpirun") is None:
         raise UserError("mpirun is not on the PATH: measuring needs OpenMPI (openmpi-bin)")
-    if len(os.sched_getaffinity(0)) < 2:
+    if len(_cores()) < _CORES:
         raise UserError("measuring needs 2 processor cores, and this process may use only one")
 
 
-def _few() -> list[str]:
-    return ["--images-per-class", str(_IMAGES_PER_CLASS)]
+def _cores() -> list[int]:
+    """The two cores of the measurement."""
+    return sorted(os.sched_getaffinity(0))[:_CORES]
 
 
 def _machine() -> dict[str, Any]:
@@ -146,7 +127,7 @@ def _machine() -> dict[str, Any]:
     ]
     return {
         "processor": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": _CORES,
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -155,8 +136,9 @@ def _reductions(engine: str, ranks: int, folder: Path) -> dict[str, Any]:
     _say(f"bare reductions, {engine}, {ranks} ranks")
     file = folder / f"reductions_{engine}_{ranks}.json"
     worker = [sys.executable, "-m", "tools.plan_scale.reductions", file]
-    run = folder / f"reductions_{engine}_{ranks}"
-    _run(["-m", "tools.plan_scale.start", engine, ranks, run, *worker], None, folder)
+    logs = folder / f"reductions_{engine}_{ranks}"
+    words = ["-m", "tools.plan_scale.start", engine, ranks, logs, *worker]
+    run([words], [_cores()], folder)
     times = json.loads(file.read_text(encoding="utf-8"))
     return {"engine": engine, "ranks": ranks, "seconds": times}
 
@@ -164,22 +146,18 @@ def _reductions(engine: str, ranks: int, folder: Path) -> dict[str, Any]:
 def _job(job: Job, folder: Path) -> dict[str, Any]:
     _say(f"training, {job.kind}, {job.ranks} rank(s), {job.images} images per task and rank")
     name = f"{job.kind}_{job.ranks}_{job.images}_{job.branches}".replace(" ", "_")
-    cores = sorted(os.sched_getaffinity(0))
     if job.kind in ENGINES:
-        config = _config(job, folder, job.images * job.ranks)
-        module = "launch.mpi" if job.kind == "mpi" else "launch"
         runs = [folder / name]
-        words = ["-m", module, config, f"nproc={job.ranks}", f"run_dir={runs[0]}"]
-        _run(words, None, folder)
+        module, ranks, cores = _MODULES[job.kind], job.ranks, [_cores()]
     else:
-        config = _config(job, folder, job.images)
-        runs = [folder / f"{name}_{core}" for core in cores[: job.ranks]]
-        started = [
-            _start(["-m", "launch", config, "nproc=1", f"run_dir={run}"], core, folder)
-            for run, core in zip(runs, cores, strict=False)
-        ]
-        for process in started:
-            _wait(process)
+        runs = [folder / f"{name}_{number}" for number in range(job.ranks)]
+        module, ranks, cores = "launch", 1, [[core] for core in _cores()[: job.ranks]]
+    config = _config(job, folder, job.images * ranks)
+    run(
+        [["-m", module, config, f"nproc={ranks}", f"run_dir={path}"] for path in runs],
+        cores,
+        folder,
+    )
     summary = json.loads((runs[0] / "summary.json").read_text(encoding="utf-8"))
     return {
         "kind": job.kind,
@@ -189,7 +167,7 @@ def _job(job: Job, folder: Path) -> dict[str, Any]:
         "branches": job.branches,
         "parameters": summary["parameters"],
         "bytes_reduced_per_step": summary["bytes_reduced_per_step"],
-        "step_seconds": _together([run / "metrics.jsonl" for run in runs]),
+        "step_seconds": _together([path / "metrics.jsonl" for path in runs]),
     }
 
 
@@ -230,38 +208,6 @@ def read_steps(file: Path) -> list[tuple[float, float]]:
     return [(line["time"], round(images / line["images_per_second"], 6)) for line in train][
         _WARM_UP:
     ]
-
-
-def _start(words: Sequence[object], core: int | None, folder: Path) -> subprocess.Popen[str]:
-    """Starts a Python program, on one core or on all of this process's."""
-
-    def pin() -> None:
-        if core is not None:
-            os.sched_setaffinity(0, {core})
-
-    return subprocess.Popen(
-        [sys.executable, *map(str, words)],
-        cwd=_ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=(folder / "output.txt").open("a"),
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=pin,
-    )
-
-
-def _wait(process: subprocess.Popen[str]) -> None:
-    try:
-        code = process.wait(_SECONDS)
-    finally:
-        process.terminate()
-    if code:
-        command = " ".join(str(word) for word in process.args)  # type: ignore[union-attr]
-        raise UserError(f"a job of the measurement ended with code {code}: {command}")
-
-
-def _run(words: Sequence[object], core: int | None, folder: Path) -> None:
-    _wait(_start(words, core, folder))
 
 
 def _say(text: str) -> None:
