@@ -51,7 +51,7 @@ def _apportion(images: int, weights: Mapping[str, float]) -> dict[str, int]:
     """At least one image each; the rest goes, one by one, to whoever lags most (Webster).
 
     Where many lag alike, the first of them comes first. Most images are dealt at once, so that
-    8,192 images for each of 1,000 data sets do not take an hour.
+    8,192 images for each of 1,000 data sets do not take tens of minutes.
     """
     given = _dealt_at_once(images, weights)
     lagging = [(-weights[name] / (2 * given[name] + 1), i) for i, name in enumerate(weights)]
