@@ -44,7 +44,7 @@ def some_case() -> Case:
             Comparison("ours / absent", "ours", "absent", Goal(">=", 1.3)),
         ],
         {"absent": "it is not here"},
-        {"peers": {"ours": [{"versions": {"mindspore": "9.9"}}]}},
+        {"peers": {"ours": [{"versions": {"mindspore": "9.9"}, "no_native_operators": "too hot"}]}},
     )
 
 
@@ -101,6 +101,7 @@ def test_table() -> None:
     assert cells(table, "alone")[3:] == ["-", "-", "120 images/s", "90 to 200", "> 110: yes"]
     assert cells(table, "ours / absent")[3:] == ["120 images/s", "(1)", "-", "-", ">= 1.30"]
     assert "\n\n(1) it is not here\n\n" in table
+    assert "without native operators: too hot; " in table
     assert "mindspore 9.9" in table and "2026-11-24, commit 01234567." in table
 
 

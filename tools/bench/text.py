@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tools import console
 from tools.bench.cases import Case, Comparison, Form, Spread
@@ -102,6 +103,7 @@ def _circumstances(document: Document) -> str:
         f"{machine['processor']} ({machine['architecture']}), {machine['cores']} cores, "
         f"{machine['memory_gb']:g} GB",
         f"Python {machine['python']}, {', '.join(dict.fromkeys(versions))}",
+        *sorted({text for row in document.rows.values() for text in _without_native(row)}),
         *sorted({_moment(row) for row in document.rows.values()}),
     ]
     return "; ".join(parts) + "."
@@ -109,8 +111,19 @@ def _circumstances(document: Document) -> str:
 
 def _versions(row: Measured) -> list[str]:
     """Versions that the peers have told."""
+    return [f"{k} {v}" for rank in _ranks(row) for k, v in rank["versions"].items()]
+
+
+def _without_native(row: Measured) -> list[str]:
+    """Why peers of ours had to do without native operators."""
+    reasons = [rank.get("no_native_operators") for rank in _ranks(row)]
+    return [f"without native operators: {reason}" for reason in reasons if reason]
+
+
+def _ranks(row: Measured) -> list[dict[str, Any]]:
+    """What every rank of every peer has told."""
     peers = [peer for case in row.cases for peer in case.facts.get("peers", {}).values()]
-    return [f"{k} {v}" for ranks in peers for rank in ranks for k, v in rank["versions"].items()]
+    return [rank for ranks in peers for rank in ranks]
 
 
 def _moment(row: Measured) -> str:

@@ -21,8 +21,17 @@ from typing import Any, Protocol, TextIO
 
 # Where the starters put the rank: mpirun, launch, tools.bench.group.
 _RANKS = ("OMPI_COMM_WORLD_RANK", "MS_NODE_ID", "BENCH_RANK")
-# What is written down of the environment.
-_TOLD = ("MTLN_", "ONEDNN_", "OMP_", "MKL_", "DNNL_", "OMPI_MCA_mpi_yield", "MALLOC_", "LD_PRELOAD")
+# What is written down of the environment; of paths the last part, as the rest is nobody's business.
+_TOLD = (
+    "MTLN_NATIVE",
+    "ONEDNN_",
+    "OMP_",
+    "MKL_",
+    "DNNL_",
+    "OMPI_MCA_mpi_yield",
+    "MALLOC_",
+    "LD_PRELOAD",
+)
 
 
 class Peer(Protocol):
@@ -69,7 +78,7 @@ def _tell(stream: TextIO, answer: dict[str, Any]) -> None:
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
-    return {k: v for k, v in sorted(environment.items()) if k.startswith(_TOLD)}
+    return {k: Path(v).name for k, v in sorted(environment.items()) if k.startswith(_TOLD)}
 
 
 def _memory() -> dict[str, float]:

@@ -65,7 +65,10 @@ class Peer:
         )
         self._train(2)
         self._evaluate(1)
-        self.info = {"versions": {"mindspore": ms.__version__}}
+        self.info = {
+            "versions": {"mindspore": ms.__version__},
+            "no_native_operators": build.native_problem(config),
+        }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """``train`` or ``evaluate``, ``times``: seconds, and images of all ranks."""

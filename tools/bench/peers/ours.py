@@ -77,6 +77,7 @@ class Peer:
             "build_seconds": ready - begin,
             "compile_seconds": compiled - ready,
             "message_bytes": self.step.bytes_reduced,
+            "no_native_operators": build.native_problem(config),
         }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
