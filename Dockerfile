@@ -31,6 +31,13 @@ ENTRYPOINT ["tini", "-s", "--", "bash", "/mtln/launch/entrypoint.sh"]
 HEALTHCHECK --interval=5m --timeout=60s --start-period=2m \
     CMD ["bash", "/mtln/launch/entrypoint.sh", "python3", "-m", "tools", "doctor", "--quick"]
 
+# The CPU operators; the compiler stays behind.
+FROM python AS native
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends g++
+COPY train /mtln/train
+RUN python3 -m train.native
+
 FROM python AS gpu
 COPY requirements-gpu.txt /mtln/
 RUN python3 -m pip install --no-cache-dir --requirement /mtln/requirements-gpu.txt
@@ -50,6 +57,7 @@ ENV CUDA_HOME=/usr/local/cuda \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     NVIDIA_REQUIRE_CUDA="cuda>=11.6"
 COPY --from=app /mtln /mtln
+COPY --from=native /mtln/train/native/built /mtln/train/native/built
 USER 1000
 VOLUME ["/mtln/data", "/mtln/runs"]
 
@@ -75,5 +83,6 @@ VOLUME ["/mtln/data", "/mtln/runs"]
 # Last, so that it is what a build without --target makes.
 FROM python AS cpu
 COPY --from=app /mtln /mtln
+COPY --from=native /mtln/train/native/built /mtln/train/native/built
 USER 1000
 VOLUME ["/mtln/data", "/mtln/runs"]

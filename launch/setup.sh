@@ -8,7 +8,8 @@ usage: bash launch/setup.sh [--test]
 
 Prints the path of a Python that has the pinned requirements: python3 if it has them, or else
 that of .venv in the project's folder, which is made when it is missing, half made or outdated
-(once, 1-2 minutes). Everything but that path goes to standard error:
+(once, 1-2 minutes). Builds the CPU operators of train/native where there is a C++ compiler (once,
+10 seconds). Everything but that path goes to standard error:
 
     PYTHON="$(bash launch/setup.sh)"
 
@@ -147,21 +148,28 @@ install() {
     say "$venv is ready"
 }
 
+# Ends with the Python to use, $1. The CPU operators are optional: without them it says so in a line.
+answer_with() {
+    if [[ -d $root/train/native ]]; then
+        (cd "$root" && "$1" -m train.native --quiet) || true
+    fi
+    printf '%s\n' "$1"
+    exit
+}
+
 if [[ -n ${MTLN_PYTHON:-} ]]; then
     forced=$(command -v -- "$MTLN_PYTHON") || die "MTLN_PYTHON: $MTLN_PYTHON is no program"
     answer=$(has_requirements "$forced" any) ||
         die "MTLN_PYTHON: $forced lacks ${answer:-a working Python}"
-    printf '%s\n' "$answer"
-    exit
+    answer_with "$answer"
 fi
 current=$(command -v python3 || command -v python || true)
 if [[ -n $current ]] && answer=$(has_requirements "$current" pinned); then
-    printf '%s\n' "$answer"
-    exit
+    answer_with "$answer"
 fi
 if ! is_complete all; then
     lock
     # Another set-up may have finished while this one waited.
     is_complete all || install
 fi
-printf '%s\n' "$venv/bin/python"
+answer_with "$venv/bin/python"

@@ -1,22 +1,40 @@
 """``python -m train.native``: builds the CPU operators where that is possible."""
 
+import argparse
 import sys
+from collections.abc import Sequence
 
 from train.native import library
 from train.native.build import build
 from train.native.library import NativeUnavailable
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Says in one line what came of it; 1 if there are no operators now."""
+    parser = argparse.ArgumentParser(prog="python -m train.native", description=__doc__)
+    parser.add_argument(
+        "--quiet", action="store_true", help="say nothing if there was nothing to do"
+    )
+    quiet = parser.parse_args(arguments).quiet
+    if library.is_switched_off():
+        return 1
     try:
+        is_missing = bool(library.missing())
+        if is_missing:
+            say("building, once, 10-30 seconds ...")
         folder = build()
         library.load()
     except NativeUnavailable as reason:
-        print(f"native CPU operators: {reason}; MindSpore's own are used", file=sys.stderr)
+        say(f"{reason}; MindSpore's own are used, which are slower")
         return 1
-    print(f"native CPU operators: {folder}", file=sys.stderr)
+    if is_missing or not quiet:
+        say(f"built in {folder}")
     return 0
+
+
+def say(text: str) -> None:
+    """A line for the user; what a script reads is elsewhere."""
+    print(f"native CPU operators: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ class NativeUnavailable(Exception):
     """Why the operators cannot be used, in one line."""
 
 
+def is_switched_off() -> bool:
+    """Whether the user does not want the operators."""
+    return os.environ.get(SWITCH, "1") == "0"
+
+
 def levels() -> tuple[str, ...]:
     """The instruction sets that libraries are built for on this kind of machine."""
     return tuple(_X86_LEVELS) if platform.machine() == "x86_64" else (platform.machine(),)
@@ -38,6 +43,11 @@ def folder() -> Path:
 def path_of(level: str) -> Path:
     """The library for an instruction set."""
     return folder() / f"libmtln-{level}.so"
+
+
+def missing() -> list[str]:
+    """The instruction sets whose library is not built."""
+    return [level for level in levels() if not path_of(level).is_file()]
 
 
 def onednn() -> Path:
@@ -62,7 +72,7 @@ def load() -> ctypes.CDLL:
     Raises:
         NativeUnavailable: It is switched off, not built, not for this processor, or broken.
     """
-    if os.environ.get(SWITCH, "1") == "0":
+    if is_switched_off():
         raise NativeUnavailable(f"{SWITCH}=0")
     path = path_of(_level_of_this_processor())
     if not path.is_file():
@@ -101,8 +111,8 @@ def _processor_flags() -> set[str]:
 
 @functools.cache
 def _digest() -> str:
-    """Of everything that decides what a library contains."""
-    digest = hashlib.sha256()
+    """Of everything that decides what a library contains, the path of oneDNN too."""
+    digest = hashlib.sha256(str(onednn()).encode())
     for file in sorted([*SOURCE.iterdir(), Path(__file__).with_name("build.py")]):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
