@@ -93,10 +93,13 @@ def options(*values: int) -> Array:
 
 
 def assert_close(actual: Array, expected: Array, tolerance: float) -> None:
-    """Differences, relative to the largest expected value, are at most ``tolerance``."""
+    """Differences are at most ``tolerance``, relative to the largest expected value.
+
+    Or to 1, about the size of the terms of a sum: those of a small one may cancel out.
+    """
     assert actual.shape == expected.shape
-    scale = np.abs(expected).max() if expected.size else 0.0
-    assert np.abs(actual - expected).max(initial=0.0) <= tolerance * max(scale, 1e-30)
+    scale = np.abs(expected).max(initial=1.0)
+    assert np.abs(actual - expected).max(initial=0.0) <= tolerance * scale
 
 
 def assert_alike(actual: Array, expected: Array) -> None:
