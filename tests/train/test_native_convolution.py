@@ -151,8 +151,9 @@ def test_maps_of_many_blocks(height: int, width: int, stride: int) -> None:
         for a, b, expected in zip(first, second, gradients, strict=True):
             assert (a == b).all()
             assert_close(a, expected, TOLERANCE)
-        (actual,) = call("convolution", [x, weight, options(stride)], [y.shape], threads)
-        assert_close(actual, y, TOLERANCE)
+        inputs_of_y = [x, weight, dy, options(stride)]
+        (actual,) = call("convolution_residual", inputs_of_y, [y.shape], threads)
+        assert_close(actual, y + dy, TOLERANCE)
 
 
 def test_unfit_inputs_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
