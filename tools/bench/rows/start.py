@@ -93,7 +93,7 @@ def _start(session: Session, data: Path, script: str, run: Path) -> float:
                 seconds = time.perf_counter() - begin
                 if process.poll() is not None or seconds > _LONGEST:
                     raise WorkerFailed(f"{script}: no step: {last_line(Path(output.name))}")
-                time.sleep(0.01)
+                time.sleep(0.03)
             return time.perf_counter() - begin
         finally:
             _stop(process)
