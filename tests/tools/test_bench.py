@@ -196,5 +196,6 @@ def test_files_that_are_none_of_ours(tmp_path: Path, tools: Tools) -> None:
     some_document().write(document)
     page = tmp_path / "page.md"
     page.write_text("no marks")
-    tools("bench", "--from", document, "--update", page).assert_error("page.md", "must hold")
+    for words in (["--from", document], ["train"]):
+        tools("bench", *words, "--update", page).assert_error("page.md", "must hold")
     assert page.read_text() == "no marks"

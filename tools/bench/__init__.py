@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raises a UserError that names what cannot be."""
+    """Raises a UserError that names what cannot be, before anything is measured."""
+    from tools.bench import text
     from tools.bench.rows import NAMES
     from train.errors import UserError
 
@@ -83,6 +84,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--keep: says what to do with the file of --json, which is not given")
     if arguments.source is not None and (arguments.rows or arguments.json is not None):
         raise UserError("--from: measures nothing, so neither rows nor --json can be given")
+    if arguments.update is not None:
+        text.around_table(arguments.update)
 
 
 @contextmanager

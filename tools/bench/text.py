@@ -41,6 +41,19 @@ def update(page: Path, document: Document) -> None:
     Raises:
         UserError: The page cannot be read or written, or lacks the marks.
     """
+    before, after = around_table(page)
+    try:
+        page.write_text(f"{before}{block(document)}{after}", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{page}: cannot be written: {error.strerror}") from None
+
+
+def around_table(page: Path) -> tuple[str, str]:
+    """What stands before and after the table in a page.
+
+    Raises:
+        UserError: The page cannot be read, or lacks the marks.
+    """
     try:
         text = page.read_text(encoding="utf-8")
     except OSError as error:
@@ -49,10 +62,7 @@ def update(page: Path, document: Document) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{page}: must hold the lines {BEGIN!r} and {END!r}")
-    try:
-        page.write_text(f"{before}{block(document)}{after}", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{page}: cannot be written: {error.strerror}") from None
+    return before, after
 
 
 def block(document: Document) -> str:
