@@ -11,7 +11,6 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from train.balance import Balance
-from train.flat import Flatten
 from train.losses import (
     cross_entropy,
     dice,
@@ -90,7 +89,6 @@ class TrainStep(nn.Cell):
     ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
-        self.optimizer = optimizer
         self.balance = balance
         self.all_reduce = all_reduce
         self.world_size = world_size
@@ -116,8 +114,9 @@ class TrainStep(nn.Cell):
         self.losses_and_gradients = ops.value_and_grad(
             self.weighted_losses, None, self.parameters, has_aux=True
         )
-        self.flatten = Flatten()
-        self.subtract = network.layers.subtract(self.parameters)
+        self.flatten = network.layers.flatten()
+        self.update = network.layers.update(optimizer, self.parameters)
+        self.one = Tensor(np.float32(1.0))
         self.concat = ops.Concat(0)
 
     @property
@@ -151,9 +150,10 @@ class TrainStep(nn.Cell):
         branches = self.flatten(gradients[self.num_shared_parameters :])
         gradient, losses, norm = self._reduce(shared, branches, losses)
         finite = ops.isfinite(norm)
+        factor = self.one
         if self.clip_norm > 0:
-            gradient = gradient * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
-        self._update(gradient, finite, rate, number)
+            factor = ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
+        self.update(gradient, factor, finite, rate, number)
         after = losses
         if self.balance.looks_again:
             after = self._average(self.losses(batch, pixels))
@@ -234,8 +234,3 @@ class TrainStep(nn.Cell):
         if self.all_reduce is None:
             return message
         return self.all_reduce(message) / self.world_size
-
-    def _update(self, gradient: Tensor, finite: Tensor, rate: Tensor, number: Tensor) -> None:
-        values = self.flatten(self.parameters)
-        change = self.optimizer(values, gradient, finite, rate, number)
-        self.subtract(change)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AttentionModule(nn.Cell):
-    """1x1 conv - norm - ReLU - 1x1 conv - norm - sigmoid: a soft mask over a shared map.
+    """1x1 conv - norm - ReLU - 1x1 conv - norm: the logits of a soft mask over a shared map.
 
     Its images are those of one task, so it has one domain.
     """
@@ -31,10 +31,11 @@ class AttentionModule(nn.Cell):
         self.norm2 = layers.norm(channels)
 
     def construct(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> mask (N, C, H, W) with values in (0, 1)."""
+        """(N, C_in, H, W) -> (N, C, H, W)."""
         counts = [x.shape[0]]
         x = self.norm1(self.conv1(x), counts)
-        return ops.sigmoid(self.norm2(self.conv2(x), counts))
+        logits: Tensor = self.norm2(self.conv2(x), counts)
+        return logits
 
 
 class AttentionLevel(nn.Cell):
@@ -42,12 +43,16 @@ class AttentionLevel(nn.Cell):
 
     Args:
         modules: One per task. They belong to the task branches: none becomes a child of this cell.
+        gate: (logits of a mask, map) -> the masked map.
         channel_axis: Axis of the channels in a map.
     """
 
-    def __init__(self, modules: Sequence[AttentionModule], channel_axis: int) -> None:
+    def __init__(
+        self, modules: Sequence[AttentionModule], gate: nn.Cell, channel_axis: int
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.modules = tuple(modules)
+        self.gate = gate
         self.concat = ops.Concat(0)
         self.concat_channels = ops.Concat(channel_axis)
 
@@ -63,11 +68,11 @@ class AttentionLevel(nn.Cell):
             The masked map, of the shape of ``shared``.
         """
         seen = self.concat_channels((shared, *extracted)) if extracted else shared
-        masks = [
+        logits = [
             module(part)
             for module, part in zip(self.modules, mint.split(seen, counts))  # noqa: B905
         ]
-        return self.concat(masks) * shared
+        return self.gate(self.concat(logits), shared)
 
 
 class FeatureExtractor(nn.Cell):

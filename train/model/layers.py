@@ -10,9 +10,10 @@ from typing import Literal
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal
 
-from train.flat import Subtract
+from train.flat import Flatten, Subtract, Update
 from train.model.attention import AttentionLevel, AttentionModule
 from train.model.norms import BatchNorm, DomainNorm, GroupNorm
+from train.optim import FlatOptimizer
 
 Norm = Literal["batch", "group", "domain"]
 
@@ -85,7 +86,11 @@ class Layers:
 
     def attention_level(self, modules: Sequence[AttentionModule]) -> nn.Cell:
         """The attention of all tasks on one level; see :class:`AttentionLevel`."""
-        return AttentionLevel(modules, self.channel_axis)
+        return AttentionLevel(modules, self.gate(), self.channel_axis)
+
+    def gate(self) -> nn.Cell:
+        """A soft mask: (logits, map) -> sigmoid(logits) * map."""
+        return Gate()
 
     def from_images(self) -> nn.Cell:
         """Images (N, H, W, 3) -> map."""
@@ -95,9 +100,13 @@ class Layers:
         """Map -> (N, C, H, W)."""
         return nn.Identity()
 
-    def subtract(self, parameters: Sequence[Parameter]) -> nn.Cell:
-        """What updates the parameters; see :class:`train.flat.Subtract`."""
-        return Subtract(parameters)
+    def flatten(self) -> nn.Cell:
+        """Makes one vector of many tensors; see :class:`train.flat.Flatten`."""
+        return Flatten()
+
+    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
+        """What updates parameters; see :class:`train.flat.Update`."""
+        return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
 
 
 class Conv(nn.Conv2d):
@@ -130,6 +139,14 @@ class PixelMean(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C)."""
         return x.mean((2, 3))
+
+
+class Gate(nn.Cell):
+    """See :meth:`Layers.gate`."""
+
+    def construct(self, logits: Tensor, x: Tensor) -> Tensor:
+        """(N, C, H, W) twice -> the same."""
+        return ops.sigmoid(logits) * x
 
 
 class Resize(nn.Cell):

@@ -9,6 +9,7 @@ from typing import Any
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
+from train.flat import Update
 from train.model import layers as stock
 from train.model import norms
 from train.model.attention import AttentionModule
@@ -19,12 +20,14 @@ from train.native.batch_norm import (
     batch_norm_options,
 )
 from train.native.convolution import convolution, convolution_options
+from train.native.gate import gate
 from train.native.group_norm import group_norm
 from train.native.max_pool import max_pool, max_pool_options
 from train.native.pixel_mean import pixel_mean
 from train.native.pointwise import Pointwise, pointwise_options
 from train.native.resize import resize
-from train.native.subtract import Subtract
+from train.native.update import Flatten, SGDUpdate, Subtract
+from train.optim import SGD, FlatOptimizer
 
 
 class NativeLayers(stock.Layers):
@@ -74,6 +77,10 @@ class NativeLayers(stock.Layers):
             return super().attention_level(modules)
         return AttentionLevel(modules)
 
+    def gate(self) -> nn.Cell:
+        """See the base class."""
+        return Gate()
+
     def from_images(self) -> nn.Cell:
         """See the base class."""
         return nn.Identity()
@@ -82,9 +89,15 @@ class NativeLayers(stock.Layers):
         """See the base class."""
         return stock.Transpose((0, 3, 1, 2))
 
-    def subtract(self, parameters: Sequence[Parameter]) -> nn.Cell:
+    def flatten(self) -> nn.Cell:
         """See the base class."""
-        return Subtract(parameters)
+        return Flatten()
+
+    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
+        """See the base class."""
+        if isinstance(optimizer, SGD):
+            return SGDUpdate(optimizer, parameters)
+        return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
 
 
 class Conv(stock.Conv):
@@ -192,16 +205,16 @@ class AttentionLevel(nn.Cell):
         """See :class:`train.model.attention.AttentionLevel`; maps are (N, H, W, C)."""
         counts = tuple(counts)
         mixing = _pointwise_options(counts)
-        relu, gate = _norm_options("relu", counts), _norm_options("gate", counts)
+        relu, gating = _norm_options("relu", counts), _norm_options("gate", counts)
         first = self.mix_two if extracted else self.mix_one
         x = first((shared, *extracted), self.weights1, self.biases1, mixing)
         if self.modules[0].norm1.training:
             x = self.train_norm(x, *self.norm1(), relu)[0]
             x = self.mix_one((x,), self.weights2, self.biases2, mixing)
-            return self.train_gate(x, shared, *self.norm2(), gate)[0]
+            return self.train_gate(x, shared, *self.norm2(), gating)[0]
         x = self.inference_norm(x, *self.norm1(), relu)
         x = self.mix_one((x,), self.weights2, self.biases2, mixing)
-        return self.inference_norm(x, shared, *self.norm2(), gate)
+        return self.inference_norm(x, shared, *self.norm2(), gating)
 
 
 class MaxPool(nn.Cell):
@@ -227,6 +240,18 @@ class PixelMean(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, C)."""
         return self.mean(x)
+
+
+class Gate(nn.Cell):
+    """See :meth:`train.model.layers.Layers.gate`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = gate()
+
+    def construct(self, logits: Tensor, x: Tensor) -> Tensor:
+        """(N, H, W, C) twice -> the same."""
+        return self.gate(logits, x)
 
 
 class Resize(nn.Cell):
