@@ -79,8 +79,6 @@ def test_the_command_says_in_one_line_why_not(
     shutil.copytree(
         ROOT / "train", tmp_path / "train", ignore=shutil.ignore_patterns("built", "__pycache__")
     )
-    if reason == "MTLN_NATIVE=0":
-        (tmp_path / "train" / "native" / "build.py").write_text("build = lambda: None\n")
     run = subprocess.run(
         [sys.executable, "-m", "train.native"],
         cwd=tmp_path,

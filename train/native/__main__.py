@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from train.native import library
-from train.native.build import build
+from train.native.build import build, compiler
 from train.native.library import NativeUnavailable
 
 
@@ -17,10 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     quiet = parser.parse_args(arguments).quiet
     if library.is_switched_off():
+        if not quiet:
+            say(f"{library.SWITCH}=0; MindSpore's own are used, which are slower")
         return 1
     try:
         is_missing = bool(library.missing())
         if is_missing:
+            compiler()  # that there is none is told before
             say("building, once, 10-30 seconds ...")
         folder = build()
         library.load()
