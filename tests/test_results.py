@@ -11,7 +11,11 @@ PAGE = ROOT / "docs" / "results.md"
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
-@pytest.mark.parametrize("folder", sorted((ROOT / "docs" / "runs").iterdir()), ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "folder",
+    sorted(f for f in (ROOT / "docs" / "runs").iterdir() if f.is_dir()),
+    ids=lambda f: f.name,
+)
 def test_tables(folder: Path, split: str, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [str(run) for run in sorted(folder.iterdir())]
     assert main(["compare", *runs, "--markdown", "--split", split]) == 0
