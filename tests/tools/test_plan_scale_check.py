@@ -137,10 +137,15 @@ def test_programs_run_beside_each_other_on_their_cores(tmp_path: Path) -> None:
 
 
 def test_a_program_that_fails_is_named_and_ends_the_others(tmp_path: Path) -> None:
-    sleeps = ["-c", "import time; time.sleep(600)"]
-    fails = ["-c", "print('why'); raise SystemExit(3)"]
+    file = tmp_path / "pid"
+    note = f"import os, pathlib; pathlib.Path({str(file)!r}).write_text(str(os.getpid()))"
+    sleeps = ["-c", f"{note}; import time; time.sleep(600)"]
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(file)!r}).exists(): time.sleep(0.01)"
+    fails = ["-c", f"{wait}\ntime.sleep(0.1)\nprint('why'); raise SystemExit(3)"]
     with pytest.raises(UserError, match=r"SystemExit\(3\): ended with code 3: why"):
         run([fails, sleeps], [[*os.sched_getaffinity(0)]] * 2, tmp_path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(file.read_text()), 0)
 
 
 def test_own_work_is_not_that_of_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:

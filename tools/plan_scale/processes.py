@@ -42,6 +42,7 @@ def run(programs: Sequence[Sequence[object]], cores: Sequence[Sequence[int]], fo
     finally:
         for process in started:
             process.terminate()
+            process.wait()
 
 
 def _start(words: Sequence[object], cores: Sequence[int], file: Path) -> subprocess.Popen[bytes]:
