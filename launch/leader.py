@@ -1,6 +1,7 @@
 """Node 0: brings the nodes together, decides on attempts, and says how the job has ended."""
 
 import os
+import resource
 import socket
 import sys
 import time
@@ -22,6 +23,8 @@ LOOPBACK = "127.0.0.1"
 _POLL = 0.1
 # Seconds for another node to end its processes, on top of the grace time they have.
 _TIME_TO_END = 20.0
+# Files and pipes of node 0 beside its connections to the other nodes, with some to spare.
+_OTHER_FILES = 512
 
 
 @dataclass
@@ -125,6 +128,7 @@ class Members:
 
     def __enter__(self) -> "Members":
         if self._part.nnodes > 1:
+            _allow_connections(self._part.nnodes)
             port = self._job.control_port or ports.of_job(os.environ)
             self._listener = _listen(port)
         return self
@@ -318,6 +322,22 @@ class Members:
 def command_of(job: Job) -> Sequence[str]:
     """Returns what all nodes must run alike; where Python is may differ."""
     return list(job.worker_command[1:])
+
+
+def _allow_connections(nnodes: int) -> None:
+    """Raises this process's limit of open files, 1024 by default, where it would not do.
+
+    Raises:
+        UserError: the system does not allow as many.
+    """
+    needed = nnodes + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UserError(
+            f"node 0 needs {needed} open files for {nnodes} nodes, but may have {hard} (ulimit -Hn)"
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _listen(port: int) -> socket.socket:

@@ -23,6 +23,8 @@ EXPECTED: dict[str, dict[str, int]] = {
     "rank tables: convert ModelArts' form": {"servers": 1024, "ranks": 8192},
     "launch --dry-run with a rank table": {"code": 0, "ranks": 8192, "hosts": 1024},
     "launch --dry-run without one": {"code": 0, "ranks": 8192, "hosts": 1024},
+    # With the usual limit of 1,024 open files, of which node 0 needs one for every other node.
+    "launchers of all nodes meet": {"nodes": 1024, "open": 1023},
     "configuration of 1,000 tasks": {"tasks": 1000},
     "shares of the mixed batch": {"images": 8_192_000},
     "plan of 50 steps of a rank": {"records": 800, "different": 800},

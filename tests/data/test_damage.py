@@ -322,10 +322,16 @@ def test_what_one_rank_finds_all_ranks_know(spoiled: Spoiled) -> None:
 
     class Adding(OneProcess):
         def sum_counts(self, counts: Counts) -> Counts:
-            total: Counts = counts + sent[0]
+            total: Counts = counts + sent.pop(0)
             return total
 
     watch.share(Recording())
+    # A number per shard, then one per record of those that are damaged.
+    shards = [shard for split in ("train", "val", "test") for shard in record_set.shards(split)]
+    assert [len(counts) for counts in sent] == [
+        len(shards),
+        sum(shard.records for (shard, _), n in zip(shards, sent[0], strict=True) if n),
+    ]
     other.share(Adding())
     assert [(d.record, d.shard) for d in other.damages] == [
         (d.record, d.shard) for d in watch.damages

@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import multiprocessing
+import resource
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +23,8 @@ RANKS = NODES * DEVICES
 TASKS = 1000
 RECORDS = 10**9
 SHARDS = 10_000
+# Files that a process may have open at a time, unless it asks for more.
+_USUAL_FILES = 1024
 # Images of a rank and steps of a stretch in the exercise of the plan; any rank will do.
 _IMAGES, _STEPS, _RANK = 16, 50, 4095
 
@@ -93,6 +98,48 @@ def dry_run(folder: Path) -> Found:
     return _dry_run(folder, *nodes, "--nproc", str(DEVICES))
 
 
+def meeting(folder: Path) -> Found:
+    """The launchers of all nodes come together at node 0, with the usual limit of open files."""
+    from launch import ports
+    from launch.description import Job
+    from launch.leader import Members, command_of
+    from launch.part import Part
+    from launch.signals import Signals
+
+    port = ports.choose("127.0.0.1", None)
+    job = Job(["python"], folder, DEVICES, control_port=port, node_timeout=300)
+    callers = multiprocessing.get_context("fork").Process(
+        target=_call, args=(port, list(command_of(job))), daemon=True
+    )
+    callers.start()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_USUAL_FILES, most))
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with quiet, Signals() as signals, Members(job, Part(NODES, 0, DEVICES, "127.0.0.1")) as members:
+        members.gather(signals)
+        found = {"nodes": len(members.all) + 1, "open": sum(m.channel.is_open for m in members.all)}
+    callers.terminate()
+    return found
+
+
+def _call(port: int, command: list[str]) -> None:
+    """Plays the launchers of all nodes but the first, until it is ended."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    ends: list[socket.socket] = []
+    while len(ends) < NODES - 1:
+        hello = {"node": len(ends) + 1, "nnodes": NODES, "nproc": DEVICES, "host": "node"}
+        try:
+            ends.append(socket.create_connection(("127.0.0.1", port)))
+        except ConnectionRefusedError:  # node 0 does not listen yet
+            time.sleep(0.05)
+            continue
+        ends[-1].sendall(
+            json.dumps({"kind": "hello", "command": command, **hello}).encode() + b"\n"
+        )
+    time.sleep(600)
+
+
 def configuration(folder: Path) -> Found:
     """A configuration of many tasks, read, checked and written."""
     from train.configfile import dump_config, load_config
@@ -151,6 +198,7 @@ EXERCISES: dict[str, Callable[[Path], Found]] = {
     "rank tables: convert ModelArts' form": modelarts_table,
     "launch --dry-run with a rank table": dry_run_with_table,
     "launch --dry-run without one": dry_run,
+    "launchers of all nodes meet": meeting,
     "configuration of 1,000 tasks": configuration,
     "shares of the mixed batch": shares,
     "plan of 50 steps of a rank": plan,

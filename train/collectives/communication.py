@@ -5,10 +5,10 @@ from mindspore import Tensor, nn, ops
 
 from train.collectives.base import Counts, Floats
 
-# The reduction carries float32, exact for integers up to 2^24. Counts travel as digits of 12 bits,
-# so the sum of a digit over up to 4,096 ranks is exact.
-_DIGIT_BITS = 12
-_NUM_DIGITS = 5
+# The reduction carries float32, exact for integers up to 2^24. Counts travel as digits of 8 bits,
+# so the sum of a digit over up to 65,793 ranks is exact.
+_DIGIT_BITS = 8
+_NUM_DIGITS = 6
 
 
 class MindSporeCollectives:
@@ -68,7 +68,7 @@ class Broadcast(nn.Cell):
 
 
 def to_digits(counts: Counts) -> Floats:
-    """Non-negative integers -> float32 vector of their base-4096 digits."""
+    """Non-negative integers -> float32 vector of their base-256 digits."""
     shifts = _DIGIT_BITS * np.arange(_NUM_DIGITS)[:, None]
     digits = (counts.reshape(1, -1) >> shifts) & ((1 << _DIGIT_BITS) - 1)
     return digits.astype(np.float32).ravel()

@@ -76,6 +76,10 @@ class DamageWatch:
         """Numbers of the damaged records of a split."""
         return np.array(sorted(self._found.get((record_set.name, split), ())), np.int64)
 
+    def _bad_among(self, record_set: RecordSet, split: str, numbers: range) -> Records:
+        bad = self.bad(record_set, split)
+        return bad[(bad >= numbers.start) & (bad < numbers.stop)]
+
     def whole(self, record_set: RecordSet, split: str, records: Records) -> Records:
         """The same records, damaged ones replaced by the next whole one of the split.
 
@@ -123,15 +127,29 @@ class DamageWatch:
             )
 
     def share(self, collectives: Collectives) -> None:
-        """Tells all ranks what any of them knows. All ranks must call it together."""
-        places = [(s, split) for s in self.sets for split in SPLITS if s.num_records(split)]
-        flags = [np.zeros(s.num_records(split), np.int64) for s, split in places]
-        for (record_set, split), numbers in zip(places, flags, strict=True):
-            numbers[self.bad(record_set, split)] = 1
+        """Tells all ranks what any of them knows. All ranks must call it together.
+
+        First which shards have damaged records, then which records of those shards: no rank needs
+        memory for the records of whole shards.
+        """
+        places = [
+            (s, split, numbers)
+            for s in self.sets
+            for split in SPLITS
+            for _, numbers in s.shards(split)
+        ]
+        counts = np.array([len(self._bad_among(*place)) for place in places], np.int64)
+        anywhere = collectives.sum_counts(counts)
+        damaged = [place for place, count in zip(places, anywhere, strict=True) if count]
+        if not damaged:
+            return
+        flags = [np.zeros(len(numbers), np.int64) for _, _, numbers in damaged]
+        for place, shard_flags in zip(damaged, flags, strict=True):
+            shard_flags[self._bad_among(*place) - place[2].start] = 1
         total = collectives.sum_counts(np.concatenate(flags))
-        counts = np.split(total, np.cumsum([len(f) for f in flags])[:-1])
-        for (record_set, split), numbers in zip(places, counts, strict=True):
-            found = np.flatnonzero(numbers)
+        parts = np.split(total, np.cumsum([len(f) for f in flags])[:-1])
+        for (record_set, split, numbers), part in zip(damaged, parts, strict=True):
+            found = numbers.start + np.flatnonzero(part)
             if len(np.setdiff1d(found, self.bad(record_set, split))):
                 self._note(damaged_records(record_set, split))
                 self._note(_found_elsewhere(record_set, split, found))
