@@ -50,7 +50,7 @@ def reductions_of_steps(graphs: Path) -> list[list[int]]:
     steps = [
         text
         for file in graphs.rglob("*_validate_*.ir")
-        if "ConvolutionGrad" in (text := file.read_text()) or "Conv2DBackprop" in text
+        if re.search("ConvolutionGrad|Conv2DBackprop|convolution_grad", text := file.read_text())
     ]
     pattern = r"= AllReduce\(.*?\).*?-> \((?:<)?Tensor\[Float32\], \((\d+)\)"
     return [[int(size) for size in re.findall(pattern, text, re.S)] for text in steps]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.train.native_calls import native
 from tools.doctor import ascend, gpu, hccn, installation, node, versions
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
@@ -263,14 +264,20 @@ def test_traps_of_a_machine(tmp_path: Path) -> None:
     for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_text(text)
-    findings = node_findings(
-        tmp_path, ONEDNN_MAX_CPU_ISA="AVX512_CORE", OMP_NUM_THREADS=str(os.cpu_count() or 1) + "0"
-    )
+    own = {"MTLN_NATIVE": "0", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
+    findings = node_findings(tmp_path, **own, OMP_NUM_THREADS=str(os.cpu_count() or 1) + "0")
     for check in ("cores", "threads", "convolutions", "shared memory"):
         assert findings[check].state == WARN, findings[check]
         assert findings[check].remedy
     assert "quota of 0.5" in findings["cores"].found
-    assert node_findings(tmp_path, ONEDNN_MAX_CPU_ISA="AVX2")["convolutions"].state == OK
+    capped = node_findings(tmp_path, **{**own, "ONEDNN_MAX_CPU_ISA": "AVX2"})["convolutions"]
+    assert capped.state == OK and "MTLN_NATIVE=0" in capped.found
+
+
+def test_native_operators_need_no_cap(tmp_path: Path) -> None:
+    native()  # built by now
+    finding = node_findings(tmp_path, ONEDNN_MAX_CPU_ISA="AVX512_CORE")["convolutions"]
+    assert finding.state == OK and "libmtln" in finding.found
 
 
 def test_requirements_that_are_missing_or_other(

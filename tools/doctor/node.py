@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.doctor.finding import FAIL, WARN, Finding, Machine, worse
+from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine, worse
+from train.native import library
 
 _GIB = 2**30
 _MIB = 2**20
@@ -57,7 +58,13 @@ def _threads(machine: Machine) -> Finding:
 
 
 def _convolutions(machine: Machine) -> Finding:
-    """OneDNN without a cap picks a very slow convolution on AVX-512 (see train/environment.py)."""
+    """The native operators, or MindSpore's own, which on AVX-512 need a cap of instructions."""
+    try:
+        if machine.environment.get(library.SWITCH) != "0":
+            return Finding("convolutions", OK, f"native: {Path(library.load()._name).name}")
+        reason = f"{library.SWITCH}=0"
+    except library.NativeUnavailable as problem:
+        reason = str(problem)
     name = "ONEDNN_MAX_CPU_ISA"
     value = machine.environment.get(name, "")
     try:
@@ -66,7 +73,9 @@ def _convolutions(machine: Machine) -> Finding:
         wide = False
     # Importing `train` has set it, unless the user had.
     bad = wide and machine.device == "CPU" and value.upper() not in ("AVX2", "AVX2_VNNI")
-    found = f"{'AVX-512' if wide else 'no AVX-512'}, {name}={value or '(not set)'}"
+    found = (
+        f"no native ones ({reason}); {'' if wide else 'no '}AVX-512, {name}={value or '(unset)'}"
+    )
     remedy = f"unset {name} (AVX2 is the default): convolutions are up to 100 times slower"
     return worse(bad, "convolutions", found, remedy)
 
