@@ -167,7 +167,7 @@ def end_of(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 def project_with_recorder(folder: Path) -> Path:
     """A copy of the project whose launcher and training program only note what they are given."""
     project = folder / "user job dir"
-    ignore = shutil.ignore_patterns("__pycache__", "native")
+    ignore = shutil.ignore_patterns("__pycache__", "built")
     for part in ("launch", "rank_tables", "tools", "train"):
         shutil.copytree(ROOT / part, project / part, ignore=ignore)
     for file in ROOT.glob("requirements*.txt"):
