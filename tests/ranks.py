@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from train import graph_cache
+
 ROOT = Path(__file__).resolve().parent.parent
+
+# Real jobs keep their graphs, as users' jobs do.
+GRAPHS = ROOT / ".pytest_cache" / "graphs"
 
 Result = subprocess.CompletedProcess[str]
 
@@ -60,7 +65,7 @@ def _run(command: list[str], check: bool, variables: dict[str, str]) -> Result:
     result = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, **variables},
+        env={**os.environ, graph_cache.VARIABLE: str(GRAPHS), **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

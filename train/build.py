@@ -1,8 +1,13 @@
 """Builds the parts of a run from its configuration."""
 
+import os
+import platform
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import mindspore as ms
+import numpy as np
 
 from train.balance import Balance
 from train.cluster import Cluster, device_target
@@ -14,12 +19,14 @@ from train.data.evaluation import EvaluationLoader
 from train.data.record_set import RecordSet
 from train.data.sampler import split_shares
 from train.evaluate import EvaluatedTask, Evaluator
+from train.graph_cache import GraphCache, digest_of_sources, folder_of, is_asked_for, settings_of
 from train.model.layers import Layers
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo
 from train.model.trunks import build_trunk
 from train.native import library
 from train.native.layers import NativeLayers
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of
+from train.state import run_identity
 from train.step import BatchLayout, TrainStep, split_by_branch
 from train.tasks import Task, mask_positions, wanted_masks
 
@@ -98,6 +105,27 @@ def build_step(
     )
 
 
+def build_graph_cache(config: Config, cluster: Cluster, sets: Sequence[RecordSet]) -> GraphCache:
+    """The compiled graphs of runs like this one."""
+    problem = native_problem(config)
+    identity = {
+        "sources": digest_of_sources(Path(__file__).parent),
+        "operators": problem or library.load()._name,
+        "versions": [platform.python_version(), ms.__version__, np.__version__],
+        "variables": settings_of(os.environ),
+        "run": run_identity(config, sets),
+        "evaluate": config.evaluate.model_dump(mode="json"),
+        "manifests": [asdict(s.manifest) for s in sets],
+        "rank": asdict(cluster),
+    }
+    # The reduction by MPI is a Python function then, of which a graph knows a number only.
+    calls_python = cluster.engine == "mpi" and problem is not None
+    # It was tried on CPUs only.
+    wanted = cluster.device_target == "CPU" or is_asked_for(os.environ)
+    folder = folder_of(os.environ) if wanted and not calls_python else None
+    return GraphCache(folder, identity, cluster.rank if cluster.engine == "mindspore" else 0)
+
+
 def build_evaluator(
     config: Config,
     network: MTLN,
@@ -107,6 +135,7 @@ def build_evaluator(
     collectives: Collectives,
     rank: int,
     alive: Callable[[], None],
+    graphs: GraphCache,
 ) -> Evaluator:
     """What evaluates all tasks on a split."""
     copies = 4 if config.evaluate.flips else 1
@@ -125,7 +154,7 @@ def build_evaluator(
         dataset = names.index(task.dataset)
         scenes = sets[dataset].manifest.classes
         evaluated.append(EvaluatedTask(task.name, dataset, task.classes, mask, scenes))
-    return Evaluator(network, loader, evaluated, collectives, alive, config.evaluate.flips)
+    return Evaluator(network, loader, evaluated, collectives, alive, config.evaluate.flips, graphs)
 
 
 def build_shares(config: Config, sets: Sequence[RecordSet]) -> dict[str, int]:

@@ -15,4 +15,7 @@ def set_defaults() -> None:
         # reference kernel on processors with AVX-512, a hundred times slower than the AVX2 kernel
         # of the same library. Other processors and devices ignore the cap.
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    # MindSpore warns of every graph that it does not find on disk, and of every one that it does
+    # (train/graph_cache.py). Errors still come through.
+    os.environ.setdefault("MS_SUBMODULE_LOG_v", "{PIPELINE:3}")
     mpirun.hide_what_does_not_hold(os.environ)

@@ -3,6 +3,7 @@
 Shapes: n_d = images of data set d in a batch, H, W = height and width, K = classes of a task.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from mindspore import Tensor, mint, nn, ops
 from train.collectives import Collectives
 from train.data.evaluation import Batch, EvaluationLoader
 from train.data.pipeline import Array
+from train.graph_cache import GraphCache
 from train.metrics import Confusion, classification_metrics, confusion_matrix
 from train.pixel_metrics import PixelCounts, oracle_classes, segmentation_metrics
 
@@ -154,6 +156,7 @@ class Evaluator:
         collectives: The other ranks.
         alive: Called after every batch.
         flips: See :class:`PredictStep`.
+        graphs: Compiled graphs of runs like this one.
     """
 
     def __init__(
@@ -164,6 +167,7 @@ class Evaluator:
         collectives: Collectives,
         alive: Callable[[], None],
         flips: bool,
+        graphs: GraphCache,
     ) -> None:
         self.network = network
         self.loader = loader
@@ -171,6 +175,8 @@ class Evaluator:
         self.collectives = collectives
         self.alive = alive
         self.predict = PredictStep(network, flips)
+        self.graphs = graphs
+        self.is_compiled = False
 
     def evaluate(self, split: str) -> Metrics:
         """Metrics of every task on a split, the same on all ranks. Changes nothing."""
@@ -200,7 +206,14 @@ class Evaluator:
         """Counts this rank's part of a split."""
         num_datasets = len(self.loader.sets)
         for batch in self.loader.batches(split):
-            answers = self.predict(*(Tensor(images) for images in batch[:num_datasets]))
+            answers = self._predict([Tensor(images) for images in batch[:num_datasets]])
             for tally, answer in zip(tallies, answers, strict=True):
                 tally.add(answer.asnumpy(), batch)
             self.alive()
+
+    def _predict(self, images: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        known = contextlib.nullcontext() if self.is_compiled else self.graphs.compiling("predict")
+        with known:
+            answers: tuple[Tensor, ...] = self.predict(*images)
+        self.is_compiled = True
+        return answers

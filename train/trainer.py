@@ -86,6 +86,7 @@ class Trainer:
         self.train_step = build.build_step(
             config, self.network, optimizer, self.balance, self.collectives, layout
         )
+        self.graphs = build.build_graph_cache(config, cluster, self.sets)
         self.evaluator = build.build_evaluator(
             config,
             self.network,
@@ -95,6 +96,7 @@ class Trainer:
             self.collectives,
             cluster.rank,
             alive=self._beat,
+            graphs=self.graphs,
         )
         self.display = Display(config.schedule.steps, cluster.shows_progress, cluster.under_mpirun)
         self.heartbeat = Heartbeat(os.environ)
@@ -193,18 +195,26 @@ class Trainer:
         results: list[Tensor] = []
         for step, batch in enumerate(self.clock.waited(batches), start=stretch.first):
             tensors = [Tensor(array) for array in batch]
-            results.append(self.train_step(scalar(self._rate(step)), scalar(step + 1), *tensors))
+            inputs = scalar(self._rate(step)), scalar(step + 1), *tensors
             if stretch.size in self.compiled_sizes:
+                results.append(self.train_step(*inputs))
                 self.clock.count(self.images_per_step, stretch.size)
             else:
-                results[-1].asnumpy()  # wait, so that the compilation does not count as training
-                self.compiled_sizes.add(stretch.size)
-                self.clock.restart()
+                results.append(self._first_step(stretch.size, inputs))
             self.step = done = step + 1
             self._beat()
             if done % self.config.log_every == 0 or done == stretch.last:
                 self._log(done, results)
                 results = []
+
+    def _first_step(self, size: int, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The first step with images of a size: it compiles, which does not count as training."""
+        with self.graphs.compiling("step", size):
+            result = self.train_step(*inputs)
+        result.asnumpy()
+        self.compiled_sizes.add(size)
+        self.clock.restart()
+        return result
 
     def _beat(self) -> None:
         self.heartbeat.beat(self.step)

@@ -47,7 +47,7 @@ def variables(**more: str) -> dict[str, str]:
     """This machine's variables without any that a platform or a user of object storage sets."""
     foreign = {name for name in os.environ if name.startswith(_PLATFORM)}
     kept = {k: v for k, v in os.environ.items() if k not in foreign.union(foreign_variables())}
-    return {**kept, "MTLN_PYTHON": sys.executable, **more}
+    return {**kept, "MTLN_PYTHON": sys.executable, "MTLN_NATIVE": "0", **more}
 
 
 def node_variables(number: int, count: int, cards: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from train.collectives import OneProcess
 from train.collectives.base import Counts
 from train.data.evaluation import Batch
 from train.evaluate import EvaluatedTask, Evaluator, PredictStep
+from train.graph_cache import GraphCache
 from train.metrics import classification_metrics, confusion_matrix
 from train.pixel_metrics import PixelCounts, segmentation_metrics
 
@@ -132,7 +133,9 @@ def batch(seed: int, padded: int) -> Batch:
 
 
 def evaluator(network: nn.Cell, batches: list[Batch], rank: Rank, beats: list[int]) -> Evaluator:
-    return Evaluator(network, Batches(batches), TASKS, rank, lambda: beats.append(1), flips=False)  # type: ignore[arg-type]
+    loader: Any = Batches(batches)
+    graphs = GraphCache(None, {}, 0)
+    return Evaluator(network, loader, TASKS, rank, lambda: beats.append(1), False, graphs)
 
 
 def test_ranks_together_give_the_metrics_of_all_images() -> None:

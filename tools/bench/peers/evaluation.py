@@ -54,7 +54,15 @@ class Peer:
             BatchLayout(loader.weights, [None] * len(tasks), loader.mixes),
         )
         self.evaluator = build.build_evaluator(
-            config, network, sets, tasks, watch, self.collectives, self.place.rank, lambda: None
+            config,
+            network,
+            sets,
+            tasks,
+            watch,
+            self.collectives,
+            self.place.rank,
+            lambda: None,
+            build.build_graph_cache(config, self.place, sets),
         )
         self.records = sum(s.num_records("val") for s in sets)
         self.images = sum(shares.values())

@@ -1,0 +1,163 @@
+"""Compiled graphs on disk: compiling one takes seconds, reading it back a fraction of one.
+
+MindSpore can keep the graphs of a process (``MS_COMPILER_CACHE_ENABLE``), but it numbers them in
+the order in which they are compiled, in a folder that it remembers, and looks only whether the main
+script and what that imports have changed. A run with other settings, or one that begins with
+another graph, would get a graph that is not its own. So MindSpore gets a folder that is there only
+while a graph is compiled, and finds in it, under the next number, the graph whose key is a digest
+of all that it can depend on, or nothing.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from train.files import replace_file, sha256_file
+
+VARIABLE = "MTLN_GRAPH_CACHE"
+
+# MindSpore's own switch, its folder, and to take what is there without its own comparison.
+_ENABLE, _FOLDER = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
+_FORCE = "MS_DEV_FORCE_USE_COMPILE_CACHE"
+
+# Variables of MindSpore that say how and where ranks are started, and so differ from job to job.
+_OF_A_START = (
+    *("MS_ROLE", "MS_NODE", "MS_SCHED", "MS_WORKER", "MS_TOPO", "MS_CPU_COMM", "MS_SUBMODULE_LOG"),
+    *(_ENABLE, _FOLDER, _FORCE),
+)
+
+# About 1 MB each. Beyond so many those that were not used for the longest time are removed.
+_MOST_GRAPHS = 200
+
+
+def folder_of(environment: Mapping[str, str]) -> Path | None:
+    """Where graphs are kept: as the variable says ("0": nowhere), or in the user's cache folder."""
+    named = environment.get(VARIABLE)
+    if named == "0" or _ENABLE in environment:  # or the user has arranged it otherwise
+        return None
+    if named:
+        return Path(named)
+    cache = environment.get("XDG_CACHE_HOME")
+    return Path(cache or "~/.cache").expanduser() / "mtln" / "graphs"
+
+
+def is_asked_for(environment: Mapping[str, str]) -> bool:
+    """Whether the user has said where to keep graphs."""
+    return environment.get(VARIABLE, "0") != "0"
+
+
+def settings_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables with which a user can change what MindSpore makes of a network."""
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith("MS_") and not name.startswith(_OF_A_START)
+    }
+
+
+class GraphCache:
+    """The graphs of one run.
+
+    Args:
+        folder: Where graphs are kept; None for nowhere.
+        identity: All that a graph can depend on beside its name, as plain values.
+        rank: This rank, as MindSpore's own engine counts; 0 where another one connects the ranks.
+    """
+
+    def __init__(self, folder: Path | None, identity: Mapping[str, Any], rank: int) -> None:
+        self._store = None if folder is None else _Store(folder)
+        self._identity = dict(identity)
+        self._rank = rank
+
+    @contextlib.contextmanager
+    def compiling(self, *name: object) -> Iterator[None]:
+        """Within it exactly one graph is compiled, or read where it is known.
+
+        Args:
+            name: What tells the graphs of the run apart.
+        """
+        if self._store is None:
+            yield
+            return
+        key = _digest(json.dumps([self._identity, name], default=str).encode())
+        known = self._store.read(key)
+        with _compiler.next_graph(self._rank) as file:
+            if known is not None:
+                file.parent.mkdir(parents=True)
+                file.write_bytes(known)
+            yield
+            if known is None and file.is_file():
+                self._store.write(key, file.read_bytes())
+
+
+class _Compiler:
+    """MindSpore's own cache in this process."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._graphs = 0
+
+    @contextlib.contextmanager
+    def next_graph(self, rank: int) -> Iterator[Path]:
+        """The file from which MindSpore reads the next graph, or to which it writes it."""
+        if self._folder is None:  # MindSpore looks at the variable once
+            self._folder = Path(tempfile.mkdtemp(prefix="mtln_graphs_"))
+            os.environ.update({_FOLDER: str(self._folder), _FORCE: "1"})
+        os.environ[_ENABLE] = "1"
+        try:
+            role = os.environ.get("MS_ROLE", "")
+            name = f"rank_{rank}/graph_cache/{role}compile_cache_{self._graphs}.mindir"
+            yield self._folder / name
+        finally:
+            self._graphs += 1
+            del os.environ[_ENABLE]
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+_compiler = _Compiler()
+
+
+class _Store:
+    """A folder of graphs: files ``<key>-<digest of the content>``.
+
+    It only saves time. So it never fails: what cannot be read or written is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, key: str) -> bytes | None:
+        """A graph; None if it is not there or damaged."""
+        with contextlib.suppress(OSError):
+            for path in self._folder.glob(f"{key}-*"):
+                content = path.read_bytes()
+                if path.name == f"{key}-{_digest(content)}":
+                    path.touch()
+                    return content
+                path.unlink()
+        return None
+
+    def write(self, key: str, content: bytes) -> None:
+        """Keeps a graph."""
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            replace_file(self._folder / f"{key}-{_digest(content)}", content)
+            graphs = sorted(self._folder.glob("*-*"), key=lambda path: path.stat().st_mtime)
+            for path in graphs[:-_MOST_GRAPHS]:
+                path.unlink()
+
+
+def digest_of_sources(package: Path) -> str:
+    """Digest of all source files of a package."""
+    files = sorted(package.rglob("*.py"))
+    return _digest("".join(f"{f.relative_to(package)} {sha256_file(f)}\n" for f in files).encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
