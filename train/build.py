@@ -37,7 +37,8 @@ def build_collectives(cluster: Cluster) -> Collectives:
         return OneProcess()
     if cluster.engine == "mpi":
         return MPICollectives()
-    return MindSporeCollectives(cluster.world_size)
+    on_cpu = cluster.device_target == "CPU"
+    return MindSporeCollectives(cluster.rank, cluster.world_size, on_cpu)
 
 
 def build_layers(config: Config) -> Layers:
