@@ -19,7 +19,7 @@ from tests.marked import Marked
 from tests.tools.conftest import Outcome
 from tools.bench import rows
 from tools.bench.cases import Case
-from tools.bench.group import Group, WorkerFailed, mpirun_is_there
+from tools.bench.group import Group, WorkerFailed
 from tools.bench.session import Session
 from tools.bench.workload import Workload
 
@@ -66,7 +66,7 @@ def test_input_row(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert row["moment"].keys() == {"when", "load", "commit", "uncommitted_changes"}
     [case] = row["cases"]
     assert set(case["series"]) | set(case["missing"]) == {
-        *("ours", "PyTorch DataLoader", "ImageFolderDataset")
+        *("ours", "ours, cache: ram", "PyTorch DataLoader", "ImageFolderDataset")
     }
     assert all(len(values) == 1 and values[0] > 0 for values in case["series"].values())
     assert_ratios_follow_from_the_rounds(case)
@@ -86,7 +86,7 @@ def test_train_row(tools: Tools, tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.err
     [case] = tree["rows"]["train"]["cases"]
     assert_ratios_follow_from_the_rounds(case)
-    assert case["facts"]["engine"] == ("mpirun" if mpirun_is_there() else "launch")
+    assert case["facts"]["engine"] == "launch"
     ranks = case["facts"]["peers"]["ours"]
     assert [len(info["cores"]) for info in ranks] == [1, 1]
     assert all(info["message_bytes"] > 0 for info in ranks)
@@ -149,7 +149,6 @@ def test_nothing_is_left_of_a_command_that_is_ended(tmp_path: Path) -> None:
     words = ["-m", "tools", "bench", "train", "--quick"]
     marked = Marked([sys.executable, *words], {"TMPDIR": str(tmp_path)})
     try:
-        # mpirun has started its workers when they have connected: their logs come before.
         marked.wait_until(lambda: sum(map(is_worker, marked.survivors())) >= 2)
         marked.process.send_signal(signal.SIGTERM)
         assert marked.finish()[0] == 128 + signal.SIGTERM
@@ -164,4 +163,4 @@ def is_worker(pid: int) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"tools.bench.worker" in words and b"mpirun" not in words[0]
+    return b"tools.bench.worker" in words

@@ -78,7 +78,9 @@ class Group:
         text = json.dumps({**spec, "cores": cores, "folder": str(folder)})
         command = [python, "-m", "tools.bench.worker", str(address), kind, text]
         threads = str(len(cores[0]))
-        environment = {**handed_on(os.environ), "OMP_NUM_THREADS": threads, **(variables or {})}
+        # What is compiled is compiled here, and nothing is left in the user's cache.
+        own = {"OMP_NUM_THREADS": threads, "MTLN_GRAPH_CACHE": "0", **(variables or {})}
+        environment = {**handed_on(os.environ), **own}
         with socket.socket(socket.AF_UNIX) as listener, self._log.open("w") as log:
             listener.bind(str(address))
             listener.listen(self.ranks)

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from launch.cores import allowed_cores
-from tools.bench.group import Group, Starter, mpirun_is_there
+from tools.bench.group import Group, Starter
 
 NO_TORCH = (
     "no torch here: pip install -r requirements-bench.txt into an environment of its own, and name "
     "its interpreter with --python"
 )
+# What connects several ranks of ours, as launch/run_distribute_8p.sh does.
+OUR_STARTER: Starter = "launch"
 NO_MPI = "no mpirun here (Debian, Ubuntu: apt install openmpi-bin)"
 
 
@@ -45,11 +47,6 @@ class Session:
         """The first cores of this process, those of one NUMA node before the next one's."""
         cores = [core for group in allowed_cores() for core in group]
         return [cores[i % len(cores)] for i in range(number)]
-
-    @property
-    def starter(self) -> Starter:
-        """What connects several ranks of ours."""
-        return "mpirun" if mpirun_is_there() else "launch"
 
     def why_no_torch(self) -> str | None:
         """Why peers with torch cannot run; None if they can."""

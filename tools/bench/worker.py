@@ -24,6 +24,7 @@ _RANKS = ("OMPI_COMM_WORLD_RANK", "MS_NODE_ID", "BENCH_RANK")
 # What is written down of the environment; of paths the last part, as the rest is nobody's business.
 _TOLD = (
     "MTLN_NATIVE",
+    "MTLN_GRAPH_CACHE",
     "ONEDNN_",
     "OMP_",
     "MKL_",

@@ -18,7 +18,8 @@ class Peer(Loading):
     """Reads records.
 
     Args:
-        spec: ``records``: a prepared data set; ``size``: pixels to come out.
+        spec: ``records``: a prepared data set; ``size``: pixels to come out; ``cache``: what of it
+            is kept in memory, as in a configuration.
         rank: Not looked at.
     """
 
@@ -30,7 +31,7 @@ class Peer(Loading):
         from train.data.record_set import open_record_sets
         from train.schedule import stretches
 
-        config = _configuration(Path(spec["records"]), spec["size"])
+        config = _configuration(Path(spec["records"]), spec["size"], spec["cache"])
         sets = open_record_sets(config)
         watch = DamageWatch(sets, "stop")
         self.loader = TrainLoader(config, sets, {"pictures": BATCH}, watch, 0, 1)
@@ -44,7 +45,7 @@ class Peer(Loading):
                 yield len(images)
 
 
-def _configuration(records: Path, size: int) -> Config:
+def _configuration(records: Path, size: int, cache: str) -> Config:
     augment = {
         "crop_area": CROP_AREA,
         "crop_aspect": CROP_ASPECT,
@@ -59,6 +60,7 @@ def _configuration(records: Path, size: int) -> Config:
         "tasks": {"pictures": {}},
         "batch": {"images_per_task": BATCH},
         "image": {"size": size},
+        "cache": cache,
         "augment": augment,
         "schedule": {"steps": 10**7, "consolidate_every": _STRETCH},
     }

@@ -8,7 +8,7 @@ from tools.bench.cases import Case, Comparison, Goal
 from tools.bench.group import Group
 from tools.bench.pictures import prepare_sets
 from tools.bench.rows.train import QUICK, RANKS, WORKLOADS, facts
-from tools.bench.session import Session
+from tools.bench.session import OUR_STARTER, Session
 
 TITLE = "evaluation against training, 2 ranks x 1 core"
 
@@ -31,10 +31,10 @@ def measure(session: Session) -> Iterator[Case]:
         comparisons=[Comparison("evaluation / training", "evaluate", "train", Goal(">", 3.0))],
     )
     cores = [[core] for core in session.cores(RANKS)]
-    with session.start("ours", "evaluation", spec, cores, session.starter) as group:
+    with session.start("ours", "evaluation", spec, cores, OUR_STARTER) as group:
         turns = {do: _turn(session, group, do) for do in ("train", "evaluate")}
         case.series = session.interleave(turns)
-        case.facts = {**facts({"ours": group}), "engine": session.starter}
+        case.facts = {**facts({"ours": group}), "engine": OUR_STARTER}
     yield case
 
 

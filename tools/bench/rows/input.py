@@ -16,7 +16,8 @@ TITLE = "input pipeline on 1 core"
 
 _STORED, _SIZE = 128, 72
 _CLASSES = 12
-_OURS, _TORCH, _MINDSPORE = "ours", "PyTorch DataLoader", "ImageFolderDataset"
+_OURS, _RAM = "ours", "ours, cache: ram"
+_TORCH, _MINDSPORE = "PyTorch DataLoader", "ImageFolderDataset"
 
 
 def measure(session: Session) -> Iterator[Case]:
@@ -32,18 +33,20 @@ def measure(session: Session) -> Iterator[Case]:
         "images/s",
         comparisons=[
             Comparison(f"{_OURS} / {_TORCH} (Pillow)", _OURS, _TORCH, Goal(">=", 1.5)),
+            Comparison(f"{_RAM} / {_TORCH} (Pillow)", _RAM, _TORCH),
             Comparison(f"{_OURS} / {_MINDSPORE}", _OURS, _MINDSPORE),
         ],
         missing={} if why is None else {_TORCH: why},
     )
-    kinds = {_OURS: "our_loader", _MINDSPORE: "mindspore_loader"}
+    kinds = {_OURS: "our_loader", _RAM: "our_loader", _MINDSPORE: "mindspore_loader"}
     if why is None:
         kinds[_TORCH] = "torch_loader"
     with ExitStack() as stack:
         groups = {}
         for name, kind in kinds.items():
             python = session.python if name == _TORCH else sys.executable
-            group = session.start(name, kind, spec, [session.cores(1)], python=python)
+            own = {**spec, "cache": "ram" if name == _RAM else "none"}
+            group = session.start(name, kind, own, [session.cores(1)], python=python)
             groups[name] = stack.enter_context(group)
         case.series = session.interleave(
             {name: _turn(session, group) for name, group in groups.items()}

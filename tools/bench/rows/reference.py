@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from tools.bench.cases import Case, Comparison, Goal
 from tools.bench.rows.train import QUICK, RANKS, facts
-from tools.bench.session import Session, Turns
+from tools.bench.session import OUR_STARTER, Session, Turns
 from tools.bench.workload import Workload
 
 TITLE = "training against the reference script's schedule, 2 cores"
@@ -52,7 +52,7 @@ def _case(
     alone = replace(work, images=images)
     with ExitStack() as stack:
         spec = {"workload": work.tree()}
-        ours = session.start("ours", "ours", spec, [[c] for c in cores], session.starter)
+        ours = session.start("ours", "ours", spec, [[c] for c in cores], OUR_STARTER)
         stack.enter_context(ours)
         spec = {"workload": alone.tree()}
         script = session.start("script", "reference", spec, [cores], variables=variables)
@@ -63,5 +63,5 @@ def _case(
             "script": Turns(script, alone.images_per_step, session.seconds),
         }
         case.series = session.interleave({name: turn.rate for name, turn in turns.items()})
-        case.facts = {**facts({"ours": ours, "script": script}), "engine": session.starter}
+        case.facts = {**facts({"ours": ours, "script": script}), "engine": OUR_STARTER}
     return case

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from tools.bench.cases import Case, Comparison, Goal
 from tools.bench.rows.train import QUICK, RANKS, WORKLOADS, facts
-from tools.bench.session import Session, Turns
+from tools.bench.session import OUR_STARTER, Session, Turns
 from tools.bench.workload import Workload
 
 TITLE = "weak scaling"
@@ -40,7 +40,7 @@ def _case(session: Session, work: Workload) -> Case:
     )
     with ExitStack() as stack:
         start = session.start
-        groups = {"2 ranks": start("2 ranks", "ours", spec, cores, session.starter)}
+        groups = {"2 ranks": start("2 ranks", "ours", spec, cores, OUR_STARTER)}
         stack.enter_context(groups["2 ranks"])
         for name, own in zip(("first rank", "second rank"), cores, strict=True):
             groups[name] = stack.enter_context(start(name, "ours", spec, [own]))
@@ -59,5 +59,5 @@ def _case(session: Session, work: Workload) -> Case:
 
         turns = {"2 ranks": joined.rate, "1 rank": first.rate, apart: together}
         case.series = session.interleave(turns)
-        case.facts = {**facts(groups), "engine": session.starter}
+        case.facts = {**facts(groups), "engine": OUR_STARTER}
     return case

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from tools.bench.cases import Case, Comparison, Goal
 from tools.bench.group import Group
-from tools.bench.session import Session, Turns
+from tools.bench.session import OUR_STARTER, Session, Turns
 from tools.bench.workload import Workload
 
 TITLE = "training, 2 ranks x 1 core"
@@ -32,9 +32,7 @@ def start_all(session: Session, work: Workload, stack: ExitStack) -> dict[str, G
     cores = [[core] for core in session.cores(RANKS)]
     weights = session.folder / f"weights_{work.depth}_{work.width}_{work.size}.npz"
     spec = {"workload": work.tree(), "weights": str(weights)}
-    groups = {
-        "ours": stack.enter_context(session.start("ours", "ours", spec, cores, session.starter))
-    }
+    groups = {"ours": stack.enter_context(session.start("ours", "ours", spec, cores, OUR_STARTER))}
     if session.why_no_torch() is None:
         for name, channels_last in TWINS.items():
             own = {**spec, "channels_last": channels_last}
@@ -69,7 +67,7 @@ def _case(session: Session, work: Workload) -> Case:
         turns = {name: Turns(group, images, session.seconds) for name, group in groups.items()}
         case.series = session.interleave({name: turn.rate for name, turn in turns.items()})
         case.facts = facts(groups)
-        case.facts["engine"] = session.starter
+        case.facts["engine"] = OUR_STARTER
         case.facts["first_losses"] = {name: first_losses(g) for name, g in groups.items()}
     return case
 
