@@ -51,13 +51,17 @@ def _saving(graphs: Path | None) -> dict[str, str]:
 
 
 def reductions_of_steps(graphs: Path) -> list[list[int]]:
-    """For every compiled training step, the sizes of its AllReduce operators in their order."""
+    """For every compiled training step, the sizes of its reductions in their order.
+
+    They are MindSpore's AllReduce, or ours through shared memory.
+    """
     steps = [
         text
         for file in graphs.rglob("*_validate_*.ir")
         if re.search("ConvolutionGrad|Conv2DBackprop|convolution_grad", text := file.read_text())
     ]
-    pattern = r"= AllReduce\(.*?\).*?-> \((?:<)?Tensor\[Float32\], \((\d+)\)"
+    reduction = r"= (?:AllReduce\(|Custom\([^\n]*:all_reduce_shared\b)"
+    pattern = reduction + r".*?-> \((?:<)?Tensor\[Float32\], \((\d+)\)"
     return [[int(size) for size in re.findall(pattern, text, re.S)] for text in steps]
 
 
