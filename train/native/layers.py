@@ -26,7 +26,7 @@ from train.native.cross_entropy import cross_entropy
 from train.native.gate import gate
 from train.native.group_norm import group_norm
 from train.native.max_pool import max_pool, max_pool_options
-from train.native.pointwise import Pointwise, pointwise_options
+from train.native.pointwise import pointwise, pointwise_options
 from train.native.resize import resize
 from train.native.scene_heads import images_of_tasks, scene_heads
 from train.native.update import Flatten, SGDUpdate, Subtract
@@ -204,7 +204,7 @@ class AttentionLevel(nn.Cell):
         self.norm1 = _NormParameters([m.norm1 for m in modules])
         self.norm2 = _NormParameters([m.norm2 for m in modules])
         num_tasks = len(modules)
-        self.mix_one, self.mix_two = Pointwise(num_tasks, 1), Pointwise(num_tasks, 2)
+        self.mix_one, self.mix_two = pointwise(num_tasks, 1), pointwise(num_tasks, 2)
         self.train_norm, self.train_gate = batch_norm(num_tasks), batch_norm_gate(num_tasks)
         self.inference_norm = batch_norm_inference()
 
