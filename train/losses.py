@@ -1,7 +1,9 @@
 """Losses. Shapes: N = images, K = classes, H, W = height and width."""
 
+from collections.abc import Sequence
+
 import mindspore as ms
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 
 from train.data.records import IGNORE_INDEX
 
@@ -19,6 +21,40 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
         Scalar.
     """
     return -(target * ops.log_softmax(logits, -1)).sum(-1).mean()
+
+
+class CrossEntropies(nn.Cell):
+    """The mean cross-entropies of all scene tasks.
+
+    Args:
+        smoothing: See :func:`smoothed`.
+    """
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__()
+        self.smoothing = smoothing
+
+    def construct(
+        self, logits: Sequence[Tensor], labels: Sequence[Tensor], *mixing: Sequence[Tensor]
+    ) -> Tensor:
+        """Losses of the T scene tasks, (T,).
+
+        Args:
+            logits: Of every task, (N, K).
+            labels: Of every task, int32 (N,).
+            mixing: If images are mixed with each other, the labels of their partners, of every task
+                int32 (N,), and the shares of their own, of every task float32 (N,).
+        """
+        losses = []
+        for i, own in enumerate(logits):
+            target = smoothed(labels[i], own.shape[1], self.smoothing)
+            if mixing:
+                partners, shares = mixing
+                other = smoothed(partners[i], own.shape[1], self.smoothing)
+                share = shares[i].reshape((-1, 1))
+                target = share * target + (1.0 - share) * other
+            losses.append(cross_entropy(own, target))
+        return ops.stack(losses)
 
 
 def smoothed(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:

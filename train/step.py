@@ -7,17 +7,16 @@ task branches, P = S + T. The flat vectors hold the shared branch first.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from train.balance import Balance
 from train.losses import (
-    cross_entropy,
     dice,
     has_class,
     pixel_cross_entropy,
     pixel_targets,
-    smoothed,
 )
 from train.model.mtln import MTLN, is_shared
 from train.optim import FlatOptimizer
@@ -93,7 +92,6 @@ class TrainStep(nn.Cell):
         self.all_reduce = all_reduce
         self.world_size = world_size
         self.local_branches = local_branches
-        self.label_smoothing = label_smoothing
         self.dice_weight = dice_weight
         self.clip_norm = clip_norm
         shared, branches = split_by_branch(network)
@@ -105,15 +103,22 @@ class TrainStep(nn.Cell):
         self.num_tasks = len(self.dataset_of_task)
         self.num_datasets = max(self.dataset_of_task) + 1
         self.weight_of_task = tuple(layout.weights[d] for d in self.dataset_of_task)
-        self.mixed = layout.mixed
-        before = self.num_datasets * (4 if layout.mixed else 2)
+        self.scene_weights = Tensor(
+            np.array([self.weight_of_task[i] for i in network.scene_tasks], np.float32)
+        )
+        self.dataset_of_scenes = tuple(self.dataset_of_task[i] for i in network.scene_tasks)
+        # Labels; if images are mixed, also those of their partners, and the shares of their own.
+        self.label_kinds = 3 if layout.mixed else 1
+        before = self.num_datasets * (1 + self.label_kinds)
         # For every task, the position of its masks in a batch.
         self.masks = tuple(None if m is None else before + m for m in layout.masks)
+        self.order = Tensor(network.order, ms.int32)
         self.segments = any(mask is not None for mask in self.masks)
         self.no_pixels = Tensor(np.zeros(self.num_tasks, np.float32))
         self.losses_and_gradients = ops.value_and_grad(
             self.weighted_losses, None, self.parameters, has_aux=True
         )
+        self.cross_entropies = network.layers.cross_entropies(label_smoothing)
         self.flatten = network.layers.flatten()
         self.update = network.layers.update(optimizer, self.parameters)
         self.one = Tensor(np.float32(1.0))
@@ -181,19 +186,34 @@ class TrainStep(nn.Cell):
             pixels: For every task (K,), the pixels of all ranks that have a class over the number
                 of ranks; not looked at for scene tasks.
         """
+        answers = self.network(*batch[: self.num_datasets])
         losses = []
-        for i, logits in enumerate(self.network(*batch[: self.num_datasets])):
-            mask = self.masks[i]
-            if mask is None:
-                target = self._target(batch, self.dataset_of_task[i], logits.shape[1])
-                losses.append(cross_entropy(logits, target) * self.weight_of_task[i])
-            else:
-                targets = pixel_targets(batch[mask], logits.shape[1])
-                loss = pixel_cross_entropy(logits, targets) / pixels[i]
-                if self.dice_weight > 0:
-                    loss = loss + self.dice_weight * dice(logits, targets) * self.weight_of_task[i]
-                losses.append(loss)
-        return ops.stack(losses)
+        if self.network.scene_tasks:
+            losses.append(self._scene_losses(answers, batch))
+        for i, mask in enumerate(self.masks):
+            if mask is not None:
+                loss = self._pixel_loss(i, answers[i], batch[mask], pixels[i])
+                losses.append(loss.reshape((1,)))
+        if len(losses) == 1:
+            return losses[0]
+        return ops.gather(self.concat(losses), self.order, 0)
+
+    def _scene_losses(self, answers: Sequence[Tensor], batch: Sequence[Tensor]) -> Tensor:
+        """Losses of all scene tasks."""
+        logits = [answers[i] for i in self.network.scene_tasks]
+        kinds = []
+        for kind in range(1, 1 + self.label_kinds):
+            of_datasets = batch[kind * self.num_datasets : (kind + 1) * self.num_datasets]
+            kinds.append([of_datasets[d] for d in self.dataset_of_scenes])
+        return self.cross_entropies(logits, *kinds) * self.scene_weights
+
+    def _pixel_loss(self, task: int, logits: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
+        """Loss of a segmentation task, scalar; ``pixels`` is that task's."""
+        targets = pixel_targets(mask, logits.shape[1])
+        loss = pixel_cross_entropy(logits, targets) / pixels
+        if self.dice_weight > 0:
+            loss = loss + self.dice_weight * dice(logits, targets) * self.weight_of_task[task]
+        return loss
 
     def _pixels(self, batch: Sequence[Tensor]) -> Tensor:
         """For every task (K,), the pixels of all ranks with a class over the number of ranks."""
@@ -204,17 +224,6 @@ class TrainStep(nn.Cell):
             counts.append(self.no_pixels[i] if mask is None else has_class(batch[mask]).sum())
         # At least one, so that nothing is divided by zero where no pixel has a class.
         return ops.maximum(self._average(ops.stack(counts)), 1.0 / self.world_size)
-
-    def _target(self, batch: Sequence[Tensor], dataset: int, num_classes: int) -> Tensor:
-        """Target (n_d, num_classes) of a data set's images."""
-        labels = batch[self.num_datasets :]
-        target = smoothed(labels[dataset], num_classes, self.label_smoothing)
-        if not self.mixed:
-            return target
-        partners = labels[self.num_datasets + dataset]
-        share = labels[2 * self.num_datasets + dataset].reshape((-1, 1))
-        other = smoothed(partners, num_classes, self.label_smoothing)
-        return share * target + (1.0 - share) * other
 
     def _reduce(
         self, shared: Tensor, branches: Tensor, losses: Tensor

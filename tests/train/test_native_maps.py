@@ -1,4 +1,4 @@
-"""The native max-pool, gate, resize and pixel mean against float64 numpy, forward and backward."""
+"""The native max-pool, gate and resize against float64 numpy, forward and backward."""
 
 import numpy as np
 import pytest
@@ -159,27 +159,13 @@ def test_resize(shape: tuple[int, ...], new: tuple[int, int], threads: int) -> N
     assert_close(dx, np.einsum("ih,jw,nijc->nhwc", rows, columns, dy), 3 * TOLERANCE)
 
 
-@grid
-@given(shapes, threads_used)
-def test_pixel_mean(shape: tuple[int, ...], threads: int) -> None:
-    rng = np.random.default_rng(sum(shape))
-    x, dy = rng.normal(1, 1, shape), rng.normal(0, 1, (shape[0], shape[3]))
-    (y,) = call("pixel_mean", [x], [dy.shape], threads)
-    assert_close(y, x.mean((1, 2)), TOLERANCE)
-    (dx,) = call("pixel_mean_grad", [dy], [x.shape], threads)
-    pixels = shape[1] * shape[2]
-    assert_close(dx, np.broadcast_to(dy[:, None, None] / pixels, shape), TOLERANCE)
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_resize_and_mean_of_what_is_not_finite(value: float) -> None:
+def test_resize_of_what_is_not_finite(value: float) -> None:
     x = np.ones((2, 3, 3, 5))
     x[1, 1, 1, 2] = value
     (y,) = call("resize", [x], [(2, 5, 5, 5)])
     assert np.isfinite(y[0]).all() and np.isfinite(np.delete(y[1], 2, axis=-1)).all()
     assert not np.isfinite(y[1, 1:4, 1:4, 2]).any()
-    (mean,) = call("pixel_mean", [x], [(2, 5)])
-    np.testing.assert_array_equal(mean[1], [1, 1, value, 1, 1])
 
 
 def test_unfit_inputs_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
@@ -197,24 +183,23 @@ def test_in_a_graph(graph_mode: None) -> None:
 
     from train.native.gate import gate
     from train.native.max_pool import max_pool, max_pool_options
-    from train.native.pixel_mean import pixel_mean
     from train.native.resize import resize
 
     native()
     rng = np.random.default_rng(0)
     x, z = (Tensor(a) for a in rng.normal(0, 1, (2, 2, 18, 13, 6)).astype(np.float32))
-    weights = Tensor(rng.normal(0, 1, (2, 6)).astype(np.float32))
+    weights = Tensor(rng.random((2, 11, 7, 6), np.float32))
 
     class Native(nn.Cell):
         def __init__(self) -> None:
             super().__init__()
-            self.gate, self.pixel_mean, self.pool = gate(), pixel_mean(), max_pool(2)
+            self.gate, self.pool = gate(), max_pool(2)
             self.of_two, self.of_three = max_pool_options(2, 2), max_pool_options(3, 2)
 
         def construct(self, z: Tensor, x: Tensor) -> Tensor:
             y, _ = self.pool(self.gate(z, x), self.of_two)
             y, _ = self.pool(y, self.of_three)
-            return (self.pixel_mean(resize(11, 7)(y)) * weights).sum()
+            return (resize(11, 7)(y) * weights).sum()
 
     class Stock(nn.Cell):
         def __init__(self) -> None:
@@ -226,7 +211,7 @@ def test_in_a_graph(graph_mode: None) -> None:
         def construct(self, z: Tensor, x: Tensor) -> Tensor:
             y = (ops.sigmoid(z) * x).transpose((0, 3, 1, 2))
             y = self.resize(self.of_three(self.of_two(y)), (11, 7))
-            return (y.mean((2, 3)) * weights).sum()
+            return (y.transpose((0, 2, 3, 1)) * weights).sum()
 
     (loss, gradients), (stock_loss, expected) = (
         ms.value_and_grad(net, (0, 1))(z, x) for net in (Native(), Stock())

@@ -137,7 +137,7 @@ def test_in_a_graph(graph_mode: None, halves: int) -> None:
     import mindspore as ms
     from mindspore import Parameter, Tensor, nn
 
-    from train.native.pointwise import Pointwise, pointwise_options
+    from train.native.pointwise import pointwise, pointwise_options
 
     native()
     rng = np.random.default_rng(0)
@@ -153,7 +153,7 @@ def test_in_a_graph(graph_mode: None, halves: int) -> None:
             self.weights = self.parameters("weight", weights)
             self.biases = self.parameters("bias", biases)
             self.target = Tensor(target.astype(np.float32))
-            self.pointwise, self.options = Pointwise(2, halves), pointwise_options(counts)
+            self.pointwise, self.options = pointwise(2, halves), pointwise_options(counts)
 
         def parameters(self, name: str, values: list[Array]) -> Any:
             tensors = [Tensor(value.astype(np.float32)) for value in values]

@@ -5,12 +5,16 @@ H, W = height and width of the images. Maps are (N, C_l, H_l, W_l), or as the la
 axes.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from mindspore import Tensor, nn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mindspore import Tensor, mint, nn
 from mindspore.common.initializer import Normal
 
-from train.model.layers import Layers
+if TYPE_CHECKING:
+    from train.model.layers import Layers
 
 
 class ClassificationHead(nn.Cell):
@@ -18,12 +22,37 @@ class ClassificationHead(nn.Cell):
 
     def __init__(self, channels: int, num_classes: int, layers: Layers) -> None:
         super().__init__()
-        self.pixel_mean = layers.pixel_mean()
+        self.pixels = (layers.height_axis, layers.height_axis + 1)
         self.linear = nn.Dense(channels, num_classes, weight_init=Normal(0.01), bias_init="zeros")
 
-    def construct(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Maps (N, C_l, H_l, W_l) -> logits (N, K)."""
-        return self.linear(self.pixel_mean(features[-1]))
+    def construct(self, x: Tensor) -> Tensor:
+        """Map of the last level -> logits (N, K)."""
+        return self.linear(x.mean(self.pixels))
+
+
+class SceneHeads(nn.Cell):
+    """The heads of all scene tasks, each on its own task's images.
+
+    Args:
+        heads: One per scene task. They belong to the task branches: none becomes a child of this
+            cell.
+        tasks: For every head, the position of its task among all tasks.
+    """
+
+    def __init__(self, heads: Sequence[ClassificationHead], tasks: Sequence[int]) -> None:
+        super().__init__(auto_prefix=False)
+        self.heads = tuple(heads)
+        self.tasks = tuple(tasks)
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
+        """The logits of every scene task.
+
+        Args:
+            x: The last level's map with the images of all tasks, one task after the other.
+            counts: Images of every task.
+        """
+        parts = mint.split(x, counts)
+        return [head(parts[i]) for head, i in zip(self.heads, self.tasks)]  # noqa: B905
 
 
 class SegmentationHead(nn.Cell):

@@ -11,7 +11,9 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal
 
 from train.flat import Flatten, Subtract, Update
+from train.losses import CrossEntropies
 from train.model.attention import AttentionLevel, AttentionModule
+from train.model.heads import ClassificationHead, SceneHeads
 from train.model.norms import BatchNorm, DomainNorm, GroupNorm
 from train.optim import FlatOptimizer
 
@@ -76,10 +78,6 @@ class Layers:
         # "same" rounds odd sizes up, as the strided convolutions do.
         return nn.MaxPool2d(kernel_size, stride, pad_mode="same")
 
-    def pixel_mean(self) -> nn.Cell:
-        """The mean over all pixels: map -> (N, C)."""
-        return PixelMean()
-
     def resize(self) -> nn.Cell:
         """Bilinear interpolation: ``resize(x, (height, width))``."""
         return Resize()
@@ -91,6 +89,14 @@ class Layers:
     def gate(self) -> nn.Cell:
         """A soft mask: (logits, map) -> sigmoid(logits) * map."""
         return Gate()
+
+    def scene_heads(self, heads: Sequence[ClassificationHead], tasks: Sequence[int]) -> nn.Cell:
+        """The heads of all scene tasks; see :class:`SceneHeads`."""
+        return SceneHeads(heads, tasks)
+
+    def cross_entropies(self, smoothing: float) -> nn.Cell:
+        """The losses of all scene tasks; see :class:`train.losses.CrossEntropies`."""
+        return CrossEntropies(smoothing)
 
     def from_images(self) -> nn.Cell:
         """Images (N, H, W, 3) -> map."""
@@ -131,14 +137,6 @@ class Conv(nn.Conv2d):
         """(N, C_in, H, W)[, what is added] -> (N, C_out, ceil(H / stride), ceil(W / stride))."""
         y = super().construct(x)
         return y + residual[0] if residual else y
-
-
-class PixelMean(nn.Cell):
-    """See :meth:`Layers.pixel_mean`."""
-
-    def construct(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C)."""
-        return x.mean((2, 3))
 
 
 class Gate(nn.Cell):

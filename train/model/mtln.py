@@ -135,6 +135,17 @@ class MTLN(nn.Cell):
         self.shifts = tuple(
             tuple(-m / s for m, s in zip(d.mean, d.std, strict=True)) for d in datasets
         )
+        heads = [branch.head for branch in self.tasks.values()]
+        self.scene_tasks = tuple(i for i, task in enumerate(tasks) if task.kind == "scene")
+        self.pixel_tasks = tuple(i for i, task in enumerate(tasks) if task.kind == "segmentation")
+        self.pixel_heads = tuple(heads[i] for i in self.pixel_tasks)
+        # In a tuple, as attention is: no child, for its parameters belong to the task branches.
+        self.scene_heads = (
+            layers.scene_heads([heads[i] for i in self.scene_tasks], self.scene_tasks),
+        )
+        # For every task, where its answer is among those of scene tasks and then of the others.
+        grouped = (*self.scene_tasks, *self.pixel_tasks)
+        self.order = tuple(grouped.index(i) for i in range(len(tasks)))
         self.from_images = layers.from_images()
         self.concat = ops.Concat(0)
 
@@ -149,11 +160,7 @@ class MTLN(nn.Cell):
         levels = [self._by_task(shared, counts) for shared in maps]
         if self.attention:
             levels = self._distil(levels, of_tasks)
-        parts = [mint.split(level, of_tasks) for level in levels]
-        answers = []
-        for i, branch in enumerate(self.tasks.values()):
-            answers.append(branch.head([part[i] for part in parts], images[0].shape[1:3]))
-        return answers
+        return self._answers(levels, of_tasks, images[0].shape[1:3])
 
     def _mix(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> Tensor:
         """Normalises every data set with its own statistics: a map of all images."""
@@ -184,6 +191,21 @@ class MTLN(nn.Cell):
             distilled.append(attended)
         distilled[-1] = extracted[0]
         return distilled
+
+    def _answers(
+        self, levels: list[Tensor], counts: tuple[int, ...], size: tuple[int, int]
+    ) -> list[Tensor]:
+        """Logits of every task: scene heads all together, segmentation heads one by one."""
+        answers = []
+        if self.scene_tasks:
+            # One by one: the graph compiler has no extend.
+            for logits in self.scene_heads[0](levels[-1], counts):
+                answers.append(logits)
+        if self.pixel_tasks:
+            parts = [mint.split(level, counts) for level in levels]
+            for i, head in zip(self.pixel_tasks, self.pixel_heads):  # noqa: B905
+                answers.append(head([part[i] for part in parts], size))
+        return [answers[i] for i in self.order]
 
 
 @ops.constexpr  # type: ignore[untyped-decorator]

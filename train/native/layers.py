@@ -7,12 +7,14 @@ are (N, H, W, C): N images, height H, width W, C channels.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from train.flat import Update
 from train.model import layers as stock
 from train.model import norms
 from train.model.attention import AttentionModule
+from train.model.heads import ClassificationHead
 from train.native.batch_norm import (
     batch_norm,
     batch_norm_gate,
@@ -20,12 +22,13 @@ from train.native.batch_norm import (
     batch_norm_options,
 )
 from train.native.convolution import convolution, convolution_options
+from train.native.cross_entropy import cross_entropy
 from train.native.gate import gate
 from train.native.group_norm import group_norm
 from train.native.max_pool import max_pool, max_pool_options
-from train.native.pixel_mean import pixel_mean
-from train.native.pointwise import Pointwise, pointwise_options
+from train.native.pointwise import pointwise, pointwise_options
 from train.native.resize import resize
+from train.native.scene_heads import images_of_tasks, scene_heads
 from train.native.update import Flatten, SGDUpdate, Subtract
 from train.optim import SGD, FlatOptimizer
 
@@ -63,10 +66,6 @@ class NativeLayers(stock.Layers):
         """See the base class."""
         return MaxPool(kernel_size, stride)
 
-    def pixel_mean(self) -> nn.Cell:
-        """See the base class."""
-        return PixelMean()
-
     def resize(self) -> nn.Cell:
         """See the base class."""
         return Resize()
@@ -80,6 +79,14 @@ class NativeLayers(stock.Layers):
     def gate(self) -> nn.Cell:
         """See the base class."""
         return Gate()
+
+    def scene_heads(self, heads: Sequence[ClassificationHead], tasks: Sequence[int]) -> nn.Cell:
+        """See the base class."""
+        return SceneHeads(heads, tasks)
+
+    def cross_entropies(self, smoothing: float) -> nn.Cell:
+        """See the base class."""
+        return CrossEntropies(smoothing)
 
     def from_images(self) -> nn.Cell:
         """See the base class."""
@@ -197,7 +204,7 @@ class AttentionLevel(nn.Cell):
         self.norm1 = _NormParameters([m.norm1 for m in modules])
         self.norm2 = _NormParameters([m.norm2 for m in modules])
         num_tasks = len(modules)
-        self.mix_one, self.mix_two = Pointwise(num_tasks, 1), Pointwise(num_tasks, 2)
+        self.mix_one, self.mix_two = pointwise(num_tasks, 1), pointwise(num_tasks, 2)
         self.train_norm, self.train_gate = batch_norm(num_tasks), batch_norm_gate(num_tasks)
         self.inference_norm = batch_norm_inference()
 
@@ -230,18 +237,6 @@ class MaxPool(nn.Cell):
         return self.pool(x, self.own_options)[0]
 
 
-class PixelMean(nn.Cell):
-    """See :meth:`train.model.layers.Layers.pixel_mean`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mean = pixel_mean()
-
-    def construct(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, C)."""
-        return self.mean(x)
-
-
 class Gate(nn.Cell):
     """See :meth:`train.model.layers.Layers.gate`."""
 
@@ -262,6 +257,43 @@ class Resize(nn.Cell):
         if x.shape[1:3] == size:
             return x
         return resize(*size)(x)
+
+
+class SceneHeads(nn.Cell):
+    """The heads of all scene tasks in one operator.
+
+    Args:
+        heads: One per scene task. Their parameters are used, not their operators.
+        tasks: For every head, the position of its task among all tasks.
+    """
+
+    def __init__(self, heads: Sequence[ClassificationHead], tasks: Sequence[int]) -> None:
+        super().__init__(auto_prefix=False)
+        self.tasks = tuple(tasks)
+        self.weights = ParameterTuple([h.linear.weight for h in heads])
+        self.biases = ParameterTuple([h.linear.bias for h in heads])
+        self.heads = scene_heads(len(heads))
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
+        """See :class:`train.model.heads.SceneHeads`; the map is (N, H, W, C)."""
+        images = _images_of_tasks(self.tasks, tuple(counts))
+        logits = self.heads(x, self.weights, self.biases, images)
+        return logits if len(self.tasks) > 1 else (logits,)
+
+
+class CrossEntropies(nn.Cell):
+    """The losses of all scene tasks in one operator."""
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__()
+        self.smoothing = Tensor(np.float32(smoothing))
+
+    def construct(
+        self, logits: Sequence[Tensor], labels: Sequence[Tensor], *mixing: Sequence[Tensor]
+    ) -> Tensor:
+        """See :class:`train.losses.CrossEntropies`."""
+        kinds = [tuple(kind) for kind in (logits, labels, *mixing)]
+        return cross_entropy(len(logits), len(mixing) > 0)(self.smoothing, *kinds)
 
 
 class _NormParameters(nn.Cell):
@@ -292,3 +324,8 @@ def _norm_options(activation: Any, counts: Any) -> Tensor:
 @ops.constexpr  # type: ignore[untyped-decorator]
 def _pointwise_options(counts: Any) -> Tensor:
     return pointwise_options(counts)
+
+
+@ops.constexpr  # type: ignore[untyped-decorator]
+def _images_of_tasks(tasks: Any, counts: Any) -> tuple[Tensor, ...]:
+    return images_of_tasks(tasks, counts)

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, ops
 
 from train.native.operators import operator, options
 
@@ -23,72 +23,43 @@ def pointwise_options(counts: Sequence[int]) -> Tensor:
     return options(*counts)
 
 
-class Pointwise(nn.Cell):
-    """y = x * weight + bias, with the weight and bias of the task that an image belongs to.
+@functools.cache
+def pointwise(num_tasks: int, halves: int) -> ops.Custom:
+    """An operator y = x * weight + bias, with the weight and bias of the task of an image.
 
-    A cell around the operator, since the graph compiler takes no gradient of a primitive with any
-    number of inputs, but one of a cell with tuples.
+    Inputs: x or its halves, K weights and K biases, each kind a tuple; :func:`pointwise_options`.
+
+    A primitive with a gradient, and no cell with one: MindSpore would copy the parameters that such
+    a cell is given twice in a step, as the step writes to them.
 
     Args:
         num_tasks: K.
         halves: 1 or 2 maps.
     """
+    gradient = _gradient(num_tasks, halves)
+    weights_end = halves + num_tasks
 
-    def __init__(self, num_tasks: int, halves: int) -> None:
-        super().__init__(auto_prefix=False)
-        self.forward = _forward(num_tasks, halves)
-        self.gradient = _gradient(num_tasks, halves)
-        self.halves = halves
-        self.weights = halves + num_tasks
-
-    def construct(
-        self,
-        maps: tuple[Tensor, ...],
-        weights: tuple[Tensor, ...],
-        biases: tuple[Tensor, ...],
-        options: Tensor,
-    ) -> Tensor:
-        """The convolutions of all tasks.
-
-        Args:
-            maps: x, or its halves.
-            weights: Of every task.
-            biases: Of every task.
-            options: :func:`pointwise_options`.
-        """
-        return self.forward(*maps, *weights, *biases, options)
-
-    def bprop(self, maps: Any, weights: Any, biases: Any, options: Any, out: Any, dout: Any) -> Any:
-        """Gradients of the four inputs."""
-        found = self.gradient(dout, *maps, *weights, options)
+    def bprop(maps: Any, weights: Any, biases: Any, options: Any, out: Any, dout: Any) -> Any:
+        found = gradient(dout, maps, weights, options)
         return (
-            found[: self.halves],
-            found[self.halves : self.weights],
-            found[self.weights :],
+            found[:halves],
+            found[halves:weights_end],
+            found[weights_end:],
             ops.zeros_like(options),
         )
 
-
-@functools.cache
-def _forward(num_tasks: int, halves: int) -> ops.Custom:
-    """Maps, weights, biases, options -> y."""
     return operator(
         "pointwise" if halves == 1 else "pointwise_pair",
-        lambda *shapes: (*shapes[0][:3], shapes[halves][0]),
+        lambda maps, weights, *_: (*maps[0][:3], weights[0][0]),
+        bprop=bprop,
     )
 
 
 @functools.cache
 def _gradient(num_tasks: int, halves: int) -> ops.Custom:
     """dy, maps, weights, options -> gradients of maps, weights and biases."""
-    weights = 1 + halves + num_tasks
-
-    def shapes(*inputs: Any) -> Any:
-        biases = tuple(shape[:1] for shape in inputs[1 + halves : weights])
-        return (*inputs[1:weights], *biases)
-
     return operator(
         "pointwise_grad" if halves == 1 else "pointwise_pair_grad",
-        shapes,
+        lambda dy, maps, weights, _: (*maps, *weights, *(weight[:1] for weight in weights)),
         outputs=halves + 2 * num_tasks,
     )
