@@ -8,7 +8,6 @@ axes.
 from collections.abc import Sequence
 
 from mindspore import Tensor, nn
-from mindspore.common.initializer import Normal
 
 from train.model.layers import Layers
 
@@ -19,7 +18,7 @@ class ClassificationHead(nn.Cell):
     def __init__(self, channels: int, num_classes: int, layers: Layers) -> None:
         super().__init__()
         self.pixel_mean = layers.pixel_mean()
-        self.linear = nn.Dense(channels, num_classes, weight_init=Normal(0.01), bias_init="zeros")
+        self.linear = layers.linear(channels, num_classes)
 
     def construct(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Maps (N, C_l, H_l, W_l) -> logits (N, K)."""
