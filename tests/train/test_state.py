@@ -2,11 +2,18 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.train.test_step import make_network, values
+from train.average import ModelAverage
+from train.balance import Balance
+from train.collectives import Floats, OneProcess
 from train.config import Config
 from train.errors import UserError
-from train.state import require_same_run, run_identity
+from train.loss_scale import FIRST, LossScale
+from train.optim import SGD, decay_of
+from train.state import TrainingState, require_same_run, run_identity
 
 NOW: dict[str, Any] = {
     "run_dir": "runs/job",
@@ -50,3 +57,24 @@ def test_a_key_without_a_default_must_be_there() -> None:
     old = {k: v for k, v in identity().items() if k != "schedule"}
     assert "schedule.steps was None and is now 100" in refusal(old, identity())
     assert "gone was 1 and is now None" in refusal({**identity(), "gone": 1}, identity())
+
+
+class FirstRank(OneProcess):
+    """Gives this rank what rank 0 has: all of it one more."""
+
+    world_size = 2
+
+    def broadcast(self, vector: Floats) -> Floats:
+        return vector + 1
+
+
+def test_all_ranks_get_the_loss_scale_of_the_first(eager: None) -> None:
+    network, scale = make_network("group"), LossScale()
+    optimizer = SGD(decay_of(network.trainable_params(), 0.0), 0.9, nesterov=True)
+    before = values(network)
+    state = TrainingState(network, optimizer, Balance(3), ModelAverage(network, 0), scale)
+    state.broadcast(FirstRank())
+    assert scale.current() == FIRST + 1 and scale.good_steps.asnumpy() == 1
+    assert (optimizer.momentum.asnumpy() == 1).all()
+    for name, value in values(network).items():
+        np.testing.assert_array_equal(value, before[name] + 1, err_msg=name)
