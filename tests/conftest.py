@@ -1,7 +1,6 @@
 """Fixtures that several test folders share: small data sets, configurations, runs of real ranks."""
 
 import copy
-import ctypes
 import json
 import os
 import signal
@@ -16,13 +15,11 @@ from PIL import Image
 
 import train  # noqa: F401  sets the environment before a test loads MindSpore
 from tests.object_store import moto, object_store, proxy, through  # noqa: F401  fixtures
-from train import graph_cache
-from train.native import library
+from train import environment, graph_cache
 
 # Networks in this process are of MindSpore's own operators in most tests, which need this cap (see
 # train/environment.py). What is not a variable is not inherited: runs that tests start have none.
-_AVX2 = 0x7
-ctypes.CDLL(str(library.onednn())).dnnl_set_max_cpu_isa(_AVX2)
+environment.cap_instructions()
 
 # Tests put other functions into the place of ours, which no key of a graph would know of.
 os.environ[graph_cache.VARIABLE] = "0"

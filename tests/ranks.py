@@ -53,6 +53,16 @@ def _saving(graphs: Path | None) -> dict[str, str]:
 def reductions_of_steps(graphs: Path) -> list[list[int]]:
     """For every compiled training step, the sizes of its reductions in their order.
 
+    They are all of float32.
+    """
+    messages = messages_of_steps(graphs)
+    assert {kind for step in messages for kind, _ in step} <= {"Float32"}
+    return [[size for _, size in step] for step in messages]
+
+
+def messages_of_steps(graphs: Path) -> list[list[tuple[str, int]]]:
+    """For every compiled training step, type and size of its reductions in their order.
+
     They are MindSpore's AllReduce, or ours through shared memory.
     """
     steps = [
@@ -61,8 +71,8 @@ def reductions_of_steps(graphs: Path) -> list[list[int]]:
         if re.search("ConvolutionGrad|Conv2DBackprop|convolution_grad", text := file.read_text())
     ]
     reduction = r"= (?:AllReduce\(|Custom\([^\n]*:all_reduce_shared\b)"
-    pattern = reduction + r".*?-> \((?:<)?Tensor\[Float32\], \((\d+)\)"
-    return [[int(size) for size in re.findall(pattern, text, re.S)] for text in steps]
+    pattern = reduction + r".*?-> \((?:<)?Tensor\[(\w+)\], \((\d+)\)"
+    return [[(kind, int(size)) for kind, size in re.findall(pattern, text, re.S)] for text in steps]
 
 
 def _run(command: list[str], check: bool, variables: dict[str, str]) -> Result:

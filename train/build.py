@@ -9,6 +9,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
+from train import environment
 from train.balance import Balance
 from train.cluster import Cluster, device_target
 from train.collectives import Collectives, MindSporeCollectives, OneProcess
@@ -18,17 +19,44 @@ from train.data.damage import DamageWatch
 from train.data.evaluation import EvaluationLoader
 from train.data.record_set import RecordSet
 from train.data.sampler import split_shares
+from train.errors import UserError
 from train.evaluate import EvaluatedTask, Evaluator
 from train.graph_cache import GraphCache, digest_of_sources, folder_of, is_asked_for, settings_of
+from train.loss_scale import LossScale
 from train.model.layers import Layers
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo
 from train.model.trunks import build_trunk
 from train.native import library
 from train.native.layers import NativeLayers
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of
-from train.state import run_identity
+from train.reduction import Exchange
 from train.step import BatchLayout, TrainStep, split_by_branch
 from train.tasks import Task, mask_positions, wanted_masks
+
+
+def require_precisions(config: Config, cluster: Cluster) -> None:
+    """Refuses what MindSpore has no operators for on this device.
+
+    Raises:
+        UserError: Names the key, its value and what is allowed.
+    """
+    if cluster.device_target != "CPU":
+        return
+    if config.precision == "bfloat16":
+        raise UserError(
+            "precision: must be float32 or float16 on a CPU, where MindSpore has no convolution "
+            "in 'bfloat16' (an Ascend 910B or later has)"
+        )
+    if config.reduction.precision == "bfloat16" and cluster.engine == "mindspore":
+        raise UserError(
+            "reduction.precision: must be float32 or float16 on a CPU, where MindSpore has no "
+            "reduction in 'bfloat16' (MPI does: launch/run_mpi.sh)"
+        )
+
+
+# Where files are, and how often something is written: no graph depends on it. When in doubt a key
+# stays, and a graph is compiled once more than need be.
+_NOT_IN_GRAPHS = {"run_dir", "data_root", "storage", "log_every", "checkpoint"}
 
 
 def build_collectives(cluster: Cluster) -> Collectives:
@@ -44,7 +72,8 @@ def build_collectives(cluster: Cluster) -> Collectives:
 def build_layers(config: Config) -> Layers:
     """What the network is made of: on a CPU native operators, if there are any here."""
     if native_problem(config) is not None:
-        return Layers(config.model.norm)
+        environment.cap_instructions()
+        return Layers(config.model.norm, config.precision)
     return NativeLayers(config.model.norm)
 
 
@@ -53,6 +82,8 @@ def native_problem(config: Config) -> str | None:
     target = device_target(config.device)
     if target != "CPU":
         return f"the device is {target}"
+    if config.precision != "float32":
+        return f"precision is {config.precision}, and the native ones compute in float32"
     try:
         library.load()
     except library.NativeUnavailable as reason:
@@ -83,6 +114,21 @@ def build_optimizer(config: Config, network: MTLN) -> FlatOptimizer:
     return AdamW(decay, *options.betas, options.epsilon)
 
 
+def build_loss_scale(config: Config) -> LossScale | None:
+    """The loss scale, where a gradient is float16 anywhere on its way to the optimizer."""
+    return LossScale() if "float16" in (config.precision, config.reduction.precision) else None
+
+
+def build_exchange(config: Config, collectives: Collectives) -> Exchange:
+    """What connects the steps of the ranks."""
+    options = config.reduction
+    in_half = None
+    if options.precision != "float32":
+        in_half = collectives.all_reduce_cell(options.precision)
+    bucket_bytes = round(options.bucket_mb * 10**6)
+    return Exchange(collectives.world_size, collectives.all_reduce_cell(), in_half, bucket_bytes)
+
+
 def build_step(
     config: Config,
     network: MTLN,
@@ -90,19 +136,20 @@ def build_step(
     balance: Balance,
     collectives: Collectives,
     layout: BatchLayout,
+    loss_scale: LossScale | None = None,
 ) -> TrainStep:
     """The compiled training step."""
     return TrainStep(
         network,
         optimizer,
         balance,
-        collectives.all_reduce_cell(),
-        collectives.world_size,
+        build_exchange(config, collectives),
         layout,
         local_branches=config.branches == "local",
         label_smoothing=config.loss.label_smoothing,
         dice_weight=config.loss.dice,
         clip_norm=config.optimizer.clip_norm,
+        loss_scale=loss_scale,
     )
 
 
@@ -114,8 +161,7 @@ def build_graph_cache(config: Config, cluster: Cluster, sets: Sequence[RecordSet
         "operators": problem or library.load()._name,
         "versions": [platform.python_version(), ms.__version__, np.__version__],
         "variables": settings_of(os.environ),
-        "run": run_identity(config, sets),
-        "evaluate": config.evaluate.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude=_NOT_IN_GRAPHS),
         "manifests": [asdict(s.manifest) for s in sets],
         "rank": asdict(cluster),
     }

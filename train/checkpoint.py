@@ -37,8 +37,8 @@ class Checkpoint:
     Attributes:
         step: Steps done.
         model: Parameters and batch-norm statistics by name.
-        optimizer: State of the optimizer, ``<slot>.<parameter>`` -> array of its shape, and of the
-            loss balance, ``balance.<slot>``.
+        optimizer: State of the optimizer, ``<slot>.<parameter>`` -> array of its shape, of the loss
+            balance, ``balance.<slot>``, and of the loss scale, ``loss_scale.<slot>``.
         state: All else, as plain values: what the run is, what the network is for, times.
         average: Moving average of the model, by name like it; empty if there is none.
     """

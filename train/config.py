@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from train.precision import Precision
 from train.storage.address import local_run_folder
 from train.storage.settings import Location, StorageConfig, key_problem
 
@@ -227,6 +228,20 @@ class OptimizerConfig(Section):
     """adamw only."""
 
 
+class ReductionConfig(Section):
+    """How the gradients get to the other ranks."""
+
+    precision: Precision = "float32"
+    """Type of the gradients on the wire; the losses and the norm beside them are float32 always.
+    With one of 16 bits half as many bytes travel. ``float16`` brings a dynamic loss scale here too;
+    ``bfloat16`` on a CPU needs MPI."""
+    bucket_mb: NonNegativeFloat = 0.0
+    """Largest message in MB (10^6 bytes); 0 for one message. Gradients are cut between parameters
+    (so a larger one has a message of its own) and sent in the order in which the backward pass is
+    done with them. Made for devices that compute and send at the same time; on a CPU it does not
+    pay."""
+
+
 class ScheduleConfig(Section):
     """Length of the run and learning rate over it: linear warm-up, then a cosine to zero."""
 
@@ -272,6 +287,10 @@ class Config(Section):
     branches: Literal["local", "allreduce"] = "local"
     """``local``: every rank updates its task branches with its own images, and the ranks average
     them at consolidation points. ``allreduce``: all gradients are reduced (control experiment)."""
+    precision: Precision = "float32"
+    """What convolutions and the last layers of the heads compute in. All else is float32, the
+    parameters too, so a checkpoint does not depend on it. ``float16`` brings a dynamic loss scale;
+    ``bfloat16`` needs an Ascend 910B or later, and does not run on a CPU."""
     init_from: Path | None = None
     """Start the shared branch from a run folder, a checkpoint of one, or a MindSpore checkpoint
     file (``.ckpt``) of the trunk, such as MindCV's ImageNet weights of the ResNets."""
@@ -302,6 +321,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    reduction: ReductionConfig = ReductionConfig()
     schedule: ScheduleConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

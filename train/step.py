@@ -12,6 +12,7 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from train.balance import Balance
+from train.loss_scale import LossScale
 from train.losses import (
     dice,
     has_class,
@@ -20,8 +21,8 @@ from train.losses import (
 )
 from train.model.mtln import MTLN, is_shared
 from train.optim import FlatOptimizer
-
-FLOAT_BYTES = 4
+from train.precision import BYTES
+from train.reduction import Exchange, Reduction
 
 
 def split_by_branch(network: nn.Cell) -> tuple[list[Parameter], list[Parameter]]:
@@ -53,24 +54,25 @@ class BatchLayout:
 class TrainStep(nn.Cell):
     """Runs one mixed batch through the network and updates its parameters.
 
-    The reduced message is [shared gradient | task gradients, if they are reduced too | tail]. The
-    tail holds the K losses and, where the task branches stay local, their squared gradient norm:
-    so the norm that clips the gradient, and the decision to skip a step that is not finite, are
-    the same on all ranks without a second message. Only what must be known before the gradient
-    goes on its own, a few numbers each: how many pixels of all ranks have a class, for segmentation
-    tasks, and the losses, for a balance that depends on them.
+    The reduced message is [shared gradient | task gradients, if they are reduced too | tail]; it
+    may travel in parts (see :class:`train.reduction.Reduction`). The tail holds the K losses and,
+    where the task branches stay local, their squared gradient norm: so the norm that clips the
+    gradient, and the decision to skip a step that is not finite, are the same on all ranks without
+    a second message. Only what must be known before the gradient goes on its own, a few numbers
+    each: how many pixels of all ranks have a class, for segmentation tasks, and the losses, for a
+    balance that depends on them.
 
     Args:
         network: The network, with ``shared.*`` and ``tasks.*`` parameters.
         optimizer: Over all P values, shared first.
         balance: The weights of the task losses.
-        all_reduce: Sums a float32 vector over all ranks; None with one rank.
-        world_size: Number of ranks.
+        exchange: What connects the ranks.
         layout: What the batches are.
         local_branches: Whether the task branches are updated with their own gradient only.
         label_smoothing: See :func:`train.losses.smoothed`.
         dice_weight: Weight of the Dice loss of segmentation tasks.
         clip_norm: Largest global norm of the gradient; 0 for no limit.
+        loss_scale: What the loss is multiplied by for the time of the gradient; None for nothing.
     """
 
     def __init__(
@@ -78,29 +80,30 @@ class TrainStep(nn.Cell):
         network: MTLN,
         optimizer: FlatOptimizer,
         balance: Balance,
-        all_reduce: nn.Cell | None,
-        world_size: int,
+        exchange: Exchange,
         layout: BatchLayout,
         local_branches: bool,
         label_smoothing: float,
         dice_weight: float,
         clip_norm: float,
+        loss_scale: LossScale | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.balance = balance
-        self.all_reduce = all_reduce
-        self.world_size = world_size
+        self.loss_scale = loss_scale
+        self.world_size = exchange.world_size
         self.local_branches = local_branches
         self.dice_weight = dice_weight
         self.clip_norm = clip_norm
         shared, branches = split_by_branch(network)
         self.parameters = ParameterTuple(shared + branches)
-        self.num_shared_parameters = len(shared)
         self.num_shared: int = sum(p.size for p in shared)
         self.num_values: int = self.num_shared + sum(p.size for p in branches)
         self.dataset_of_task = network.dataset_of_task
         self.num_tasks = len(self.dataset_of_task)
+        self.tail_sizes = (self.num_tasks, 1) if local_branches else (self.num_tasks,)
+        self.num_reduced = len(shared) if local_branches else len(self.parameters)
         self.num_datasets = max(self.dataset_of_task) + 1
         self.weight_of_task = tuple(layout.weights[d] for d in self.dataset_of_task)
         self.scene_weights = Tensor(
@@ -120,6 +123,8 @@ class TrainStep(nn.Cell):
         )
         self.cross_entropies = network.layers.cross_entropies(label_smoothing)
         self.flatten = network.layers.flatten()
+        sizes = [p.size for p in self.parameters[: self.num_reduced]]
+        self.reduction = Reduction(exchange, sizes, sum(self.tail_sizes), self.flatten)
         self.update = network.layers.update(optimizer, self.parameters)
         self.one = Tensor(np.float32(1.0))
         self.concat = ops.Concat(0)
@@ -127,12 +132,10 @@ class TrainStep(nn.Cell):
     @property
     def bytes_reduced(self) -> int:
         """Bytes of the messages that every rank reduces in a step; 0 with one rank."""
-        if self.all_reduce is None:
+        if self.reduction.all_reduce is None:
             return 0
-        tail = self.num_tasks + (1 if self.local_branches else 0)
-        values = self.num_shared if self.local_branches else self.num_values
         own = sum((self.segments, self.balance.needs_losses, self.balance.looks_again))
-        return FLOAT_BYTES * (values + tail + own * self.num_tasks)
+        return self.reduction.message_bytes + own * self.num_tasks * BYTES["float32"]
 
     def construct(self, rate: Tensor, number: Tensor, *batch: Tensor) -> Tensor:
         """One update.
@@ -150,33 +153,43 @@ class TrainStep(nn.Cell):
             before clipping, and 1 if the update was made or 0 if it was skipped.
         """
         pixels = self._pixels(batch)
-        (_, losses, weights), gradients = self.losses_and_gradients(batch, pixels)
-        shared = self.flatten(gradients[: self.num_shared_parameters])
-        branches = self.flatten(gradients[self.num_shared_parameters :])
-        gradient, losses, norm = self._reduce(shared, branches, losses)
+        scale = self.one if self.loss_scale is None else self.loss_scale()
+        (_, losses, weights), gradients = self.losses_and_gradients(batch, pixels, scale)
+        gradient, losses, norm = self._reduce(gradients, losses)
+        if self.loss_scale is not None:
+            norm = norm / scale
         finite = ops.isfinite(norm)
         factor = self.one
         if self.clip_norm > 0:
             factor = ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
+        if self.loss_scale is not None:
+            # The scale is a power of two: to divide the gradient by it now is to have divided it
+            # before it was clipped, but with one pass over memory less.
+            factor = factor / scale
         self.update(gradient, factor, finite, rate, number)
         after = losses
         if self.balance.looks_again:
-            after = self._average(self.losses(batch, pixels))
+            after = self.reduction.average(self.losses(batch, pixels))
         if self.balance.learns:
             self.balance.learn(losses, after, finite)
+        if self.loss_scale is not None:
+            self.loss_scale.learn(finite)
         flag = finite.astype(losses.dtype).reshape((1,))
         return self.concat((losses, weights, norm.reshape((1,)), flag))
 
     def weighted_losses(
-        self, batch: Sequence[Tensor], pixels: Tensor
+        self, batch: Sequence[Tensor], pixels: Tensor, scale: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(Weighted sum of the task losses, losses (K,), weights (K,)) of this rank's images."""
+        """(Scaled weighted sum of the losses, losses (K,), weights (K,)) of this rank's images."""
         losses = self.losses(batch, pixels)
         known = ops.stop_gradient(losses)
         if self.balance.needs_losses:
-            known = self._average(known)
+            known = self.reduction.average(known)
         weights = ops.stop_gradient(self.balance(known))
-        return (weights * losses).sum(), losses, weights
+        total = (weights * losses).sum()
+        if self.loss_scale is not None:
+            total = total * scale
+        return total, losses, weights
 
     def losses(self, batch: Sequence[Tensor], pixels: Tensor) -> Tensor:
         """Losses (K,) of this rank's images; their mean over the ranks is that of all images.
@@ -223,23 +236,21 @@ class TrainStep(nn.Cell):
         for i, mask in enumerate(self.masks):
             counts.append(self.no_pixels[i] if mask is None else has_class(batch[mask]).sum())
         # At least one, so that nothing is divided by zero where no pixel has a class.
-        return ops.maximum(self._average(ops.stack(counts)), 1.0 / self.world_size)
+        return ops.maximum(self.reduction.average(ops.stack(counts)), 1.0 / self.world_size)
 
-    def _reduce(
-        self, shared: Tensor, branches: Tensor, losses: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Averages over the ranks: (gradient (P,), losses (K,), norm of the gradient)."""
+    def _reduce(self, gradients: Sequence[Tensor], losses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Averages over the ranks: (gradient (P,), losses (K,), norm of the gradient).
+
+        With a loss scale, gradients and norm are scaled. Squares of theirs stay far below what
+        float32 holds; one that did not would be a gradient that is not finite, and halve the scale.
+        """
         if not self.local_branches:
-            message = self._average(self.concat((shared, branches, losses)))
-            gradient, losses = mint.split(message, [self.num_values, self.num_tasks])
+            gradient, losses = self.reduction(gradients, losses)
             return gradient, losses, ops.sqrt(ops.square(gradient).sum())
+        branches = self.flatten(gradients[self.num_reduced :])
         square = ops.square(branches).sum().reshape((1,))
-        message = self._average(self.concat((shared, losses, square)))
-        shared, losses, square = mint.split(message, [self.num_shared, self.num_tasks, 1])
+        tail = self.concat((losses, square))
+        shared, tail = self.reduction(gradients[: self.num_reduced], tail)
+        losses, square = mint.split(tail, self.tail_sizes)
         norm = ops.sqrt(ops.square(shared).sum() + square[0])
         return self.concat((shared, branches)), losses, norm
-
-    def _average(self, message: Tensor) -> Tensor:
-        if self.all_reduce is None:
-            return message
-        return self.all_reduce(message) / self.world_size

@@ -54,6 +54,7 @@ class Trainer:
     def __init__(self, config: Config, cluster: Cluster) -> None:
         self.config = config
         self.cluster = cluster
+        build.require_precisions(config, cluster)
         self.folder = RunFolder.of(config, cluster.is_first)
         self.sets = open_record_sets(config)
         self.tasks = resolve_tasks(config, self.sets)
@@ -67,7 +68,10 @@ class Trainer:
         optimizer = build.build_optimizer(config, self.network)
         self.balance = build_balance(config.loss.balance, list(config.tasks))
         self.average = ModelAverage(self.network, config.ema)
-        self.state = TrainingState(self.network, optimizer, self.balance, self.average)
+        self.loss_scale = build.build_loss_scale(config)
+        self.state = TrainingState(
+            self.network, optimizer, self.balance, self.average, self.loss_scale
+        )
         self.consolidator = Consolidator(
             self.network, optimizer, self.collectives, config.branches == "local"
         )
@@ -84,7 +88,13 @@ class Trainer:
             self.loader.weights, mask_positions(self.tasks, self.sets), self.loader.mixes
         )
         self.train_step = build.build_step(
-            config, self.network, optimizer, self.balance, self.collectives, layout
+            config,
+            self.network,
+            optimizer,
+            self.balance,
+            self.collectives,
+            layout,
+            self.loss_scale,
         )
         self.graphs = build.build_graph_cache(config, cluster, self.sets)
         self.evaluator = build.build_evaluator(
@@ -224,15 +234,12 @@ class Trainer:
         return learning_rate(step, schedule.steps, options.learning_rate, schedule.warmup)
 
     def _log(self, done: int, results: list[Tensor]) -> None:
-        """Reads the results of the last steps, the only time the host waits for the device."""
+        """Reads what the last steps gave, the only time the host waits for the device."""
         rows = np.stack([r.asnumpy() for r in results])
         updates = rows[rows[:, -1] == 1]  # losses and norm of a skipped step are no numbers
         lap = self.clock.lap()
         if not len(updates):
-            raise UserError(
-                f"training has diverged: no gradient of the {len(results)} steps up to {done} was "
-                "finite (try a smaller optimizer.learning_rate, or optimizer.clip_norm)"
-            )
+            return self._without_update(done, len(rows))
         *by_loss, norm, _ = (float(v) for v in updates.mean(axis=0))
         losses, weights = np.split(np.array(by_loss), 2)
         by_task = dict(zip(self.config.tasks, losses.tolist(), strict=True))
@@ -251,9 +258,23 @@ class Trainer:
                 learning_rate=self._rate(done - 1),
                 gradient_norm=norm,
                 skipped_steps=len(rows) - len(updates),
+                **({} if self.loss_scale is None else {"loss_scale": self.loss_scale.current()}),
                 images_per_second=round(lap.images_per_second, 2),
                 data_wait=round(lap.waiting_share, 4),
             )
+
+    def _without_update(self, done: int, steps: int) -> None:
+        """Ends the run, unless its loss scale is still on the way down to where gradients fit."""
+        scale = 1.0 if self.loss_scale is None else self.loss_scale.current()
+        if scale == 1:
+            raise UserError(
+                f"training has diverged: no gradient of the {steps} steps up to {done} was "
+                "finite (try a smaller optimizer.learning_rate, or optimizer.clip_norm)"
+            )
+        self.display.say(f"step {done}: no gradient was finite, the loss scale is now {scale:g}")
+        if self.cluster.is_first:
+            images = done * self.images_per_step
+            self.folder.log(done, images, kind="skipped", skipped_steps=steps, loss_scale=scale)
 
     def _pixels_left(self, done: int) -> float:
         unit = self.config.schedule.consolidate_every

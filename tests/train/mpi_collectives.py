@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import train  # noqa: F401  sets the environment before MindSpore is loaded
+from tests.train.numpy_half import HALVES
 
 # Around where OpenMPI changes its algorithm (10 kB, 1 MB), and none divides evenly.
 SIZES = (1, 7, 1001, 2501, 100_003, 700_001)
@@ -18,6 +19,23 @@ def own_vector(rank: int, size: int) -> np.ndarray:
     """Values of very different magnitude, so that the order of additions shows."""
     rng = np.random.default_rng(100 * rank + 1)
     return (rng.normal(size=size) * 10.0 ** rng.integers(-6, 6, size)).astype(np.float32)
+
+
+def own_gradients(rank: int) -> list[np.ndarray]:
+    """Of some parameters, the first larger than any bucket."""
+    rng = np.random.default_rng(rank)
+    shapes = [(30, 40), (7,), (5, 9), (100,), (3, 3, 11)]
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def spoilt_vector(rank: int) -> np.ndarray:
+    """NaN and infinities of one rank only, of two, and one that comes of the addition."""
+    vector = np.ones(12, np.float32)
+    vector[rank] = np.nan
+    vector[3 + rank] = np.inf
+    vector[6] = np.inf if rank else -np.inf
+    vector[7:9] = 40_000.0, 3e38
+    return vector
 
 
 def own_counts(rank: int) -> np.ndarray:
@@ -31,7 +49,9 @@ def main() -> None:
     from mindspore import Tensor
 
     from train import cluster
-    from train.collectives.mpi import MPICollectives
+    from train.collectives.mpi import AllReduce, MPICollectives
+    from train.flat import Flatten
+    from train.reduction import Exchange, Reduction
 
     place = cluster.identify(os.environ, "CPU")
     assert place.engine == "mpi"
@@ -46,6 +66,26 @@ def main() -> None:
         results[f"sum_{size}"] = cell(Tensor(vector)).asnumpy()
         results[f"mean_{size}"] = collectives.mean(vector)
         results[f"broadcast_{size}"] = collectives.broadcast(vector)
+    for precision in HALVES:
+        in_half = collectives.all_reduce_cell(precision)
+        assert in_half is not None
+        in_python = AllReduce(collectives._comm_of_steps, precision)
+        for name, reduce in (("native", in_half), ("python", in_python)):
+            for size in SIZES[:-1]:
+                vector = Tensor(own_vector(place.rank, size))
+                results[f"{name}_{precision}_{size}"] = reduce(vector).asnumpy()
+            vector = Tensor(spoilt_vector(place.rank))
+            results[f"{name}_{precision}_spoilt"] = reduce(vector).asnumpy()
+        gradients = own_gradients(place.rank)
+        tail = Tensor(np.array([1 / 3, place.rank + 1e-3], np.float32))
+        for kind, wire in ((precision, in_half), ("float32", None)):
+            for bucket in (0, 500):
+                exchange = Exchange(place.world_size, cell, wire, bucket)
+                sizes = [g.size for g in gradients]
+                reduction = Reduction(exchange, sizes, tail.size, Flatten())
+                mean, own_tail = reduction([Tensor(g) for g in gradients], tail)
+                results[f"gradient_{kind}_{bucket}"] = mean.asnumpy()
+                results[f"tail_{kind}_{bucket}"] = own_tail.asnumpy()
     results["counts"] = collectives.sum_counts(own_counts(place.rank))
     results["yes"] = collectives.sum_counts(np.array([place.rank == 1]))
     collectives.barrier()

@@ -13,8 +13,16 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.marked import AS_ROOT, ROOT, StartMarked, needs_open_mpi
-from tests.train.mpi_collectives import SIZES, own_counts, own_vector
+from tests.train.mpi_collectives import (
+    SIZES,
+    own_counts,
+    own_gradients,
+    own_vector,
+    spoilt_vector,
+)
+from tests.train.numpy_half import EPSILON, HALVES, summed
 from tests.train.runs import assert_same_bits, assert_same_to_rounding, summary_of
+from train.precision import Precision
 
 pytestmark = [needs_open_mpi, pytest.mark.cluster]
 
@@ -193,6 +201,65 @@ def test_vectors_over_three_ranks(collected: list[dict[str, np.ndarray]], size: 
         assert (result[f"broadcast_{size}"] == own[0]).all()
     for name in ("sum", "mean"):
         assert len({result[f"{name}_{size}"].tobytes() for result in collected}) == 1
+
+
+@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("operator", ["native", "python"])
+def test_sums_in_16_bits(
+    collected: list[dict[str, np.ndarray]], operator: str, precision: Precision
+) -> None:
+    """Terms and sum are rounded, and nothing in between: bit for bit what numpy says."""
+    for name in (*SIZES[:-1], "spoilt"):
+        own = [spoilt_vector(r) if name == "spoilt" else own_vector(r, int(name)) for r in range(3)]
+        expected = summed(own, precision)
+        for result in collected:
+            np.testing.assert_array_equal(result[f"{operator}_{precision}_{name}"], expected)
+
+
+def test_what_is_spoilt_stays_so() -> None:
+    """The cases of the test before are those that it is about."""
+    sums = {p: summed([spoilt_vector(r) for r in range(3)], p) for p in HALVES}
+    for found in sums.values():
+        assert np.isnan(found[[0, 1, 2, 6]]).all() and np.isposinf(found[[3, 4, 5, 8]]).all()
+    assert np.isposinf(sums["float16"][7]) and np.isfinite(sums["bfloat16"][7])
+
+
+@pytest.mark.parametrize("precision", ["float32", *HALVES])
+def test_buckets_change_nothing(collected: list[dict[str, np.ndarray]], precision: str) -> None:
+    own = [own_gradients(rank) for rank in range(3)]
+    exact = np.mean([np.concatenate([g.ravel() for g in rank]) for rank in own], axis=0)
+    for result in collected:
+        one, several = (result[f"gradient_{precision}_{bucket}"] for bucket in (0, 500))
+        assert one.shape == exact.shape and np.abs(one - exact).max() < 0.05
+        if precision == "float32":  # how MPI orders three terms depends on the size of a message
+            np.testing.assert_allclose(several, one, atol=1e-6)
+        else:
+            assert several.tobytes() == one.tobytes()
+        for bucket in (0, 500):
+            tail = result[f"tail_{precision}_{bucket}"]
+            np.testing.assert_allclose(tail, [1 / 3, 1 + 1e-3], rtol=1e-6)
+
+
+def shared_weights(run: Path, step: int) -> np.ndarray:
+    model = load_file(run / f"checkpoints/step_{step:08d}/model.safetensors")
+    names = sorted(k for k in model if k.startswith("shared.") and k.endswith("weight"))
+    return np.concatenate([model[name].ravel() for name in names])
+
+
+def test_a_job_with_16_bits_on_the_wire(
+    probed: Path, start_config: Path, start: StartMarked, tmp_path: Path
+) -> None:
+    """Half the bytes for the gradient, in as many messages as are wanted; and it trains alike."""
+    run_dir = tmp_path / "run"
+    wire = "reduction={precision: bfloat16, bucket_mb: 0.02}"
+    command = ("bash", "launch/run_mpi.sh", start_config, f"run_dir={run_dir}", "nproc=2", wire)
+    start(*command, variables={"MTLN_PYTHON": sys.executable}).succeed()
+    summary = summary_of(run_dir)
+    assert summary["bytes_reduced_per_step"] == 2 * summary["parameters"]["shared"] + 4 * (2 + 1)
+    way = shared_weights(probed, 6) - shared_weights(probed, 2)
+    off = shared_weights(run_dir, 6) - shared_weights(probed, 6)
+    # Terms and sum of every gradient are rounded; a few steps multiply that by a few.
+    assert 0 < np.linalg.norm(off) < 10 * 2 * EPSILON["bfloat16"] * np.linalg.norm(way)
 
 
 def test_counts_are_exact(collected: list[dict[str, np.ndarray]]) -> None:

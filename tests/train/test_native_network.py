@@ -14,6 +14,7 @@ from train.model.resnet import BasicBlock, ResNet
 from train.model.wide_resnet import WideResNet
 from train.native import library
 from train.optim import SGD, decay_of, scalar
+from train.reduction import Exchange
 from train.step import BatchLayout, TrainStep, split_by_branch
 
 try:
@@ -75,7 +76,7 @@ def train(network: MTLN, tasks: Sequence[TaskInfo], size: int, steps: int) -> Ar
     masks = [0 if task.kind == "segmentation" else None for task in tasks]
     layout = BatchLayout([1.0, 1.0], masks)
     balance = Balance(len(tasks))
-    step = TrainStep(network, sgd, balance, None, 1, layout, True, 0.1, 0.5, 0.0)
+    step = TrainStep(network, sgd, balance, Exchange(), layout, True, 0.1, 0.5, 0.0)
     used = 4 + (masks != [None] * len(tasks))
     batches = [make_batch(number, size)[:used] for number in range(steps)]
     rows = [step(scalar(0.02), scalar(n + 1), *batch) for n, batch in enumerate(batches)]

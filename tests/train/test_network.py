@@ -15,6 +15,7 @@ from train.model.layers import Layers, Norm
 from train.model.mtln import MTLN, BranchKind, DatasetInfo, TaskInfo
 from train.model.wide_resnet import WideResNet
 from train.optim import SGD, decay_of, scalar
+from train.reduction import Exchange
 from train.step import BatchLayout, TrainStep, split_by_branch
 
 Array = np.ndarray
@@ -83,7 +84,7 @@ def make_step(network: MTLN, tasks: Sequence[TaskInfo], dice_weight: float = 0.0
     sgd = SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
     layout = BatchLayout([1.0, 1.0], [0 if t.kind == "segmentation" else None for t in tasks])
     balance = Balance(len(tasks))
-    return TrainStep(network, sgd, balance, None, 1, layout, True, 0.1, dice_weight, 0.0)
+    return TrainStep(network, sgd, balance, Exchange(), layout, True, 0.1, dice_weight, 0.0)
 
 
 def test_joint_step(graph_mode: None) -> None:

@@ -17,6 +17,7 @@ from train.model.layers import Layers
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo, is_shared
 from train.model.wide_resnet import WideResNet
 from train.optim import SGD, AdamW, FlatOptimizer, decay_of, scalar
+from train.reduction import Exchange
 from train.step import BatchLayout, TrainStep, split_by_branch
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
@@ -50,7 +51,7 @@ def make_step(
     shared, branches = split_by_branch(network)
     optimizer = optimizer or SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
     layout = BatchLayout([1.0] * 3, [None] * 3, mixed)
-    return TrainStep(network, optimizer, Balance(3), None, 1, layout, True, 0.1, 0.0, clip)
+    return TrainStep(network, optimizer, Balance(3), Exchange(), layout, True, 0.1, 0.0, clip)
 
 
 def values(network: MTLN) -> dict[str, np.ndarray]:

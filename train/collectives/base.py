@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from mindspore import nn
 
+from train.precision import Precision
+
 Floats = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int64]
 
@@ -15,8 +17,12 @@ class Collectives(Protocol):
 
     world_size: int
 
-    def all_reduce_cell(self) -> nn.Cell | None:
-        """Cell for the compiled step that sums a float32 vector over the ranks; None for one."""
+    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
+        """Cell for the compiled step that sums a float32 vector over the ranks; None for one.
+
+        Args:
+            precision: Type of the numbers on the wire. They come back as float32 in any case.
+        """
 
     def mean(self, vector: Floats) -> Floats:
         """Mean of a float32 vector over the ranks, bit for bit the same on all of them."""
@@ -36,7 +42,7 @@ class OneProcess:
 
     world_size = 1
 
-    def all_reduce_cell(self) -> nn.Cell | None:
+    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
         """See :class:`Collectives`."""
         return None
 

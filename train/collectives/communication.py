@@ -1,10 +1,12 @@
 """HCCL on Ascend, NCCL on GPU, MCCL on CPU, all behind ``mindspore.communication``."""
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from train.collectives.base import Counts, Floats
 from train.native import shared_memory
+from train.precision import Precision
 
 # The reduction carries float32, exact for integers up to 2^24. Counts travel as digits of 8 bits,
 # so the sum of a digit over up to 65,793 ranks is exact.
@@ -30,8 +32,10 @@ class MindSporeCollectives:
         self._broadcast = Broadcast()
         self._share_memory = on_cpu and shared_memory.join(rank, world_size, self._sum_of)
 
-    def all_reduce_cell(self) -> nn.Cell | None:
+    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
         """See :class:`Collectives`."""
+        if precision != "float32":
+            return HalfAllReduce(precision)
         return shared_memory.AllReduce() if self._share_memory else AllReduce()
 
     def mean(self, vector: Floats) -> Floats:
@@ -67,6 +71,23 @@ class AllReduce(nn.Cell):
     def construct(self, vector: Tensor) -> Tensor:
         """(n,) -> (n,)."""
         return self.all_reduce(vector)
+
+
+class HalfAllReduce(nn.Cell):
+    """Sum of a float32 vector over all ranks, with numbers of 16 bits on the wire.
+
+    Args:
+        precision: Their type.
+    """
+
+    def __init__(self, precision: Precision) -> None:
+        super().__init__()
+        self.all_reduce = ops.AllReduce(ops.ReduceOp.SUM)
+        self.half = getattr(ms, precision)
+
+    def construct(self, vector: Tensor) -> Tensor:
+        """(n,) -> (n,)."""
+        return self.all_reduce(vector.astype(self.half)).astype(ms.float32)
 
 
 class Broadcast(nn.Cell):

@@ -12,9 +12,11 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from train.collectives.base import Counts, Floats
+from train.collectives.half import all_reduce_in_half
 from train.errors import UserError
 from train.native.library import NativeUnavailable
 from train.native.mpi import AllReduce as NativeAllReduce
+from train.precision import Precision
 
 
 def join(rank: int, world_size: int) -> None:
@@ -68,17 +70,17 @@ class MPICollectives:
         from mpi4py import MPI
 
         self._comm = MPI.COMM_WORLD
-        self.world_size: int = self._comm.Get_size()
-
-    def all_reduce_cell(self) -> nn.Cell | None:
-        """See :class:`Collectives`."""
         # Its own communicator: a step that is still under way on some rank cannot be taken for
         # a collective that the host has already called on another.
-        comm = self._comm.Dup()
+        self._comm_of_steps = self._comm.Dup()
+        self.world_size: int = self._comm.Get_size()
+
+    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
+        """See :class:`Collectives`."""
         try:
-            return NativeAllReduce(comm)
+            return NativeAllReduce(self._comm_of_steps, precision)
         except NativeUnavailable:
-            return AllReduce(comm)
+            return AllReduce(self._comm_of_steps, precision)
 
     def mean(self, vector: Floats) -> Floats:
         """See :class:`Collectives`."""
@@ -102,19 +104,22 @@ class MPICollectives:
 
 
 class AllReduce(nn.Cell):
-    """Sum of a vector over all ranks, as a Python function inside the compiled graph.
+    """Sum of a float32 vector over all ranks, as a Python function inside the compiled graph.
 
     Args:
         comm: The communicator, used by nothing else.
+        precision: Type of the numbers on the wire.
     """
 
-    def __init__(self, comm: Any) -> None:
+    def __init__(self, comm: Any, precision: Precision) -> None:
         super().__init__()
 
         def all_reduce(vector: Floats) -> Floats:
             # Runs in a thread of MindSpore's. mpi4py lets go of the interpreter lock while it
             # waits for the other ranks.
-            return _all_reduce(comm, vector)
+            if precision == "float32":
+                return _all_reduce(comm, vector)
+            return all_reduce_in_half(comm, vector, precision)
 
         self.all_reduce = ops.Custom(
             all_reduce,

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mindspore import Tensor, mint, nn
-from mindspore.common.initializer import Normal
 
 if TYPE_CHECKING:
     from train.model.layers import Layers
@@ -23,7 +22,7 @@ class ClassificationHead(nn.Cell):
     def __init__(self, channels: int, num_classes: int, layers: Layers) -> None:
         super().__init__()
         self.pixels = (layers.height_axis, layers.height_axis + 1)
-        self.linear = nn.Dense(channels, num_classes, weight_init=Normal(0.01), bias_init="zeros")
+        self.linear = layers.linear(channels, num_classes)
 
     def construct(self, x: Tensor) -> Tensor:
         """Map of the last level -> logits (N, K)."""

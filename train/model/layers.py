@@ -7,8 +7,9 @@ on maps (N, C, H, W).
 from collections.abc import Sequence
 from typing import Literal
 
+import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import HeNormal
+from mindspore.common.initializer import HeNormal, Normal
 
 from train.flat import Flatten, Subtract, Update
 from train.losses import CrossEntropies
@@ -16,6 +17,7 @@ from train.model.attention import AttentionLevel, AttentionModule
 from train.model.heads import ClassificationHead, SceneHeads
 from train.model.norms import BatchNorm, DomainNorm, GroupNorm
 from train.optim import FlatOptimizer
+from train.precision import Precision
 
 Norm = Literal["batch", "group", "domain"]
 
@@ -28,6 +30,8 @@ class Layers:
 
     Args:
         norm_kind: ``batch``; ``group``, where every image counts for itself; or ``domain``.
+        precision: What convolutions and linear layers compute in. All else is float32, also what
+            they are given and return, and the parameters.
 
     Attributes:
         channel_axis: Axis of the channels in a map.
@@ -37,8 +41,9 @@ class Layers:
     channel_axis = 1
     height_axis = 2
 
-    def __init__(self, norm_kind: Norm = "batch") -> None:
+    def __init__(self, norm_kind: Norm = "batch", precision: Precision = "float32") -> None:
         self.norm_kind = norm_kind
+        self.precision = precision
 
     def conv(
         self,
@@ -52,13 +57,17 @@ class Layers:
 
         Called with a second map, it adds that to its result.
         """
-        return Conv(in_channels, out_channels, kernel_size, stride, bias)
+        return Conv(in_channels, out_channels, kernel_size, stride, bias, self.precision)
 
     def stem(
         self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
     ) -> nn.Cell:
         """The convolution of the images, whose gradient nobody needs."""
-        return Conv(3, out_channels, kernel_size, stride, bias)
+        return Conv(3, out_channels, kernel_size, stride, bias, self.precision)
+
+    def linear(self, in_channels: int, out_channels: int) -> nn.Cell:
+        """A linear layer with small initial weights: (N, C_in) -> (N, C_out)."""
+        return Linear(in_channels, out_channels, self.precision)
 
     def norm(self, channels: int, domains: Sequence[str] = (), relu: bool = False) -> nn.Cell:
         """A norm: ``norm(x, counts)`` normalises a map of ``counts[d]`` images each.
@@ -119,7 +128,13 @@ class Conv(nn.Conv2d):
     """A convolution; see :meth:`Layers.conv`."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, bias: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        bias: bool,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__(
             in_channels,
@@ -132,11 +147,31 @@ class Conv(nn.Conv2d):
             weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
             bias_init="zeros",
         )
+        self.half = None if precision == "float32" else getattr(ms, precision)
 
     def construct(self, x: Tensor, *residual: Tensor) -> Tensor:
         """(N, C_in, H, W)[, what is added] -> (N, C_out, ceil(H / stride), ceil(W / stride))."""
-        y = super().construct(x)
+        y = super().construct(x) if self.half is None else self._in_half(x)
         return y + residual[0] if residual else y
+
+    def _in_half(self, x: Tensor) -> Tensor:
+        y = self.conv2d(x.astype(self.half), self.weight.astype(self.half)).astype(ms.float32)
+        return self.bias_add(y, self.bias) if self.has_bias else y
+
+
+class Linear(nn.Dense):
+    """A linear layer; see :meth:`Layers.linear`."""
+
+    def __init__(self, in_channels: int, out_channels: int, precision: Precision) -> None:
+        super().__init__(in_channels, out_channels, weight_init=Normal(0.01), bias_init="zeros")
+        self.half = None if precision == "float32" else getattr(ms, precision)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """(N, C_in) -> (N, C_out)."""
+        if self.half is None:
+            return super().construct(x)
+        y = self.matmul(x.astype(self.half), self.weight.astype(self.half)).astype(ms.float32)
+        return self.bias_add(y, self.bias)
 
 
 class Gate(nn.Cell):

@@ -8,28 +8,34 @@ from mindspore import Tensor, nn
 
 from train.native import library
 from train.native.operators import operator
+from train.precision import Precision
 
 
 class AllReduce(nn.Cell):
-    """Sum of a vector over all ranks. There can be one communicator in a process.
+    """Sum of a float32 vector over all ranks. There can be one communicator in a process.
 
     Args:
         comm: The mpi4py communicator, used by nothing else.
+        precision: Type of the numbers on the wire.
 
     Raises:
         NativeUnavailable: There is no library, or MPI's cannot be found.
     """
 
-    def __init__(self, comm: Any) -> None:
+    def __init__(self, comm: Any, precision: Precision) -> None:
         from mpi4py import MPI
 
         super().__init__()
-        handles = [MPI._handleof(handle) for handle in (MPI.FLOAT, MPI.SUM, comm)]
-        library.load().mtln_set_all_reduce(
-            _function("MPI_Allreduce"), *(ctypes.c_ssize_t(handle) for handle in handles)
+        names = ("MPI_Allreduce", "MPI_Alltoall", "MPI_Allgather")
+        # What travels as 16 bits are integers to MPI: it moves them, and adds nothing.
+        handles = (MPI.FLOAT, MPI.UINT16_T, MPI.SUM, comm)
+        library.load().mtln_set_mpi(
+            *map(_function, names),
+            *(ctypes.c_ssize_t(MPI._handleof(handle)) for handle in handles),
+            comm.Get_size(),
         )
         self.comm = comm  # keeps it open
-        self.all_reduce = operator("all_reduce_mpi", lambda vector: vector)
+        self.all_reduce = operator(f"all_reduce_{precision}", lambda vector: vector)
 
     def construct(self, vector: Tensor) -> Tensor:
         """(n,) -> (n,)."""

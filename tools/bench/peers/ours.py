@@ -22,6 +22,7 @@ from tools.bench.workload import (
 from train.config import Config
 from train.data.record_set import RecordSet
 from train.data.records import Listing, Manifest, Split
+from train.precision import Precision
 
 
 class Peer:
@@ -177,7 +178,7 @@ def _no_exchange(world_size: int) -> Any:
     class Alone(OneProcess):
         """No messages."""
 
-        def all_reduce_cell(self) -> nn.Cell | None:
+        def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
             return Multiply()
 
     alone = Alone()

@@ -1,0 +1,59 @@
+"""The dynamic loss scale that keeps small gradients from vanishing in float16."""
+
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+FIRST = 2.0**16
+GOOD_STEPS = 1000
+# A scale that no gradient ever stops must not grow until squares of a gradient leave float32.
+LARGEST = 2.0**24
+
+
+class LossScale(nn.Cell):
+    """Dynamic loss scale (Micikevicius et al., "Mixed Precision Training", ICLR 2018).
+
+    The loss is multiplied by the scale, and the gradient divided by it before it is used. Where the
+    gradient is not finite the step is skipped and the scale halved; after many good steps in a row
+    it is doubled. All are powers of two, so what they do to a gradient is undone exactly. Whether a
+    step is finite is the same on all ranks, hence so is the scale.
+
+    Args:
+        good_steps: So many in a row double the scale.
+
+    Attributes:
+        state: The scale and the number of good steps in a row, by name; saved in checkpoints.
+    """
+
+    def __init__(self, good_steps: int = GOOD_STEPS) -> None:
+        super().__init__()
+        self.wanted = good_steps
+        self.factor = _number("factor", FIRST)
+        self.good_steps = _number("good_steps", 0)
+        self.state = {"factor": self.factor, "good_steps": self.good_steps}
+
+    def construct(self) -> Tensor:
+        """The scale of this step, scalar."""
+        return self.factor.value().reshape(())
+
+    def learn(self, finite: Tensor) -> None:
+        """Learns from a step, after its update; part of the compiled step.
+
+        Args:
+            finite: Whether its gradient was, bool scalar.
+        """
+        good = self.good_steps + 1.0
+        enough = good >= self.wanted
+        grown = ops.where(enough, ops.minimum(2.0 * self.factor, LARGEST), self.factor)
+        shrunk = ops.maximum(0.5 * self.factor, 1.0)
+        counted = ops.where(ops.logical_and(finite, ops.logical_not(enough)), good, 0.0)
+        ops.assign(self.factor, ops.where(finite, grown, shrunk))
+        ops.assign(self.good_steps, counted)
+
+    def current(self) -> float:
+        """The scale, on the host."""
+        return float(self.factor.asnumpy()[0])
+
+
+def _number(name: str, value: float) -> Parameter:
+    initial = Tensor(np.array([value], np.float32))
+    return Parameter(initial, name=f"loss_scale.{name}", requires_grad=False)
