@@ -196,11 +196,9 @@ class MTLN(nn.Cell):
         self, levels: list[Tensor], counts: tuple[int, ...], size: tuple[int, int]
     ) -> list[Tensor]:
         """Logits of every task: scene heads all together, segmentation heads one by one."""
-        answers = []
-        if self.scene_tasks:
-            # One by one: the graph compiler has no extend.
-            for logits in self.scene_heads[0](levels[-1], counts):
-                answers.append(logits)
+        # Not a loop over them: where the step computes its losses twice (FAMO), the graph compiler
+        # would fail with "Illegal AnfNode".
+        answers = list(self.scene_heads[0](levels[-1], counts)) if self.scene_tasks else []
         if self.pixel_tasks:
             parts = [mint.split(level, counts) for level in levels]
             for i, head in zip(self.pixel_tasks, self.pixel_heads):  # noqa: B905
