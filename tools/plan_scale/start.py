@@ -2,7 +2,7 @@
 
 python -m tools.plan_scale.start ENGINE RANKS FOLDER WORD ...
 
-ENGINE is ``mpi`` (OpenMPI's mpirun) or ``launcher`` (the project's own, MindSpore's engine); the
+ENGINE is ``mpi`` (OpenMPI's mpirun) or ``launcher`` (the project's own, shared memory); the
 words are what every rank runs. Logs go to FOLDER/logs.
 """
 

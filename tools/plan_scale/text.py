@@ -14,7 +14,7 @@ Rows = list[list[str]]
 _KINDS = {
     "alone": "alone",
     "mpi": "mpirun (MPI)",
-    "launcher": "the launcher (MindSpore's engine)",
+    "launcher": "our launcher (shared memory)",
 }
 
 
