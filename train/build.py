@@ -13,6 +13,7 @@ from train import environment
 from train.balance import Balance
 from train.cluster import Cluster, device_target
 from train.collectives import Collectives, MindSporeCollectives, OneProcess
+from train.collectives.mpi import AllReduce as PythonAllReduce
 from train.collectives.mpi import MPICollectives
 from train.config import Config
 from train.data.damage import DamageWatch
@@ -153,9 +154,13 @@ def build_step(
     )
 
 
-def build_graph_cache(config: Config, cluster: Cluster, sets: Sequence[RecordSet]) -> GraphCache:
+def build_graph_cache(
+    config: Config, cluster: Cluster, collectives: Collectives, sets: Sequence[RecordSet]
+) -> GraphCache:
     """The compiled graphs of runs like this one."""
     problem = native_problem(config)
+    # Ranks of one machine reduce otherwise than the same ranks on two, which may share the cache.
+    reduction = type(collectives.all_reduce_cell())
     identity = {
         "sources": digest_of_sources(Path(__file__).parent),
         "operators": problem or library.load()._name,
@@ -164,9 +169,10 @@ def build_graph_cache(config: Config, cluster: Cluster, sets: Sequence[RecordSet
         "config": config.model_dump(mode="json", exclude=_NOT_IN_GRAPHS),
         "manifests": [asdict(s.manifest) for s in sets],
         "rank": asdict(cluster),
+        "reduction": f"{reduction.__module__}.{reduction.__qualname__}",
     }
-    # The reduction by MPI is a Python function then, of which a graph knows a number only.
-    calls_python = cluster.engine == "mpi" and problem is not None
+    # Of a Python function a graph knows a number only.
+    calls_python = reduction is PythonAllReduce
     # It was tried on CPUs only.
     wanted = cluster.device_target == "CPU" or is_asked_for(os.environ)
     folder = folder_of(os.environ) if wanted and not calls_python else None

@@ -96,7 +96,7 @@ class Trainer:
             layout,
             self.loss_scale,
         )
-        self.graphs = build.build_graph_cache(config, cluster, self.sets)
+        self.graphs = build.build_graph_cache(config, cluster, self.collectives, self.sets)
         self.evaluator = build.build_evaluator(
             config,
             self.network,

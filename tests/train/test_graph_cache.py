@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
+from mindspore import nn
 from safetensors.numpy import load_file
 
-from train import graph_cache
+from train import build, graph_cache
+from train.cluster import Cluster
+from train.collectives import OneProcess, communication, mpi
+from train.config import Config
 from train.graph_cache import GraphCache, _Store
+from train.native import shared_memory
+from train.precision import Precision
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = b"a graph"
@@ -141,6 +147,32 @@ def test_where_graphs_are_kept() -> None:
     assert folder_of({**variables, graph_cache.VARIABLE: "0"}) is None
     assert folder_of({**variables, "MS_COMPILER_CACHE_ENABLE": "1"}) is None  # the user's own
     assert graph_cache.settings_of(variables) == {"MS_JIT": "O1"}
+
+
+class Reducing(OneProcess):
+    """Ranks that reduce by a cell of some class."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell:
+        cell: nn.Cell = self.kind.__new__(self.kind)
+        return cell
+
+
+def test_graphs_know_how_their_ranks_reduce(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On one machine through shared memory, on two by messages, with the same settings."""
+    monkeypatch.setenv(graph_cache.VARIABLE, str(tmp_path))
+    names = {"datasets": {"a": {"records": "a"}}, "tasks": {"a": {}}, "schedule": {"steps": 1}}
+    config = Config.model_validate({**names, "run_dir": "none", "device": "CPU"})
+    place = Cluster(0, 2, "CPU")
+    kinds = (shared_memory.AllReduce, communication.AllReduce, mpi.AllReduce)
+    caches = [build.build_graph_cache(config, place, Reducing(kind), []) for kind in kinds]
+    one, two, _ = (cache._identity for cache in caches)
+    assert one != two
+    assert [cache._store is None for cache in caches] == [False, False, True]  # a Python function
 
 
 def test_without_a_folder_nothing_is_kept() -> None:

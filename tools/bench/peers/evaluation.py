@@ -62,7 +62,7 @@ class Peer:
             self.collectives,
             self.place.rank,
             lambda: None,
-            build.build_graph_cache(config, self.place, sets),
+            build.build_graph_cache(config, self.place, self.collectives, sets),
         )
         self.records = sum(s.num_records("val") for s in sets)
         self.images = sum(shares.values())

@@ -69,7 +69,7 @@ class Peer:
         self.rate, self.scalar, self.tensor = scalar(LEARNING_RATE), scalar, Tensor
         self.steps = 0
         self.bare: Any = None
-        graphs = build.build_graph_cache(config, self.place, sets)
+        graphs = build.build_graph_cache(config, self.place, exchange, sets)
         ready = time.perf_counter()
         with graphs.compiling("step", work.size):
             losses = [self._run(1)[: len(tasks)].tolist()]
