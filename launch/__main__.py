@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from launch import outer
 from launch.arguments import parse
-from launch.errors import USER_ERROR_EXIT_CODE, USER_ERROR_PREFIX, UserError
 from launch.job import print_plan, run_job
+from train.errors import USER_ERROR, UserError, error_text
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,8 +23,8 @@ def main(argv: Sequence[str]) -> int:
             os.execv(job.worker_command[0], list(job.worker_command))
         return run_job(job)
     except UserError as error:
-        print(f"{USER_ERROR_PREFIX}{error}", file=sys.stderr)
-        return USER_ERROR_EXIT_CODE
+        print(error_text(error), file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt:  # before the job has started: from then on it is waited for
         return 128 + signal.SIGINT
 

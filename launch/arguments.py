@@ -15,7 +15,7 @@ from launch.description import (
     Job,
     local_run_folder,
 )
-from launch.errors import UserError
+from train.errors import UserError
 
 _DESCRIPTION = """\
 Starts one training process per device and watches over them, on this machine or, with one

@@ -8,11 +8,11 @@ from typing import Any
 from launch import failure, supervisor
 from launch.description import Job
 from launch.devices import Machine
-from launch.errors import UserError
 from launch.failure import Cause
 from launch.part import Part
 from launch.plan import Node, Process, World, make_plan
 from launch.signals import Signals
+from train.errors import UserError
 
 
 @dataclass(frozen=True)

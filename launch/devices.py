@@ -1,12 +1,10 @@
 """What this machine has to offer: NPUs and processor cores."""
 
 import os
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from launch.cores import allowed_cores
+from train.environment import visible_npus
 
 # More processes than this on cores alone: each starts to cost more memory than it brings speed.
 _MAX_DEFAULT_CPU_RANKS = 8
@@ -40,28 +38,3 @@ class Machine:
 def this_machine() -> Machine:
     """Looks at the machine this process runs on."""
     return Machine(visible_npus(os.environ), allowed_cores())
-
-
-def visible_npus(
-    environment: Mapping[str, str], device_folder: Path = Path("/dev")
-) -> tuple[int, ...]:
-    """Returns the physical numbers of the Ascend devices this process can see.
-
-    Args:
-        environment: ASCEND_RT_VISIBLE_DEVICES in it restricts what the process sees. Its numbers
-            count the device nodes that are there: in a container 0 may be /dev/davinci4.
-        device_folder: where the device nodes are.
-    """
-    # Numbers may have gaps (davinci10, davinci12), and davinci_manager is no device.
-    names = (re.fullmatch(r"davinci(\d+)", path.name) for path in device_folder.glob("davinci*"))
-    nodes = sorted(int(name.group(1)) for name in names if name)
-    visible = environment.get("ASCEND_RT_VISIBLE_DEVICES")
-    if visible is None:
-        return tuple(nodes)
-    chosen = []
-    for text in filter(None, (part.strip() for part in visible.split(","))):
-        # Like the driver, which ignores everything from the first wrong number on.
-        if not text.isdecimal() or int(text) >= len(nodes):
-            break
-        chosen.append(nodes[int(text)])
-    return tuple(chosen)

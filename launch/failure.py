@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.errors import USER_ERROR_EXIT_CODE, USER_ERROR_PREFIX
 from launch.hints import hints_for
 from launch.supervisor import Failure, Outcome
+from train.errors import USER_ERROR, is_error_line
 
 # What `timeout` ends with too.
 HANG_EXIT_CODE = 124
@@ -57,7 +57,7 @@ def explain(outcome: Outcome, log_dir: Path, hang_timeout: float) -> Cause | Non
         return None
     failure = outcome.failure
     if line := user_error(failure, log_dir):
-        return Cause(line, USER_ERROR_EXIT_CODE, line, step, is_final=True)
+        return Cause(line, USER_ERROR, line, step, is_final=True)
     error = failure.message or how(failure.returncode)
     return Cause(report(failure, log_dir), exit_code(failure), error, step)
 
@@ -76,11 +76,11 @@ def user_error(failure: Failure, log_dir: Path) -> str | None:
 
     That is one line, or several beneath each other where there are several mistakes.
     """
-    if failure.returncode != USER_ERROR_EXIT_CODE:
+    if failure.returncode != USER_ERROR:
         return None
     found: list[str] = []
     for line in reversed(_read_end(log_dir / failure.process.log_name)):
-        if line.startswith(USER_ERROR_PREFIX):
+        if is_error_line(line):
             found.insert(0, line)
         elif found:
             break

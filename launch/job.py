@@ -10,10 +10,10 @@ from launch import leader, member, part, ports, render
 from launch.attempt import local_plan, log_folder, next_attempt, node_of
 from launch.description import Job
 from launch.devices import Machine, this_machine
-from launch.errors import UserError
 from launch.part import Part
 from launch.plan import Process, World
 from launch.signals import Signals
+from train.errors import UserError
 
 _SHOW_CURSOR = "\x1b[?25h"
 

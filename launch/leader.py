@@ -13,11 +13,11 @@ from launch.attempt import Ended, claim_attempt, log_folder, node_of, run_attemp
 from launch.channel import Channel, Message
 from launch.description import Job
 from launch.devices import Machine
-from launch.errors import USER_ERROR_EXIT_CODE, UserError
 from launch.failure import Cause
 from launch.part import Part
 from launch.plan import World
 from launch.signals import Signals
+from train.errors import USER_ERROR, UserError
 
 LOOPBACK = "127.0.0.1"
 _POLL = 0.1
@@ -136,7 +136,7 @@ class Members:
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if error is not None:
             mistake = isinstance(error, UserError)
-            self.finish(USER_ERROR_EXIT_CODE if mistake else 1)
+            self.finish(USER_ERROR if mistake else 1)
         if self._listener:
             self._listener.close()
 

@@ -10,12 +10,12 @@ from launch.attempt import Ended, log_folder, make_log_folder, node_of, run_atte
 from launch.channel import Channel, Message
 from launch.description import Job
 from launch.devices import Machine
-from launch.errors import USER_ERROR_EXIT_CODE, USER_ERROR_PREFIX, UserError
 from launch.failure import Cause
 from launch.leader import command_of
 from launch.part import Part
 from launch.plan import World
 from launch.signals import Signals
+from train.errors import USER_ERROR, UserError, error_text
 
 _POLL = 0.1
 _CONNECT_SECONDS = 5.0
@@ -79,8 +79,8 @@ def _attempt(
         make_log_folder(job.run_dir, attempt, shared=True)
         return run_attempt(job, part, node, world, log_dir, machine, signals, leader)
     except UserError as error:
-        text = f"{USER_ERROR_PREFIX}node {part.node} ({host}): {error}"
-        return Ended(Cause(text, USER_ERROR_EXIT_CODE, text, is_final=True))
+        text = error_text(f"node {part.node} ({host}): {error}")
+        return Ended(Cause(text, USER_ERROR, text, is_final=True))
 
 
 class Leader:

@@ -15,9 +15,9 @@ from launch.attempt import log_folder, next_attempt
 from launch.child import die_with
 from launch.description import DEFAULT_GRACE
 from launch.devices import this_machine
-from launch.errors import USER_ERROR_EXIT_CODE, USER_ERROR_PREFIX, UserError
 from launch.mpi_plan import Start, plan
 from launch.signals import Signals
+from train.errors import USER_ERROR, UserError, error_text
 
 _HELP = f"""\
 usage: python -m launch.mpi [options] CONFIG [key.sub=value ...]
@@ -114,8 +114,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"starting under mpirun, logs in {log_dir}", flush=True)
         return run(start, job.grace)
     except UserError as error:
-        print(f"{USER_ERROR_PREFIX}{error}", file=sys.stderr)
-        return USER_ERROR_EXIT_CODE
+        print(error_text(error), file=sys.stderr)
+        return USER_ERROR
 
 
 def _require_known_options(argv: Sequence[str]) -> None:

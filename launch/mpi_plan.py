@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.devices import Machine
-from launch.errors import UserError
+from train.errors import UserError
 
 # They would make a rank believe that it belongs to another cluster.
 _OTHER_CLUSTER = (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from launch import ports
 from launch.devices import Machine
-from launch.errors import UserError
 from rank_tables import RankTable, RankTableError, Server, load
+from train.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import socket
 import zlib
 from collections.abc import Mapping
 
-from launch.errors import UserError
+from train.errors import UserError
 
 # Below what kernels hand out to outgoing connections (from 32768), so that no other program's
 # connection takes the port between our look and the scheduler's start; above HCCL's 16666.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from launch import child
-from launch.errors import UserError
 from launch.plan import Process
 from launch.signals import Signals
 from launch.signs import HangWatch, Signs
+from train.errors import UserError
 
 # Seconds for the others after one rank has failed. Most sit in a collective, where they cannot
 # react, so this is short; the exit code is decided already.
@@ -261,7 +261,7 @@ class _Supervisor:
         return replace(outcome, signal_number=received)
 
     def _write_stacks(self) -> None:
-        """Has every rank write the stacks of its threads to its log (train/failure.py)."""
+        """Has every rank write the stacks of its threads to its log (train/process/failure.py)."""
         for popen in self._workers():
             os.kill(popen.pid, signal.SIGUSR1)
         deadline = time.monotonic() + _TIME_FOR_STACKS

@@ -13,12 +13,13 @@ import pytest
 import yaml
 from PIL import Image
 
-import train  # noqa: F401  sets the environment before a test loads MindSpore
 from tests.object_store import moto, object_store, proxy, through  # noqa: F401  fixtures
-from train import environment, graph_cache
+from train import environment
+from train.step import graph_cache
 
 # Networks in this process are of MindSpore's own operators in most tests, which need this cap (see
 # train/environment.py). What is not a variable is not inherited: runs that tests start have none.
+environment.prepare_for_mindspore()
 environment.cap_instructions()
 
 # Tests put other functions into the place of ours, which no key of a graph would know of.

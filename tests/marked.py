@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.paths import ROOT
 
 needs_open_mpi = pytest.mark.skipif(
     shutil.which("mpirun") is None or shutil.which("ompi_info") is None,

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from train import graph_cache
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.paths import ROOT
+from train.step import graph_cache
 
 # Real jobs keep their graphs, as users' jobs do.
 GRAPHS = ROOT / ".pytest_cache" / "graphs"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.paths import ROOT
+
 PARTS = ("train", "launch", "rank_tables", "tools", "configs")
 SHORT = ("schedule.steps=20", "schedule.consolidate_every=10", "evaluate.every=0")
 

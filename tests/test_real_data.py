@@ -12,13 +12,14 @@ import pytest
 import yaml
 
 from tests.object_store import ObjectStore, foreign_variables
+from tests.paths import ROOT
 from tools.__main__ import main as run_tool
 from train import storage
 from train.__main__ import main as run_training
-from train.checkpoint import newest_checkpoint, read_state
 from train.data.records import Manifest
+from train.run.checkpoint import newest_checkpoint, read_state
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+REAL = ROOT.parent / "shared" / "data"
 
 # name: images, scene classes
 SCENES = {"ucm": (2100, 21), "aid": (3000, 30), "nwpu_resisc12": (1200, 12), "gid_mtl5": (1391, 5)}

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tools.__main__ import main
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results.md"
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from train.errors import UserError
+from train.environment import prepare_for_mindspore
+from train.errors import USER_ERROR, UserError, error_text
 
 # Command: its module, which has add_arguments(parser) and run(arguments, argv), and what it does.
 COMMANDS = {
@@ -35,8 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         with _ended_by_signal():
             return _run(argv)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        print(error_text(error), file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -54,6 +55,7 @@ def _run(argv: list[str]) -> int:
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="see below")
     # Only the command is parsed here, so that only the command's own module is imported.
     command = parser.parse_args(argv[:1]).command
+    prepare_for_mindspore()
     module = importlib.import_module(COMMANDS[command][0])
     own = argparse.ArgumentParser(prog=f"python -m tools {command}")
     module.add_arguments(own)

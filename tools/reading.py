@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import train  # noqa: F401  (sets the environment that MindSpore reads when it is loaded)
 from train.data.inspection import shard_problem
 from train.data.records import Manifest, mask_column
 from train.errors import UserError

@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import train  # noqa: F401  (sets the environment that MindSpore reads when it is loaded)
 from train.data.records import NO_LABEL, Shard, Split, checksum, mask_column, schema
 from train.errors import UserError
 from train.files import sha256_file

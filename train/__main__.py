@@ -6,9 +6,12 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from train import failure, mpirun, remote
-from train.configfile import load_config
-from train.run_folder import RunFolder
+from train import environment
+from train.config.reader import load_config
+from train.distributed import mpirun
+from train.process import failure
+from train.run import object_storage
+from train.run.run_folder import RunFolder
 
 # The other ranks wait in vain meanwhile, so this is no time to be patient with a store.
 _SECONDS_AFTER_A_FAILURE = 60.0
@@ -21,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_config(options.config, options.overrides)
         # MindSpore takes seconds to import: a mistake in the configuration is told before.
-        from train import cluster
+        environment.prepare_for_mindspore()
+        from train.distributed import cluster
         from train.trainer import Trainer
 
         if cluster.is_scheduler(os.environ):
@@ -29,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         place = cluster.identify(os.environ, config.device)
         # May take an hour, and the ranks do not wait for each other so long once they are joined.
-        data = remote.fetch(config, place.is_first, place.shows_progress)
+        data = object_storage.fetch(config, place.is_first, place.shows_progress)
         cluster.start(place)
         trainer = Trainer(config, place)
         folder = trainer.folder
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cluster.close(place)
         data.release()
     except Exception as error:
-        mpirun.let_the_first_speak(os.environ)
+        mpirun.wait_for_rank_0_to_report(os.environ)
         code = failure.report(error)
         if folder is not None:
             folder.close(_SECONDS_AFTER_A_FAILURE)

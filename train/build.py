@@ -10,29 +10,35 @@ import mindspore as ms
 import numpy as np
 
 from train import environment
-from train.balance import Balance
-from train.cluster import Cluster, device_target
-from train.collectives import Collectives, MindSporeCollectives, OneProcess
-from train.collectives.mpi import AllReduce as PythonAllReduce
-from train.collectives.mpi import MPICollectives
-from train.config import Config
+from train.config.schema import Config
 from train.data.damage import DamageWatch
-from train.data.evaluation import EvaluationLoader
+from train.data.evaluation_loader import EvaluationLoader
 from train.data.record_set import RecordSet
 from train.data.sampler import split_shares
+from train.distributed.cluster import Cluster, device_target
+from train.distributed.collectives import Collectives, MindSporeCollectives, OneProcess
+from train.distributed.collectives.mpi import AllReduce as PythonAllReduce
+from train.distributed.collectives.mpi import MPICollectives
 from train.errors import UserError
-from train.evaluate import EvaluatedTask, Evaluator
-from train.graph_cache import GraphCache, digest_of_sources, folder_of, is_asked_for, settings_of
-from train.loss_scale import LossScale
-from train.model.layers import Layers
+from train.evaluation.evaluator import EvaluatedTask, Evaluator
 from train.model.mtln import MTLN, DatasetInfo, TaskInfo
+from train.model.native_backend import NativeLayers
+from train.model.stock_backend import Layers
 from train.model.trunks import build_trunk
 from train.native import library
-from train.native.layers import NativeLayers
-from train.optim import SGD, AdamW, FlatOptimizer, decay_of
-from train.reduction import Exchange
-from train.step import BatchLayout, TrainStep, split_by_branch
-from train.tasks import Task, mask_positions, wanted_masks
+from train.optim.loss_balance import Balance
+from train.optim.loss_scale import LossScale
+from train.optim.optimizers import SGD, AdamW, FlatOptimizer, decay_of
+from train.step.graph_cache import (
+    GraphCache,
+    digest_of_sources,
+    folder_of,
+    is_asked_for,
+    settings_of,
+)
+from train.step.reduction import Exchange
+from train.step.train_step import BatchLayout, TrainStep, split_by_branch
+from train.tasks.resolve import Task, mask_positions, wanted_masks
 
 
 def require_precisions(config: Config, cluster: Cluster) -> None:

@@ -1,18 +1,33 @@
-"""What must be settled before MindSpore is imported, or computes anything."""
+"""What the environment of a process says, and what MindSpore has to find in it.
+
+Needs neither MindSpore nor anything else that is slow to import: the launcher, the rank tables and
+the tools use it too.
+"""
 
 import contextlib
 import ctypes
 import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
 
-from train import mpirun
+from train.distributed import mpirun
 from train.native import library
+
+# Set by the launcher: the files in which a rank keeps the number of its step
+# and notes its failure.
+HEARTBEAT = "MTLN_HEARTBEAT"
+ERROR = "MTLN_ERROR"
 
 _CAP = "ONEDNN_MAX_CPU_ISA"
 _AVX2 = 0x7  # dnnl_cpu_isa_avx2
 
 
-def set_defaults() -> None:
-    """Sets what is not set yet: a user's own value wins."""
+def prepare_for_mindspore() -> None:
+    """Set the variables that MindSpore reads when it is imported; a user's own value wins.
+
+    Every program that imports MindSpore calls this before it does.
+    """
     try:
         library.load()
     except library.NativeUnavailable:
@@ -21,16 +36,54 @@ def set_defaults() -> None:
         # of the same library. Other processors and devices ignore the cap.
         os.environ.setdefault(_CAP, "AVX2")
     # MindSpore warns of every graph that it does not find on disk, and of every one that it does
-    # (train/graph_cache.py). Errors still come through.
+    # (train/step/graph_cache.py). Errors still come through.
     os.environ.setdefault("MS_SUBMODULE_LOG_v", "{PIPELINE:3}")
-    mpirun.hide_what_does_not_hold(os.environ)
+    mpirun.hide_stale_variables(os.environ)
 
 
 def cap_instructions() -> None:
-    """The same cap where it turns out later that MindSpore's own convolutions are used.
+    """Set the same cap where it turns out later that MindSpore's own convolutions are used.
 
     For this process only, and before oneDNN computes anything.
     """
     if _CAP not in os.environ:
         with contextlib.suppress(library.NativeUnavailable):
             ctypes.CDLL(str(library.onednn())).dnnl_set_max_cpu_isa(_AVX2)
+
+
+def whole_number(environment: Mapping[str, str], name: str) -> int | None:
+    """Return the whole number (at least 0) in a variable; None if there is none in it."""
+    text = environment.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def visible_npus(
+    environment: Mapping[str, str], device_folder: Path = Path("/dev")
+) -> tuple[int, ...]:
+    """Return the physical numbers of the Ascend devices that this process can see.
+
+    Args:
+        environment: ASCEND_RT_VISIBLE_DEVICES in it restricts what the process sees. Its numbers
+            count the device nodes that are there: in a container 0 may be /dev/davinci4.
+        device_folder: Where the device nodes are.
+    """
+    nodes = npu_nodes(device_folder)
+    visible = environment.get("ASCEND_RT_VISIBLE_DEVICES")
+    if visible is None:
+        return nodes
+    chosen = []
+    for text in filter(None, (part.strip() for part in visible.split(","))):
+        # Like the driver, which ignores everything from the first wrong number on.
+        if not text.isdecimal() or int(text) >= len(nodes):
+            break
+        chosen.append(nodes[int(text)])
+    return tuple(chosen)
+
+
+def npu_nodes(device_folder: Path = Path("/dev")) -> tuple[int, ...]:
+    """Return the N of all device nodes davinciN, ascending.
+
+    There may be gaps (davinci10, davinci12), and davinci_manager is no device.
+    """
+    names = (re.fullmatch(r"davinci(\d+)", path.name) for path in device_folder.glob("davinci*"))
+    return tuple(sorted(int(name[1]) for name in names if name))

@@ -1,5 +1,24 @@
-"""The one exception that stands for a mistake of the user's."""
+"""The error that stands for a mistake of the user's, and how programs of ours report it.
+
+Needs the standard library only: the launcher, the rank tables and the tools use it too.
+"""
+
+# Exit codes of all our programs.
+USER_ERROR = 2
+FAILURE = 1
+
+_PREFIX = "error: "
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one line, exit code 2."""
+    """A mistake of the user's: its message is shown without a traceback, the exit code is 2."""
+
+
+def error_text(error: object) -> str:
+    """Return what is printed for a mistake: every line of its message behind ``error: ``."""
+    return "\n".join(f"{_PREFIX}{line}" for line in str(error).splitlines())
+
+
+def is_error_line(line: str) -> bool:
+    """Whether a printed line tells a mistake of the user's."""
+    return line.startswith(_PREFIX)

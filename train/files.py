@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_flushed(path: Path, content: bytes) -> None:
-    """Writes a file and waits until it is on the disk."""
+    """Write a file and wait until it is on the disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -14,14 +16,28 @@ def write_flushed(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file beside ``path`` first and puts it into its place when it is whole."""
+    """Write a file beside ``path`` and put it into its place when it is whole and on the disk."""
+    with replacement(path) as temporary:
+        write_flushed(temporary, content)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; what is written there takes its place in the end.
+
+    If the block raises, an older file stays and the temporary one is removed.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    write_flushed(temporary, content)
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def flush_folder(folder: Path) -> None:
-    """Waits until a folder's entries (new, renamed or removed files) are on the disk."""
+    """Wait until a folder's entries (new, renamed or removed files) are on the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -14,28 +14,28 @@ import numpy as np
 from mindspore import Tensor
 
 from train import build
-from train.average import ModelAverage
-from train.balance import build_balance
-from train.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
-from train.cluster import Cluster
-from train.config import Config
-from train.consolidate import Consolidator
+from train.config.schedule import Stretch, learning_rate, stretches
+from train.config.schema import Config
 from train.data.damage import DamageWatch
 from train.data.loader import Batch, TrainLoader
 from train.data.record_set import open_record_sets
+from train.distributed.cluster import Cluster
 from train.errors import UserError
-from train.evaluate import Metrics
-from train.heartbeat import Heartbeat
-from train.optim import scalar
-from train.pretrained import start_from
-from train.progress import Display
-from train.run_folder import RunFolder
-from train.schedule import Stretch, learning_rate, stretches
-from train.state import TrainingState, require_same_run, run_identity
-from train.step import BatchLayout
-from train.stop import StopRequest
-from train.tasks import mask_positions, resolve_tasks, wanted_masks
-from train.throughput import StepClock, Throughput
+from train.evaluation.evaluator import Metrics
+from train.optim.ema import ModelAverage
+from train.optim.loss_balance import build_balance
+from train.optim.optimizers import scalar
+from train.process.heartbeat import Heartbeat
+from train.process.stop import StopRequest
+from train.run.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
+from train.run.display import Display
+from train.run.pretrained import start_from
+from train.run.run_folder import RunFolder
+from train.run.state import TrainingState, require_same_run, run_identity
+from train.run.throughput import StepClock, Throughput
+from train.step.consolidation import Consolidator
+from train.step.train_step import BatchLayout
+from train.tasks.resolve import mask_positions, resolve_tasks, wanted_masks
 
 _BRIEF_METRICS = (
     *("accuracy", "average_accuracy", "kappa", "images"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from launch.cloud import arguments, container
 from launch.cloud.job import CloudJob, run
 from launch.cloud.staging import StagingFailed
-from launch.errors import USER_ERROR_EXIT_CODE, USER_ERROR_PREFIX, UserError
+from train.errors import USER_ERROR, UserError, error_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,12 +22,12 @@ def main(argv: Sequence[str]) -> int:
             return 0
         return run(CloudJob(request, container.identify(os.environ), ROOT, dict(os.environ)))
     except StagingFailed as error:
-        print(f"{USER_ERROR_PREFIX}{error}", file=sys.stderr)
+        print(error_text(error), file=sys.stderr)
         return error.code
     except UserError as error:
         for line in str(error).splitlines():
-            print(f"{USER_ERROR_PREFIX}{line}", file=sys.stderr)
-        return USER_ERROR_EXIT_CODE
+            print(error_text(line), file=sys.stderr)
+        return USER_ERROR
 
 
 if __name__ == "__main__":

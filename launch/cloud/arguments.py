@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch.arguments import seconds
-from launch.errors import UserError
+from train.errors import UserError
 
 HELP = """\
 usage: python launch/modelarts.py --config CONFIG [--data_url URL] [--train_url URL]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from launch.errors import UserError
+from train.errors import UserError
 
 # How long the platform may take to complete what it provides after the start: the rank table and
 # the addresses of containers.

@@ -13,8 +13,8 @@ from launch.cloud.arguments import Request
 from launch.cloud.children import Children
 from launch.cloud.container import Card, Node, patience, wait_for_host
 from launch.cloud.staging import StagingFailed, local_copy, stage
-from launch.errors import UserError
 from launch.plan import SEVERAL_RANKS
+from train.errors import UserError
 
 _REMOTE = ("s3://", "obs://")
 _TABLE = "RANK_TABLE_FILE"

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from launch.errors import UserError
+from train.errors import UserError
 
 _LOOK_EVERY = 0.2
 

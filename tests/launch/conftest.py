@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.marked import Mark
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 # Every worker can note things for the test to read.
 _WORKER_PREAMBLE = """\

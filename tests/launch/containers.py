@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.object_store import foreign_variables
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 _PLATFORM = ("MA_", "VC_", "RANK", "MS_", "DEVICE_ID", "ASCEND_DEVICE_ID", "MTLN_", "HCCL_")
 
 # In place of the training program: notes what it was given, and does what the test says.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.marked import Marked
-from train.checkpoint import newest_checkpoint
+from train.run.checkpoint import newest_checkpoint
 
 _SIGTERM_PENDING = 1 << (signal.SIGTERM - 1)
 

@@ -12,8 +12,9 @@ import pytest
 from launch.arguments import parse
 from launch.description import Job
 from launch.devices import Machine
-from launch.errors import UserError
 from launch.job import plan_job
+from tests.paths import ROOT
+from train.errors import UserError
 
 Launch = Any  # tests/launch/conftest.py
 
@@ -163,7 +164,7 @@ def test_starting_loads_neither_mindspore_nor_the_job() -> None:
     program = (
         "import sys, launch.__main__\nprint(*{name.partition('.')[0] for name in sys.modules})\n"
     )
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(ROOT)
     ended = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

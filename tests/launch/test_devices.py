@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.devices import Machine, visible_npus
+from launch.devices import Machine
+from train.environment import visible_npus
 
 
 @pytest.fixture

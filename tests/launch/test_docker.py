@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 Ended = subprocess.CompletedProcess[str]
 
 # Notes how it is called. It knows the images in $IMAGES, and prints $INFO as `docker info`.

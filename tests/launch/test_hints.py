@@ -1,15 +1,14 @@
 """The table of known messages: every row finds its own message, and only that."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launch import hints
 from launch.hints import Row, hints_for, table
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- hints -->", "<!-- /hints -->"
 
 # What MindSpore prints in any job, well or not.

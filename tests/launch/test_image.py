@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tools.doctor import gpu
 
-ROOT = Path(__file__).resolve().parents[2]
 Ended = subprocess.CompletedProcess[str]
 
 TRAIN = """\

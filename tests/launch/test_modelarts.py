@@ -14,9 +14,7 @@ import pytest
 
 from launch.cloud import arguments, container
 from launch.cloud.container import Card, Node
-from launch.errors import UserError
 from tests.launch.containers import (
-    ROOT,
     Container,
     card_variables,
     end_of,
@@ -26,6 +24,8 @@ from tests.launch.containers import (
     project_with_recorder,
 )
 from tests.object_store import SECRET, ObjectStore, proxy_before
+from tests.paths import ROOT
+from train.errors import UserError
 
 CONFIG = ("--config", "configs/job.yaml")
 

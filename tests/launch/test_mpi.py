@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from launch.devices import Machine
-from launch.errors import UserError
 from launch.mpi import main
 from launch.mpi_plan import plan
 from tests.marked import AS_ROOT, Marked, needs_open_mpi
+from train.errors import UserError
 
 ONE_NODE = Machine(npus=(), core_groups=(tuple(range(16)),))
 LOGS = Path("logs")

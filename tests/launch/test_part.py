@@ -11,11 +11,11 @@ import pytest
 
 from launch.description import Job
 from launch.devices import Machine
-from launch.errors import UserError
 from launch.job import part_of, plan_job
+from tests.paths import ROOT
+from train.errors import UserError
 
 Launch = Any  # tests/launch/conftest.py
-ROOT = Path(__file__).resolve().parents[2]
 TABLES = ROOT / "rank_tables"
 NPUS8 = Machine(tuple(range(8)), (tuple(range(64)),))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 Tree = dict[str, Any]
 Run = Callable[..., subprocess.CompletedProcess[str]]

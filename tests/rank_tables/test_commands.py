@@ -12,13 +12,14 @@ from rank_tables import load
 from rank_tables.generate import table_of_server
 from rank_tables.merge import merge
 from rank_tables.parse import parse
+from tests.paths import ROOT
 
 Tree = dict[str, Any]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Save = Callable[..., Path]
 Table = Callable[[Sequence[int]], Tree]
 
-READY = Path(__file__).resolve().parents[2] / "rank_tables"
+READY = ROOT / "rank_tables"
 
 
 def test_validate_tells_all_of_all_files(run: Run, save: Save, table: Table) -> None:

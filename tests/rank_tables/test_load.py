@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rank_tables import Device, RankTable, RankTableError, Server, load
+from tests.paths import ROOT
 
 Tree = dict[str, Any]
 Save = Callable[..., Path]
@@ -130,7 +131,7 @@ def test_importing_it_needs_the_standard_library_only() -> None:
         "import sys; before = set(sys.modules); import rank_tables; "
         "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
     )
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
     )

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.tools.conftest import Outcome
 from tools.bench import text
 from tools.bench.cases import Case, Comparison, Goal, Spread
 from tools.bench.document import Document, Measured
 from tools.bench.session import Session
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "performance.md"
 STORED = ROOT / "docs" / "runs" / "performance.json"
 

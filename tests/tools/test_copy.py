@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.object_store import SECRET, ObjectStore, proxy_before
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.paths import ROOT
 from tests.train.native_calls import native
 from tools.doctor import ascend, gpu, hccn, installation, node, versions
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # What the real ones print (npu-smi 24 and 25).
 NPU_SMI = """\

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.paths import ROOT
 from tests.tools.conftest import Outcome, encoded, picture
 from tests.tools.file_server import Fault, FileServer, running
 from tools.download import fetch, markdown, registry
@@ -336,5 +337,5 @@ def test_every_fact_of_the_registry_has_its_source(tools: Tools) -> None:
 
 
 def test_table_of_the_documentation() -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text("utf-8")
+    text = (ROOT / "docs" / "data.md").read_text("utf-8")
     assert markdown(registry.read()) in text, "regenerate it: tools.download.markdown(...)"

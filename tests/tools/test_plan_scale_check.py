@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.paths import ROOT
 from tools.__main__ import main
 from tools.plan_scale import machines, page, table_of
 from tools.plan_scale.check import check
@@ -23,10 +24,9 @@ from tools.plan_scale.model import Plan, predict
 from tools.plan_scale.network import Network, network_of
 from tools.plan_scale.options import with_tasks
 from tools.plan_scale.processes import OtherLoad, run
-from train.config import Config
+from train.config.schema import Config
 from train.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENT = ROOT / "docs" / "runs" / "scale.json"
 PAGE = ROOT / "docs" / "scale.md"
 

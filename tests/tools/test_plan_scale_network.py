@@ -10,12 +10,12 @@ import pytest
 from tools.plan_scale.network import DEFAULT_CLASSES, network_of
 from tools.plan_scale.options import with_tasks
 from train.build import build_network
-from train.config import Config
+from train.config.schema import Config
 from train.data.record_set import RecordSet
 from train.data.records import Listing, Manifest, MaskSpace, Shard, Split
 from train.errors import UserError
-from train.step import split_by_branch
-from train.tasks import resolve_tasks
+from train.step.train_step import split_by_branch
+from train.tasks.resolve import resolve_tasks
 
 HALF = (0.5, 0.5, 0.5)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.paths import ROOT
 from tests.tools.conftest import (
     Outcome,
     all_rows,
@@ -26,7 +27,6 @@ from tests.tools.conftest import (
 from train.data.records import Manifest
 
 Tools = Callable[..., Outcome]
-ROOT = Path(__file__).parents[2]
 
 
 def test_every_record_comes_back_once(source: Path, tools: Tools, tmp_path: Path) -> None:

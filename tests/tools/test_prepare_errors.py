@@ -21,7 +21,6 @@ from tests.tools.conftest import (
 from train.data.records import Manifest
 
 Tools = Callable[..., Outcome]
-ROOT = Path(__file__).parents[2]
 
 
 ERRORS = {

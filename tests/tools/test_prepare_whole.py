@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.tools.conftest import (
     Outcome,
     encoded,
@@ -24,7 +25,6 @@ from tests.tools.conftest import (
 from tools.folders import whole_folder
 
 Tools = Callable[..., Outcome]
-ROOT = Path(__file__).parents[2]
 
 
 def test_existing_output(source: Path, tools: Tools, tmp_path: Path) -> None:

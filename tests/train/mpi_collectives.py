@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-import train  # noqa: F401  sets the environment before MindSpore is loaded
 from tests.train.numpy_half import HALVES
 
 # Around where OpenMPI changes its algorithm (10 kB, 1 MB), and none divides evenly.
@@ -48,10 +47,10 @@ def main() -> None:
 
     from mindspore import Tensor
 
-    from train import cluster
-    from train.collectives.mpi import AllReduce, MPICollectives
-    from train.flat import Flatten
-    from train.reduction import Exchange, Reduction
+    from train.distributed import cluster
+    from train.distributed.collectives.mpi import AllReduce, MPICollectives
+    from train.optim.flat import Flatten
+    from train.step.reduction import Exchange, Reduction
 
     place = cluster.identify(os.environ, "CPU")
     assert place.engine == "mpi"

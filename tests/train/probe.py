@@ -13,9 +13,10 @@ from typing import Any
 
 from safetensors.numpy import save_file
 
-from train import build, cluster
-from train.config import Config
-from train.configfile import load_config
+from train import build
+from train.config.reader import load_config
+from train.config.schema import Config
+from train.distributed import cluster
 from train.trainer import Trainer
 
 

@@ -9,8 +9,6 @@ import time
 
 import numpy as np
 
-import train  # noqa: F401  sets the environment before MindSpore is loaded
-
 # Values of the message: a scalar, the shared branches of WRN-16-2 and of WRN-28-4, and 32 MB.
 SIZES = (1, 700_000, 5_900_000, 8_000_000)
 REPEATS = 30
@@ -19,7 +17,8 @@ REPEATS = 30
 def main() -> None:
     from mindspore import Tensor, nn
 
-    from train import build, cluster
+    from train import build
+    from train.distributed import cluster
 
     class Step(nn.Cell):
         """The reduction with something before and after it, as in a step."""

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.train.native_calls import call  # noqa: E402
-from train.native import shared_memory  # noqa: E402
+from tests.train.native_calls import call
+from train.native import shared_memory
 
 
 def vector(rank: int, size: int) -> np.ndarray:

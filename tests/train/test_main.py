@@ -12,7 +12,7 @@ from mindspore import Tensor
 from safetensors.numpy import load_file
 
 from train.__main__ import main
-from train.configfile import load_config
+from train.config.reader import load_config
 from train.trainer import Trainer
 
 WriteConfig = Callable[[dict[str, Any]], Path]

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-import train  # noqa: F401  (sets the environment that MindSpore reads when it is loaded)
 from tools.reading import check_shards
 from train.data.records import Manifest, mask_column
 from train.errors import UserError

@@ -2,8 +2,6 @@
 
 import sys
 
-import train  # noqa: F401  sets the environment before MindSpore is loaded
-
 import mindspore as ms  # isort: skip
 import numpy as np
 

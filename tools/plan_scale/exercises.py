@@ -142,7 +142,7 @@ def _call(port: int, command: list[str]) -> None:
 
 def configuration(folder: Path) -> Found:
     """A configuration of many tasks, read, checked and written."""
-    from train.configfile import dump_config, load_config
+    from train.config.reader import dump_config, load_config
 
     config = load_config(_configuration(folder, TASKS))
     return {"tasks": len(config.tasks), "bytes": len(dump_config(config))}

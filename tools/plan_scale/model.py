@@ -136,7 +136,7 @@ def seconds_alone(plan: Plan, machine: Machine) -> float:
 
 
 def consolidation(plan: Plan, machine: Machine, ranks: int) -> float:
-    """Seconds of a consolidation point: the reductions of train/consolidate.py.
+    """Seconds of a consolidation point: the reductions of train/step/consolidation.py.
 
     The means, then the variances of the batch norms; with local branches, also the branches with
     their optimizer state.

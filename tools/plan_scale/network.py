@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from train.config import Config
+from train.config.schema import Config
 from train.data.records import Manifest
 from train.errors import UserError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tools.plan_scale.model import Plan
 from tools.plan_scale.network import Network, network_of
-from train.config import Config
-from train.configfile import load_config
+from train.config.reader import load_config
+from train.config.schema import Config
 from train.errors import UserError
 
 _WIRE = {"float32": 4, "float16": 2, "bfloat16": 2}

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from train.collectives import Collectives
 from train.data.inspection import Damage, damaged_records, undecodable_records
 from train.data.pipeline import Records
 from train.data.record_set import RecordSet
 from train.data.records import SPLITS
+from train.distributed.collectives import Collectives
 from train.errors import UserError
 
 _SHOWN = 3

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import mindspore.dataset as ds
 import numpy as np
 
-from train.config import Config
+from train.config.schedule import Stretch
+from train.config.schema import Config
 from train.data.cache import Row, choose_cached, decode_all
 from train.data.damage import DamageWatch
 from train.data.mixing import mix
@@ -20,7 +21,6 @@ from train.data.records import mask_column
 from train.data.sampler import TrainStream
 from train.data.transforms import training_mask_transforms, training_transforms
 from train.errors import UserError
-from train.schedule import Stretch
 
 # A mixed batch, in groups of one array per data set: images, uint8 (n_d, H, W, 3); labels, int32
 # (n_d,); where any data set mixes images, partners, int32 (n_d,), and shares, float32 (n_d,) (see

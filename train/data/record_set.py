@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.config import Config
+from train.config.schema import Config
 from train.data.records import Manifest, Shard
 
 

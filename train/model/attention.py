@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mindspore import Tensor, mint, nn, ops
 
 if TYPE_CHECKING:
-    from train.model.layers import Layers
+    from train.model.stock_backend import Layers
 
 
 class AttentionModule(nn.Cell):

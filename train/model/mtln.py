@@ -20,7 +20,7 @@ from mindspore import Tensor, mint, nn, ops
 
 from train.model.attention import AttentionModule, FeatureExtractor
 from train.model.heads import ClassificationHead, SegmentationHead
-from train.model.layers import Layers
+from train.model.stock_backend import Layers
 from train.model.trunks import Trunk
 
 BranchKind = Literal["attention", "linear"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from mindspore import Tensor, nn, ops
 
-from train.model.layers import Layers
+from train.model.stock_backend import Layers
 
 
 class BasicBlock(nn.Cell):

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from mindspore import Tensor
 
-from train.config import ModelConfig
-from train.model.layers import Layers
+from train.config.schema import ModelConfig
 from train.model.resnet import BasicBlock, Bottleneck, ResNet
+from train.model.stock_backend import Layers
 from train.model.wide_resnet import WideResNet
 
 

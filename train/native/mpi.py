@@ -6,9 +6,9 @@ from typing import Any
 
 from mindspore import Tensor, nn
 
+from train.config.precision import Precision
 from train.native import library
 from train.native.operators import operator
-from train.precision import Precision
 
 
 class AllReduce(nn.Cell):

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from train.checkpoint import newest_checkpoint, read_state
 from train.errors import UserError
 from train.files import flush_folder
+from train.run.checkpoint import newest_checkpoint, read_state
 from train.storage.copier import Copier, Plan
 from train.storage.digests import STATE, SUMMARY
 from train.storage.retry import Damaged, Persistence

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.launch.slurm.cluster import Cluster, Job, missing, running
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 _PARTS = ("train", "launch", "rank_tables")
 
 

@@ -23,15 +23,16 @@ class Peer:
         import mindspore as ms
         from mindspore import Tensor
 
-        from train import build, cluster
-        from train.balance import build_balance
+        from train import build
+        from train.config.schedule import stretches
         from train.data.damage import DamageWatch
         from train.data.loader import TrainLoader
         from train.data.record_set import open_record_sets
-        from train.optim import scalar
-        from train.schedule import stretches
-        from train.step import BatchLayout
-        from train.tasks import resolve_tasks
+        from train.distributed import cluster
+        from train.optim.loss_balance import build_balance
+        from train.optim.optimizers import scalar
+        from train.step.train_step import BatchLayout
+        from train.tasks.resolve import resolve_tasks
 
         work = Workload.of(spec["workload"])
         self.place = cluster.identify(os.environ, "CPU")
@@ -91,7 +92,7 @@ class Peer:
 
     def close(self) -> None:
         """Leaves the other ranks."""
-        from train import cluster
+        from train.distributed import cluster
 
         self.collectives.barrier()
         cluster.close(self.place)

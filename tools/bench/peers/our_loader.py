@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import train  # noqa: F401  sets the environment before MindSpore is loaded
 from tools.bench.peers.loading import BATCH, CROP_AREA, CROP_ASPECT, SHAKE, Loading
-from train.config import Config
+from train.config.schema import Config
 
 # Steps between two consolidation points: a usual number.
 _STRETCH = 50
@@ -26,10 +25,10 @@ class Peer(Loading):
     def __init__(self, spec: dict[str, Any], rank: int) -> None:
         import mindspore as ms
 
+        from train.config.schedule import stretches
         from train.data.damage import DamageWatch
         from train.data.loader import TrainLoader
         from train.data.record_set import open_record_sets
-        from train.schedule import stretches
 
         config = _configuration(Path(spec["records"]), spec["size"], spec["cache"])
         sets = open_record_sets(config)

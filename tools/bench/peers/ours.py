@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-import train  # noqa: F401  sets the environment before MindSpore is loaded
 from tools.bench.workload import (
     LABEL_SMOOTHING,
     LEARNING_RATE,
@@ -19,10 +18,10 @@ from tools.bench.workload import (
     WEIGHT_DECAY,
     Workload,
 )
-from train.config import Config
+from train.config.precision import Precision
+from train.config.schema import Config
 from train.data.record_set import RecordSet
 from train.data.records import Listing, Manifest, Split
-from train.precision import Precision
 
 
 class Peer:
@@ -40,11 +39,12 @@ class Peer:
         import mindspore as ms
         from mindspore import Tensor
 
-        from train import build, cluster
-        from train.balance import build_balance
-        from train.optim import scalar
-        from train.step import BatchLayout
-        from train.tasks import resolve_tasks
+        from train import build
+        from train.distributed import cluster
+        from train.optim.loss_balance import build_balance
+        from train.optim.optimizers import scalar
+        from train.step.train_step import BatchLayout
+        from train.tasks.resolve import resolve_tasks
 
         work = Workload.of(spec["workload"])
         self.place = cluster.identify(os.environ, "CPU")
@@ -94,7 +94,7 @@ class Peer:
 
     def close(self) -> None:
         """Leaves the other ranks."""
-        from train import cluster
+        from train.distributed import cluster
 
         self.collectives.barrier()
         cluster.close(self.place)
@@ -167,7 +167,7 @@ def _no_exchange(world_size: int) -> Any:
     """Collectives of ranks that stay alone, but compute what they would with equal others."""
     from mindspore import Tensor, nn
 
-    from train.collectives import OneProcess
+    from train.distributed.collectives import OneProcess
 
     class Multiply(nn.Cell):
         """The sum over ranks that all have the same vector."""

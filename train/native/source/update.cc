@@ -12,7 +12,7 @@ namespace {
 // Values that are worth a thread.
 constexpr int64_t GRAIN = 32 * 1024;
 
-// w = mu m + g, and so on: momentum SGD, see train/optim.py.
+// w = mu m + g, and so on: momentum SGD, see train/optim/optimizers.py.
 struct Sgd {
     float factor, rate, momentum;
     bool nesterov;

@@ -1,0 +1,163 @@
+"""The network with tasks of both kinds, and its variants, against independent computations."""
+
+from collections.abc import Sequence
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from tests.train.finite_differences import assert_gradient
+from tests.train.numpy_losses import IGNORED, numpy_cross_entropy, numpy_pixels
+from train.model.mtln import MTLN, BranchKind, DatasetInfo, TaskInfo
+from train.model.stock_backend import Layers, Norm
+from train.model.wide_resnet import WideResNet
+from train.optim.loss_balance import Balance
+from train.optim.optimizers import SGD, decay_of, scalar
+from train.step.reduction import Exchange
+from train.step.train_step import BatchLayout, TrainStep, split_by_branch
+from train.tasks.losses import dice, pixel_cross_entropy, pixel_targets
+
+Array = np.ndarray
+DATASETS = {"ucm": 2, "gid": 3}  # with their images in a batch
+TASKS = [
+    TaskInfo("pixels", "gid", 4, "segmentation"),
+    TaskInfo("ucm", "ucm", 2),
+    TaskInfo("scene", "gid", 3),
+]
+SIZE = 13
+
+
+def make_network(
+    norm: Norm = "group", branch: BranchKind = "attention", tasks: Sequence[TaskInfo] = TASKS
+) -> MTLN:
+    ms.set_seed(5)
+    datasets = [DatasetInfo(name, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)) for name in DATASETS]
+    trunk = WideResNet(10, 1, Layers(norm), list(DATASETS))
+    network = MTLN(trunk, datasets, tasks, Layers(norm), branch, decoder_channels=6)
+    network.set_train(True)
+    return network
+
+
+def make_images() -> list[Tensor]:
+    rng = np.random.default_rng(0)
+    shapes = [(count, SIZE, SIZE, 3) for count in DATASETS.values()]
+    return [Tensor(rng.integers(0, 256, shape, np.uint8)) for shape in shapes]
+
+
+def normalised(images: Tensor) -> Array:
+    pixels = (images.asnumpy() / 255.0 - [0.4, 0.5, 0.6]) / [0.2, 0.25, 0.3]
+    mixed: Array = pixels.transpose(0, 3, 1, 2).astype(np.float32)
+    return mixed
+
+
+def as_cell(trunk: object) -> nn.Cell:
+    assert isinstance(trunk, nn.Cell)
+    return trunk
+
+
+def make_batch() -> list[Tensor]:
+    """Images, labels and masks; one mask without a single valid pixel."""
+    rng = np.random.default_rng(1)
+    labels = [rng.integers(0, 2, count).astype(np.int32) for count in DATASETS.values()]
+    mask = rng.integers(0, 4, (3, SIZE, SIZE), np.uint8)
+    mask[0, :5] = IGNORED
+    mask[1] = IGNORED
+    return [*make_images(), *map(Tensor, labels), Tensor(mask)]
+
+
+def test_pixel_losses_against_numpy(eager: None) -> None:
+    rng = np.random.default_rng(2)
+    logits = rng.normal(0, 3, (3, 4, 5, 6)).astype(np.float32)
+    mask = rng.integers(0, 4, (3, 5, 6), np.uint8)
+    mask[rng.random(mask.shape) < 0.3] = IGNORED
+    mask[1][mask[1] == 2] = 0  # a class that one image does not have
+    mask[2] = IGNORED
+    entropy, expected = numpy_pixels(logits, mask)
+    targets = pixel_targets(Tensor(mask), 4)
+    assert float(pixel_cross_entropy(Tensor(logits), targets)) == pytest.approx(entropy, rel=1e-5)
+    assert float(dice(Tensor(logits), targets)) == pytest.approx(expected, rel=1e-5)
+
+
+def make_step(network: MTLN, tasks: Sequence[TaskInfo], dice_weight: float = 0.0) -> TrainStep:
+    shared, branches = split_by_branch(network)
+    sgd = SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
+    layout = BatchLayout([1.0, 1.0], [0 if t.kind == "segmentation" else None for t in tasks])
+    balance = Balance(len(tasks))
+    return TrainStep(network, sgd, balance, Exchange(), layout, True, 0.1, dice_weight, 0.0)
+
+
+def test_joint_step(graph_mode: None) -> None:
+    """Losses = numpy on the network's answers; gradient = finite differences, decoder included."""
+    network = make_network()
+    step, batch = make_step(network, TASKS, dice_weight=0.5), make_batch()
+    pixels, ucm, scene = (x.asnumpy() for x in network(*batch[:2]))
+    assert [x.shape for x in (pixels, ucm, scene)] == [(3, 4, SIZE, SIZE), (2, 2), (3, 3)]
+    mask = batch[4].asnumpy()
+    entropy, lost = numpy_pixels(pixels, mask)
+    expected = [
+        entropy / (mask != IGNORED).sum() + 0.5 * lost,
+        numpy_cross_entropy(ucm, batch[2].asnumpy(), 0.1),
+        numpy_cross_entropy(scene, batch[3].asnumpy(), 0.1),
+    ]
+    before = {p.name: p.asnumpy().copy() for p in network.get_parameters()}
+    result = step(scalar(1.0), scalar(1), *batch).asnumpy()
+    np.testing.assert_allclose(result[:3], expected, rtol=1e-4)
+    np.testing.assert_array_equal(result[3:6], 1)  # weights
+
+    parameters = {p.name: p for p in network.trainable_params()}
+    gradient = {name: before[name] - p.asnumpy() for name, p in parameters.items()}
+    for name, parameter in parameters.items():
+        parameter.set_data(Tensor(before[name]))
+    valid = Tensor(np.full(3, (mask != IGNORED).sum(), np.float32))
+    names = (
+        "tasks.pixels.head.lateral.0.weight",
+        "tasks.pixels.head.lateral.3.weight",
+        "tasks.pixels.attention.0.conv1.weight",
+        "shared.extractors.0.conv.weight",
+    )
+    assert_gradient(
+        parameters, gradient, names, lambda: float(step.losses(batch, valid).sum().asnumpy())
+    )
+
+    batch[4] = Tensor(np.full_like(mask, IGNORED))
+    result = step(scalar(0.1), scalar(2), *batch).asnumpy()
+    assert result[0] == 0 and result[-1] == 1  # nothing to learn from, and no division by zero
+
+
+def test_every_image_passes_the_shared_branch_once(eager: None) -> None:
+    """However many tasks its data set feeds."""
+    network = make_network()
+    seen: list[tuple[int, ...]] = []
+    trunk = as_cell(network.shared.trunk)
+    trunk.register_forward_pre_hook(lambda cell, inputs: seen.append(inputs[0].shape))
+    network(*make_images())
+    assert seen == [(5, 3, SIZE, SIZE)]
+
+
+def test_linear_branches_are_heads_on_the_trunk(eager: None) -> None:
+    network = make_network(branch="linear")
+    names = {p.name for p in network.get_parameters()}
+    assert not any("attention" in name or "extractors" in name for name in names)
+    images = make_images()
+    pixels, ucm, scene = (x.asnumpy() for x in network(*images))
+    assert pixels.shape == (3, 4, SIZE, SIZE)
+    mixed = np.concatenate([normalised(x) for x in images])
+    last = network.shared.trunk(Tensor(mixed), [2, 3])[-1]
+    pooled = last.asnumpy().mean((2, 3))
+    for answer, name, part in ((ucm, "ucm", pooled[:2]), (scene, "scene", pooled[2:])):
+        linear = network.tasks[name].head.linear
+        expected = part @ linear.weight.asnumpy().T + linear.bias.asnumpy()
+        np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_domain_norm_keeps_the_statistics_of_every_data_set_apart(eager: None) -> None:
+    network = make_network(norm="domain", branch="linear", tasks=TASKS[1:])
+    images = make_images()
+    network(*images)
+    values = {p.name: p.asnumpy() for p in network.get_parameters()}
+    for name, pixels in zip(DATASETS, images, strict=True):
+        stem = as_cell(network.shared.trunk).stem(Tensor(normalised(pixels))).asnumpy()
+        found = values[f"shared.trunk.stages.0.0.norm1.of.{name}.moving_mean"]
+        np.testing.assert_allclose(found, 0.1 * stem.mean((0, 2, 3)), rtol=1e-3, atol=1e-6)
+    assert "shared.trunk.final_norm.of.gid.gamma" in values

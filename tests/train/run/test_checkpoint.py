@@ -1,0 +1,105 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.run.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
+
+
+def make(step: int, size: int = 100) -> Checkpoint:
+    values = np.arange(size, dtype=np.float32) + step
+    return Checkpoint(step, {"shared.w": values}, {"momentum.shared.w": -values}, {"note": "x"})
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, make(40), keep=2)
+    loaded = load_checkpoint(path)
+    assert loaded.step == 40
+    assert loaded.state["note"] == "x"
+    np.testing.assert_array_equal(loaded.model["shared.w"], make(40).model["shared.w"])
+    np.testing.assert_array_equal(
+        loaded.optimizer["momentum.shared.w"], make(40).optimizer["momentum.shared.w"]
+    )
+
+
+def test_keeps_the_newest(tmp_path: Path) -> None:
+    for step in (10, 20, 100):
+        save_checkpoint(tmp_path, make(step), keep=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step_00000020", "step_00000100"]
+
+
+def test_damaged_later_ones_do_not_push_out_a_whole_one(tmp_path: Path) -> None:
+    for step in (30, 40):
+        (save_checkpoint(tmp_path, make(step), keep=2) / "state.json").unlink()
+    whole = save_checkpoint(tmp_path, make(10), keep=2)
+    assert newest_checkpoint(tmp_path) == whole
+    assert [p.name for p in tmp_path.iterdir()] == [whole.name]
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", ["flip a bit", "truncate", "remove"])
+def test_a_damaged_checkpoint_does_not_count(tmp_path: Path, file: str, damage: str) -> None:
+    whole = save_checkpoint(tmp_path, make(10), keep=2)
+    damaged = save_checkpoint(tmp_path, make(20), keep=2) / file
+    content = bytearray(damaged.read_bytes())
+    if damage == "remove":
+        damaged.unlink()
+    elif damage == "truncate":
+        damaged.write_bytes(content[:-5])
+    elif file == "state.json":
+        damaged.write_bytes(content.replace(b'"version": 1', b'"version": 9'))
+    else:
+        content[-1] ^= 1
+        damaged.write_bytes(content)
+    assert newest_checkpoint(tmp_path) == whole
+    with pytest.raises(ValueError, match="not a whole checkpoint"):
+        load_checkpoint(damaged.parent)
+
+
+def test_none_where_there_is_none(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_same_step_again_replaces(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, make(10), keep=2)
+    again = Checkpoint(10, make(11).model, make(11).optimizer, {})
+    loaded = load_checkpoint(save_checkpoint(tmp_path, again, keep=2))
+    assert loaded.model["shared.w"][0] == 11
+
+
+KILLED_WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from train.run.checkpoint import Checkpoint, save_checkpoint
+for step in range(1, 10**6):
+    values = {"w": np.full(2_000_000, step, np.float32)}
+    save_checkpoint(Path(sys.argv[1]), Checkpoint(step, values, values, {}), keep=2)
+    print(step, flush=True)
+"""
+
+
+def test_killed_at_any_moment_leaves_a_whole_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", KILLED_WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        for _ in range(3):
+            reported = int(writer.stdout.readline())
+        time.sleep(rng.uniform(0, 0.1))
+        writer.kill()
+        writer.wait()
+        path = newest_checkpoint(tmp_path)
+        assert path is not None
+        checkpoint = load_checkpoint(path)
+        assert checkpoint.step >= reported
+        assert (checkpoint.model["w"] == checkpoint.step).all()
+        assert json.loads((path / "state.json").read_text())["step"] == checkpoint.step
+        for old in tmp_path.glob("step_*"):  # the next writer starts at step 1 again
+            (old / "state.json").unlink(missing_ok=True)

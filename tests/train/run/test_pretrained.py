@@ -1,0 +1,222 @@
+"""Starting the shared branch from files of MindSpore and from checkpoints of runs."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+from safetensors.numpy import save_file
+
+from train.errors import UserError
+from train.model.mtln import MTLN, DatasetInfo, TaskInfo
+from train.model.resnet import BasicBlock, ResNet
+from train.model.stock_backend import Layers
+from train.model.wide_resnet import WideResNet
+from train.run.checkpoint import Checkpoint, save_checkpoint
+from train.run.pretrained import start_from
+
+Values = dict[str, Any]
+BLOCKS = (1, 1, 1, 1)
+
+
+def values_of(cell: nn.Cell) -> Values:
+    return {p.name: p.asnumpy().copy() for p in cell.get_parameters()}
+
+
+def randomise(cell: nn.Cell, seed: int) -> Values:
+    """Gives every parameter values of its own; all of them."""
+    rng = np.random.default_rng(seed)
+    for p in cell.get_parameters():
+        p.set_data(Tensor(rng.normal(0, 1, p.shape).astype(np.float32)))
+    return values_of(cell)
+
+
+def network_on(trunk: Any, norm: Any, branch: Any) -> MTLN:
+    """With one task and data set; names of others may stand in the trunk's norms."""
+    ucm = DatasetInfo("ucm", (0.5,) * 3, (0.2,) * 3)
+    return MTLN(trunk, [ucm], [TaskInfo("scenes", "ucm", 3)], Layers(norm), branch)
+
+
+def resnet(norm: Any = "batch", domains: Sequence[str] = ()) -> MTLN:
+    return network_on(ResNet(BasicBlock, BLOCKS, Layers(norm), domains), norm, "linear")
+
+
+def wide() -> MTLN:
+    return network_on(WideResNet(10, 1), "batch", "attention")
+
+
+def count(values: Values) -> int:
+    return sum(v.size for v in values.values())
+
+
+def assert_equal(found: Values, expected: Values) -> None:
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def write_checkpoint(folder: Path, step: int, model: Values, average: Values | None = None) -> Path:
+    return save_checkpoint(folder, Checkpoint(step, model, {}, {}, average or {}), keep=9)
+
+
+def refusal(network: nn.Cell, path: Path) -> str:
+    """What is wrong with a path, in one line; the network is as before."""
+    before = values_of(network)
+    with pytest.raises(UserError) as error:
+        start_from(network, path)
+    assert_equal(values_of(network), before)
+    start, _, what = str(error.value).partition(f"init_from: {path}: ")
+    assert start == "" and "\n" not in what
+    return what
+
+
+def test_a_mindspore_file_of_a_trunk(tmp_path: Path) -> None:
+    """Weights and statistics go into the trunk bit by bit; what else there is stays as it was."""
+    source = ResNet(BasicBlock, BLOCKS)
+    given = randomise(source, 1)
+    source.classifier = nn.Dense(512, 10)
+    path = tmp_path / "resnet.ckpt"
+    ms.save_checkpoint(source, str(path), append_dict={"epoch_num": 3, "note": "of ours"})
+    network = network_on(ResNet(BasicBlock, BLOCKS), "batch", "attention")
+    before = randomise(network, 2)
+    line = start_from(network, path)
+    taken = {f"shared.trunk.{name}": values for name, values in given.items()}
+    assert_equal(values_of(network), {**before, **taken})
+    shared = count({k: v for k, v in before.items() if k.startswith("shared.")})
+    assert line == (
+        f"init_from: {path}: took {count(given):,} of the {shared:,} values of the shared branch"
+        "; not in it: shared.extractors"
+    )
+
+
+def test_a_run_and_its_checkpoints(tmp_path: Path) -> None:
+    """A run folder stands for its newest whole checkpoint; the task branches are never taken."""
+    saved = {step: randomise(wide(), step) for step in (10, 20, 30)}
+    run = tmp_path / "run"
+    paths = [write_checkpoint(run / "checkpoints", step, model) for step, model in saved.items()]
+    (paths[2] / "model.safetensors").write_bytes(b"damaged")
+    for path, step in ((run, 20), (paths[0], 10), (paths[1] / "model.safetensors", 20)):
+        network = wide()
+        before = randomise(network, 1)
+        line = start_from(network, path)
+        shared = {k: v for k, v in saved[step].items() if k.startswith("shared.")}
+        assert_equal(values_of(network), {**before, **shared})
+        source = paths[1] if path == run else path
+        size = count(shared)
+        taken = f"took {size:,} of the {size:,} values of the shared branch"
+        assert line == f"init_from: {source}: {taken}"
+
+
+def test_the_moving_average_where_a_run_has_one(tmp_path: Path) -> None:
+    """It is what the run evaluated."""
+    model, average = randomise(wide(), 1), randomise(wide(), 2)
+    network = wide()
+    start_from(network, write_checkpoint(tmp_path, 10, model, average))
+    shared = {k: v for k, v in average.items() if k.startswith("shared.")}
+    assert_equal({k: v for k, v in values_of(network).items() if k in shared}, shared)
+
+
+def test_what_has_another_shape_is_left(tmp_path: Path) -> None:
+    source, network = wide(), wide()
+    given, before = randomise(source, 1), randomise(network, 2)
+    conv, norm = "shared.trunk.stages.1.0.conv1.weight", "shared.trunk.final_norm"
+    given[conv] = given[conv][:, :3]
+    given = {k: v for k, v in given.items() if not k.startswith(norm)}
+    save_file(given, tmp_path / "part.safetensors")
+    line = start_from(network, tmp_path / "part.safetensors")
+    kept = {k: v for k, v in before.items() if k == conv or k.startswith((norm, "tasks."))}
+    assert_equal(values_of(network), {**given, **kept})
+    assert line.endswith(f"; not in it: {norm}; of another shape: {conv}")
+
+
+def test_one_norm_for_all_becomes_the_norm_of_every_data_set(tmp_path: Path) -> None:
+    given = randomise(resnet(), 1)
+    path = write_checkpoint(tmp_path, 10, given)
+    network = resnet("domain", ["ucm", "of"])
+    before = randomise(network, 2)
+    start_from(network, path)
+    names = {name: re.sub(r"\.of\.(ucm|of)\.", ".", name) for name in before}
+    assert sum(name != own for name, own in names.items()) == 2 * 12 * 4
+    expected = {k: given[v] for k, v in names.items() if k.startswith("shared.")}
+    assert_equal(values_of(network), {**before, **expected})
+
+
+def test_a_norm_per_data_set_goes_to_the_data_set_of_its_name(tmp_path: Path) -> None:
+    given = randomise(resnet("domain", ["ucm", "aid"]), 1)
+    path = write_checkpoint(tmp_path, 10, given)
+    network = resnet("domain", ["aid", "nwpu"])
+    before = randomise(network, 2)
+    line = start_from(network, path)
+    taken = {k: v for k, v in given.items() if k in before and k.startswith("shared.")}
+    assert "shared.trunk.bn1.of.aid.gamma" in taken
+    assert_equal(values_of(network), {**before, **taken})
+    new = ", ".join(
+        f"shared.trunk.{norm}.of.nwpu"
+        for norm in ("bn1", "layer1.0.bn1", "layer1.0.bn2", "layer2.0.bn1")
+    )
+    assert line.endswith(f"; not in it: {new} and 8 more")
+
+
+@pytest.mark.parametrize("dtype", [ms.float16, ms.bfloat16, ms.float64])
+def test_other_precisions(tmp_path: Path, dtype: Any) -> None:
+    network = wide()
+    before = randomise(network, 1)
+    bias = Tensor(np.arange(16) / 8, dtype)
+    path = tmp_path / "other.ckpt"
+    ms.save_checkpoint([{"name": "stem.bias", "data": bias}], str(path))
+    start_from(network, path)
+    expected = (np.arange(16) / 8).astype(np.float32)
+    assert_equal(values_of(network), {**before, "shared.trunk.stem.bias": expected})
+    dtypes = {p.dtype for p in network.get_parameters()}
+    assert dtypes == {ms.float32}
+
+
+def test_unreadable_sources(tmp_path: Path) -> None:
+    network = wide()
+    assert refusal(network, tmp_path / "nowhere") == "no such file or folder"
+    no_checkpoint = "neither a whole checkpoint nor a run folder that has one"
+    assert refusal(network, tmp_path) == no_checkpoint
+    damaged = write_checkpoint(tmp_path / "run/checkpoints", 10, randomise(wide(), 1))
+    (damaged / "optimizer.safetensors").unlink()
+    assert refusal(network, damaged) == no_checkpoint
+    assert refusal(network, tmp_path / "run") == no_checkpoint
+    other = tmp_path / "weights.pth"
+    other.write_bytes(b"PK")
+    expected = "must be a run folder, a checkpoint, or a .safetensors or .ckpt file"
+    assert refusal(network, other) == expected
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+@pytest.mark.parametrize("damage", ["empty", "text", "truncated", "folder"])
+def test_damaged_files(tmp_path: Path, suffix: str, damage: str) -> None:
+    network = wide()
+    path = tmp_path / f"file{suffix}"
+    ms.save_checkpoint(network, str(path), format=suffix[1:])
+    content = path.read_bytes()
+    contents = {"empty": b"", "text": b"weights " * 9, "truncated": content[: len(content) // 2]}
+    if damage == "folder":
+        path.unlink()
+        path.mkdir()
+        assert refusal(network, path).startswith("neither a whole checkpoint")
+    else:
+        path.write_bytes(contents[damage])
+        assert refusal(network, path) == "cannot be read: damaged, or of another format"
+
+
+def test_nothing_fits(tmp_path: Path) -> None:
+    path = tmp_path / "file.safetensors"
+    save_file({"fc.weight": np.zeros((2, 3), np.float32)}, path)
+    assert refusal(wide(), path) == (
+        "nothing in it fits: it has shared.trunk.fc.weight; the shared branch has "
+        "shared.trunk.stem.weight, shared.trunk.stem.bias, "
+        "shared.trunk.stages.0.0.norm1.moving_mean, "
+        "shared.trunk.stages.0.0.norm1.moving_variance and 68 more"
+    )
+    save_file({"stem.weight": np.zeros((8, 3, 3, 3), np.float32)}, path)
+    assert refusal(wide(), path) == (
+        "nothing in it fits: shared.trunk.stem.weight is (8, 3, 3, 3) there and (16, 3, 3, 3) here"
+    )

@@ -1,0 +1,181 @@
+"""Graphs from disk are those that would have been compiled."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mindspore import nn
+from safetensors.numpy import load_file
+
+from tests.paths import ROOT
+from train import build
+from train.config.precision import Precision
+from train.config.schema import Config
+from train.distributed.cluster import Cluster
+from train.distributed.collectives import OneProcess, communication, mpi
+from train.native import shared_memory
+from train.step import graph_cache
+from train.step.graph_cache import GraphCache, _Store
+
+CONTENT = b"a graph"
+
+
+@pytest.fixture(scope="module")
+def config(one_task_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two image sizes and an evaluation: three graphs."""
+    tree = {
+        **one_task_tree,
+        "schedule": {"steps": 4, "consolidate_every": 2},
+        "image": {"size": 16, "stages": [{"until": 0.5, "size": 12}]},
+        "checkpoint": {"every": 2, "keep": 9},
+    }
+    path = tmp_path_factory.mktemp("graphs") / "graphs.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def train(config: Path, run_dir: Path, *overrides: str) -> dict[str, bytes]:
+    """Trains, with graphs kept beside the configuration; the bytes of the final model."""
+    subprocess.run(
+        [sys.executable, "-m", "train", str(config), f"run_dir={run_dir}", *overrides],
+        cwd=ROOT,
+        env={**os.environ, graph_cache.VARIABLE: str(config.parent / "graphs")},
+        capture_output=True,
+        check=True,
+    )
+    model = load_file(run_dir / "checkpoints/step_00000004/model.safetensors")
+    return {key: value.tobytes() for key, value in model.items()}
+
+
+def kept(config: Path) -> dict[str, Path]:
+    return {path.name.partition("-")[0]: path for path in (config.parent / "graphs").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def first(config: Path) -> dict[str, bytes]:
+    return train(config, config.parent / "first")
+
+
+OTHER = "loss.label_smoothing=0.5"
+
+
+@pytest.fixture(scope="module")
+def other(config: Path, first: dict[str, bytes]) -> dict[str, bytes]:
+    """The same with another setting, while the graphs of the first run are there."""
+    return train(config, config.parent / "other", OTHER)
+
+
+def test_a_run_that_begins_with_another_graph_gets_its_own(
+    config: Path, first: dict[str, bytes]
+) -> None:
+    graphs = kept(config)
+    assert len(graphs) == 3
+    resumed = config.parent / "resumed"
+    shutil.copytree(config.parent / "first", resumed)
+    (resumed / "summary.json").unlink()
+    shutil.rmtree(resumed / "checkpoints/step_00000004")
+    before = {key: path.stat().st_mtime_ns for key, path in graphs.items()}
+    assert train(config, resumed) == first
+    assert kept(config) == graphs
+    read = [key for key, path in graphs.items() if path.stat().st_mtime_ns > before[key]]
+    assert len(read) == 2  # the second size, and the evaluation
+
+
+def test_another_setting_has_graphs_of_its_own(
+    config: Path, first: dict[str, bytes], other: dict[str, bytes]
+) -> None:
+    assert other != first
+    assert len(kept(config)) == 6
+
+
+def test_what_is_kept_is_what_runs(
+    config: Path, first: dict[str, bytes], other: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The graphs of one run under the keys of another one: MindSpore does read them."""
+    by_size: dict[int, list[str]] = {}
+    for key, path in kept(config).items():
+        by_size.setdefault(path.stat().st_size, []).append(key)
+    store = _Store(tmp_path / "graphs")
+    for mine, theirs in by_size.values():  # the same graph of both runs
+        store.write(mine, kept(config)[theirs].read_bytes())
+        store.write(theirs, kept(config)[mine].read_bytes())
+    swapped = tmp_path / "swapped.yaml"
+    shutil.copy(config, swapped)
+    assert train(swapped, tmp_path / "run", OTHER) == first
+
+
+def test_a_damaged_graph_is_none(tmp_path: Path) -> None:
+    store = _Store(tmp_path)
+    store.write("key", CONTENT)
+    assert store.read("key") == CONTENT
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(CONTENT[:-1])
+    assert store.read("key") is None
+    assert not path.exists()
+
+
+def test_the_oldest_graphs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_cache, "_MOST_GRAPHS", 2)
+    store = _Store(tmp_path)
+    for i, key in enumerate(("one", "two", "three")):
+        store.write(key, CONTENT)
+        (path,) = tmp_path.glob(f"{key}-*")
+        os.utime(path, (i, i))
+        if key == "two":
+            store.read("one")  # used just now
+    assert store.read("one") == CONTENT
+    assert store.read("two") is None
+    assert store.read("three") == CONTENT
+
+
+def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = _Store(tmp_path / "file" / "graphs")
+    store.write("key", CONTENT)
+    assert store.read("key") is None
+
+
+def test_where_graphs_are_kept() -> None:
+    variables = {"MS_JIT": "O1", "MS_ROLE": "MS_WORKER", "PATH": "/bin"}
+    folder_of = graph_cache.folder_of
+    assert folder_of({**variables, "XDG_CACHE_HOME": "/c"}) == Path("/c/mtln/graphs")
+    assert folder_of({**variables, graph_cache.VARIABLE: "/g"}) == Path("/g")
+    assert folder_of({**variables, graph_cache.VARIABLE: "0"}) is None
+    assert folder_of({**variables, "MS_COMPILER_CACHE_ENABLE": "1"}) is None  # the user's own
+    assert graph_cache.settings_of(variables) == {"MS_JIT": "O1"}
+
+
+class Reducing(OneProcess):
+    """Ranks that reduce by a cell of some class."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell:
+        cell: nn.Cell = self.kind.__new__(self.kind)
+        return cell
+
+
+def test_graphs_know_how_their_ranks_reduce(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On one machine through shared memory, on two by messages, with the same settings."""
+    monkeypatch.setenv(graph_cache.VARIABLE, str(tmp_path))
+    names = {"datasets": {"a": {"records": "a"}}, "tasks": {"a": {}}, "schedule": {"steps": 1}}
+    config = Config.model_validate({**names, "run_dir": "none", "device": "CPU"})
+    place = Cluster(0, 2, "CPU")
+    kinds = (shared_memory.AllReduce, communication.AllReduce, mpi.AllReduce)
+    caches = [build.build_graph_cache(config, place, Reducing(kind), []) for kind in kinds]
+    one, two, _ = (cache._identity for cache in caches)
+    assert one != two
+    assert [cache._store is None for cache in caches] == [False, False, True]  # a Python function
+
+
+def test_without_a_folder_nothing_is_kept() -> None:
+    with GraphCache(None, {}, 0).compiling("step"):
+        assert "MS_COMPILER_CACHE_ENABLE" not in os.environ

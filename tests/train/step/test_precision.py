@@ -1,0 +1,194 @@
+"""Convolutions and linear layers in 16 bits: what is rounded, and what is not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+from safetensors.numpy import load_file
+
+from tests.train.numpy_half import EPSILON, HALVES, rounded
+from tests.train.step.test_train_step import CLASSES, make_batch, values
+from train import build
+from train.__main__ import main
+from train.config.precision import Precision
+from train.config.schema import Config
+from train.distributed.cluster import Cluster
+from train.errors import UserError
+from train.model.mtln import MTLN, DatasetInfo, TaskInfo
+from train.model.stock_backend import Layers
+from train.model.wide_resnet import WideResNet
+from train.optim.loss_balance import Balance
+from train.optim.loss_scale import LossScale
+from train.optim.optimizers import SGD, decay_of, scalar
+from train.step.reduction import Exchange
+from train.step.train_step import BatchLayout, TrainStep, split_by_branch
+
+pytestmark = pytest.mark.usefixtures("graph_mode")
+
+# Convolutions that an image passes one after the other: trunk, three per level, and the head.
+DEPTH = 10 + 4 * 3 + 1
+STEPS = 3
+
+
+class InFloat32(nn.Cell):
+    """An operator of bfloat16 on a CPU, where there is none: computes in float32 and rounds.
+
+    With float16 MindSpore does the same by itself.
+    """
+
+    def __init__(self, operator: Any) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def construct(self, x: Tensor, weight: Tensor) -> Tensor:
+        y = self.operator(x.astype(ms.float32), weight.astype(ms.float32))
+        return y.astype(x.dtype)
+
+
+class AnyLayers(Layers):
+    """Layers whose operators of bfloat16 run here."""
+
+    def conv(self, *args: Any, **kwargs: Any) -> nn.Cell:
+        layer = super().conv(*args, **kwargs)
+        if self.precision == "bfloat16":
+            layer.conv2d = InFloat32(layer.conv2d)
+        return layer
+
+    def stem(self, *args: Any, **kwargs: Any) -> nn.Cell:
+        return self.conv(3, *args, **kwargs)
+
+    def linear(self, *args: Any, **kwargs: Any) -> nn.Cell:
+        layer = super().linear(*args, **kwargs)
+        if self.precision == "bfloat16":
+            layer.matmul = InFloat32(layer.matmul)
+        return layer
+
+
+@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("kind", ["conv", "linear"])
+def test_a_layer_against_numpy(precision: Precision, kind: str) -> None:
+    """Operands, result and gradients are rounded, once each; what goes in and out is float32."""
+    rng = np.random.default_rng(0)
+    layers = AnyLayers(precision=precision)
+    layer = layers.conv(5, 4, 1) if kind == "conv" else layers.linear(5, 4)
+    x = rng.normal(size=(3, 5)).astype(np.float32)
+    bias = rng.normal(size=4).astype(np.float32)
+    layer.bias.set_data(Tensor(bias))
+    weight = layer.weight.asnumpy().reshape(4, 5)
+    dy = rng.normal(size=(3, 4)).astype(np.float32)
+    shape = (3, 5, 1, 1) if kind == "conv" else (3, 5)
+
+    def forward(x: Tensor) -> Tensor:
+        return (layer(x).reshape((3, 4)) * Tensor(dy)).sum()
+
+    y = layer(Tensor(x.reshape(shape)))
+    gradient = ops.grad(forward, 0, layer.trainable_params())
+    dx, (dweight, dbias) = gradient(Tensor(x.reshape(shape)))
+    assert {t.dtype for t in (y, dx, dweight, dbias, *layer.trainable_params())} == {ms.float32}
+    x16, w16, dy16 = (rounded(a, precision) for a in (x, weight, dy))
+    expected = {
+        "y": (y.asnumpy() - bias.reshape((-1, 1, 1) if kind == "conv" else -1), x16 @ w16.T),
+        "dx": (dx.asnumpy(), dy16 @ w16),
+        "dweight": (dweight.asnumpy(), dy16.T @ x16),
+    }
+    for name, (found, exact) in expected.items():
+        found = found.reshape(exact.shape)
+        scale = np.abs(exact).max()
+        # A sum of few terms, added up in any order and precision of 16 bits or more, and rounded.
+        assert np.abs(found - exact).max() <= 6 * EPSILON[precision] * scale, name
+    for name in ("dx", "dweight"):  # nothing is added to them: they are numbers of the type
+        found = expected[name][0]
+        np.testing.assert_array_equal(rounded(found, precision), found)
+    np.testing.assert_allclose(dbias.asnumpy(), dy.sum(0), rtol=1e-6)
+
+
+def train(precision: Precision) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Rows of some steps, and how far the parameters have moved."""
+    ms.set_seed(5)
+    layers = AnyLayers("group", precision)
+    datasets = [DatasetInfo(name, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)) for name in CLASSES]
+    tasks = [TaskInfo(name, name, count) for name, count in CLASSES.items()]
+    network = MTLN(WideResNet(10, 1, layers), datasets, tasks, layers)
+    network.set_train(True)
+    shared, branches = split_by_branch(network)
+    sgd = SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
+    scale = LossScale() if precision == "float16" else None
+    layout = BatchLayout([1.0] * 3, [None] * 3)
+    args: Any = (network, sgd, Balance(3), Exchange(), layout, True, 0.1, 0.0, 0.0, scale)
+    step = TrainStep(*args)
+    before = values(network)
+    rows = [step(scalar(0.01), scalar(n), *make_batch(seed=n)).asnumpy() for n in range(STEPS)]
+    after = values(network)
+    return np.stack(rows), {name: after[name] - before[name] for name in before}
+
+
+@pytest.fixture(scope="module")
+def in_float32() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    ms.set_context(mode=ms.GRAPH_MODE)
+    return train("float32")
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_steps_are_those_of_float32_to_rounding(
+    in_float32: tuple[np.ndarray, dict[str, np.ndarray]], precision: Precision
+) -> None:
+    rows, moved = train(precision)
+    expected, way = in_float32
+    assert (rows[:, -1] == 1).all()
+    # Every layer rounds twice (operands, result), and the backward pass as often again. In a mean
+    # these errors have nothing to do with each other; those of a gradient may all add up, as one
+    # that turns a ReLU over is in all layers before.
+    roundings = 4 * DEPTH
+    bound = np.sqrt(roundings) * EPSILON[precision]
+    losses, norms = slice(0, 3), slice(-2, -1)
+    np.testing.assert_allclose(rows[:, losses], expected[:, losses], rtol=bound)
+    np.testing.assert_allclose(rows[:, norms], expected[:, norms], rtol=bound)
+    assert (rows[:, losses] != expected[:, losses]).all()
+    total, off = (
+        np.concatenate([d[name].ravel() for name in way])
+        for d in (way, {name: moved[name] - way[name] for name in way})
+    )
+    assert 0 < np.linalg.norm(off) < roundings * EPSILON[precision] * np.linalg.norm(total)
+
+
+def test_a_run_in_float16(
+    one_task_config: dict[str, Any],
+    write_config: Callable[[dict[str, Any]], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It says why the native operators are not used, and what it saves is float32."""
+    path, run_dir = write_config(one_task_config), tmp_path / "run"
+    assert main([str(path), f"run_dir={run_dir}", "schedule.steps=2", "precision=float16"]) == 0
+    assert "own CPU operators, which are slower: precision is float16" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["loss_scale"] for row in rows if row["kind"] == "train"] == [2.0**16] * 2
+    for file in (run_dir / "checkpoints/step_00000002").glob("*.safetensors"):
+        assert {value.dtype for value in load_file(file).values()} == {np.dtype(np.float32)}
+
+
+def test_what_a_cpu_cannot_compute() -> None:
+    tree = {
+        "run_dir": "run",
+        "datasets": {"ucm": {"records": "data"}},
+        "tasks": {"ucm": {}},
+        "schedule": {"steps": 1},
+    }
+    on_wire = {"reduction": {"precision": "bfloat16"}}
+    cpu, ascend = Cluster(0, 2, "CPU"), Cluster(0, 2, "Ascend")
+    for key, changed in (
+        ("precision", {"precision": "bfloat16"}),
+        ("reduction.precision", on_wire),
+    ):
+        config = Config.model_validate({**tree, **changed})
+        with pytest.raises(UserError, match=f"^{key}: must be float32 or float16 .* 'bfloat16'"):
+            build.require_precisions(config, cpu)
+        build.require_precisions(config, ascend)
+    config = Config.model_validate({**tree, **on_wire})
+    build.require_precisions(config, Cluster(0, 2, "CPU", under_mpirun=True))
+    build.require_precisions(config, Cluster(0, 1, "CPU"))

@@ -1,0 +1,96 @@
+"""What tasks need of their data sets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from train.config.schema import Config
+from train.data.record_set import RecordSet
+from train.data.records import Listing, Manifest, MaskSpace
+from train.errors import UserError
+from train.tasks.resolve import Task, mask_positions, resolve_tasks, wanted_masks
+
+
+def record_set(name: str, classes: tuple[str, ...], *spaces: str) -> RecordSet:
+    manifest = Manifest(
+        name=name,
+        classes=classes,
+        image={},
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+        splits={},
+        listing=Listing(0, ""),
+        source={},
+        command="",
+        masks={space: MaskSpace((f"{space}0", f"{space}1")) for space in spaces},
+    )
+    return RecordSet(name, Path(f"data/{name}"), manifest)
+
+
+SETS = [
+    record_set("ucm", ("beach", "forest")),
+    record_set("gid", ("water", "farm", "town"), "cover"),
+    record_set("two", (), "cover", "use"),
+]
+
+
+def resolve(tasks: dict[str, Any]) -> list[Task]:
+    config = Config.model_validate(
+        {
+            "run_dir": "runs/x",
+            "datasets": {s.name: {"records": f"data/{s.name}"} for s in SETS},
+            "tasks": {"ucm": {}, "gid": {}, **tasks},
+            "schedule": {"steps": 1},
+        }
+    )
+    return resolve_tasks(config, SETS)
+
+
+def test_tasks_of_both_kinds() -> None:
+    tasks = resolve(
+        {
+            "use": {"dataset": "two", "kind": "segmentation", "masks": "use"},
+            "pixels": {"dataset": "gid", "kind": "segmentation", "classes": 2},
+            "cover": {"dataset": "two", "kind": "segmentation", "masks": "cover"},
+            "again": {"dataset": "two", "kind": "segmentation", "masks": "use"},
+        }
+    )
+    assert [t.kind for t in tasks] == ["scene"] * 2 + ["segmentation"] * 4
+    assert tasks[1].classes == ("water", "farm", "town") and tasks[3].classes == (
+        "cover0",
+        "cover1",
+    )
+    assert wanted_masks(tasks) == {"two": ("use", "cover"), "gid": ("cover",)}
+    # In a batch: cover of gid, then use and cover of two.
+    assert mask_positions(tasks, SETS) == [None, None, 1, 0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"dataset": "two"}, "tasks.t: data/two has masks only, no scene classes"),
+        ({"dataset": "ucm", "kind": "segmentation"}, "needs masks, but data/ucm has none"),
+        (
+            {"dataset": "two", "kind": "segmentation"},
+            "tasks.t.masks: missing: data/two has several kinds (cover, use)",
+        ),
+        (
+            {"dataset": "two", "kind": "segmentation", "masks": "roofs"},
+            "tasks.t.masks: data/two has no masks 'roofs' (but: cover, use)",
+        ),
+        (
+            {"dataset": "gid", "kind": "segmentation", "classes": 3},
+            "tasks.t.classes: 3 classes are expected, but data/gid has 2",
+        ),
+    ],
+)
+def test_what_does_not_fit(task: dict[str, Any], message: str) -> None:
+    needs_two = (
+        {}
+        if task["dataset"] == "two"
+        else {"cover": {"dataset": "two", "kind": "segmentation", "masks": "cover"}}
+    )
+    with pytest.raises(UserError) as caught:
+        resolve({**needs_two, "t": task})
+    assert message in str(caught.value)

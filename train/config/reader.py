@@ -1,0 +1,192 @@
+"""Reads a configuration: YAML file plus ``key.sub=value`` overrides, with every error at once."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from train.config.schema import Config
+from train.errors import UserError
+from train.storage.settings import is_secret
+
+Tree = dict[str, Any]
+Key = tuple[str, ...]
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The resolved configuration.
+
+    Args:
+        path: YAML file.
+        overrides: ``key.sub=value`` each; the value is YAML.
+
+    Raises:
+        UserError: One line per mistake, with file (or "command line"), key, value and what is
+            allowed.
+    """
+    tree = read_yaml(path)
+    overridden = [_apply_override(tree, text) for text in overrides]
+    tree.setdefault("run_dir", f"runs/{path.stem}")
+    added = _add_default_tasks(tree) | _inherit_augment(tree)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        # What was added here repeats what stands elsewhere, whose mistakes are told there.
+        told = [e for e in error.errors() if not _is_below(e["loc"], added)]
+        lines = [_explain(dict(e), path, overridden) for e in told]
+        raise UserError("\n".join(lines)) from None
+
+
+def dump_config(config: Config) -> str:
+    """The configuration as YAML that :func:`load_config` reads again."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key that comes twice, where YAML readers silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise UserError(f"{self.name}: line {line}: {key!r} is there twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path) -> Tree:
+    """A YAML file whose top level is a mapping."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            tree = yaml.load(file, Loader=_UniqueKeyLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(f"{path}: cannot be read: {reason}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: must hold keys and values at the top level")
+    return tree
+
+
+def _add_default_tasks(tree: Tree) -> set[Key]:
+    """Gives every data set that no task names a scene task of its own name; their keys."""
+    datasets, tasks = tree.get("datasets"), tree.setdefault("tasks", {})
+    if not isinstance(datasets, dict) or not isinstance(tasks, dict):
+        return set()
+    named = {task.get("dataset", name) for name, task in tasks.items() if isinstance(task, dict)}
+    added = [name for name in datasets if name not in named and name not in tasks]
+    # In the order of the data sets, which is that of the tables and logs.
+    first = [name for name in datasets if name in tasks or name in added]
+    tree["tasks"] = {name: tasks.get(name, {}) for name in [*first, *tasks]}
+    return {("tasks", name) for name in added}
+
+
+def _inherit_augment(tree: Tree) -> set[Key]:
+    """Gives the augmentations of a data set what they leave open; the keys that were added."""
+    common, datasets = tree.get("augment"), tree.get("datasets")
+    if not isinstance(common, dict) or not isinstance(datasets, dict):
+        return set()
+    added: set[Key] = set()
+    for name, dataset in datasets.items():
+        own = dataset.get("augment") if isinstance(dataset, dict) else None
+        if isinstance(own, dict):
+            added |= {("datasets", name, "augment", key) for key in common if key not in own}
+            dataset["augment"] = {**common, **own}
+    return added
+
+
+def _is_below(place: Sequence[Any], keys: Iterable[Key]) -> bool:
+    return any(tuple(place[: len(key)]) == key for key in keys)
+
+
+def _apply_override(tree: Tree, text: str) -> tuple[str, ...]:
+    key, equals, value = text.partition("=")
+    parts = tuple(key.split("."))
+    if is_secret(parts):
+        text = f"{key}=..."
+    if not equals or not all(parts):
+        raise UserError(f"command line: {text!r} must have the form key.sub=value")
+    for i, part in enumerate(parts[:-1]):
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise UserError(f"command line: {text!r}: {'.'.join(parts[: i + 1])} holds no keys")
+    try:
+        tree[parts[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"command line: {text!r}: the value is not valid YAML") from None
+    return parts
+
+
+def _explain(error: Tree, path: Path, overridden: list[tuple[str, ...]]) -> str:
+    """One line for one of pydantic's errors."""
+    where = tuple(str(part) for part in error["loc"] if part != "[key]")
+    source = "command line" if _is_overridden(where, overridden) else str(path)
+    if error["type"] == "extra_forbidden":
+        allowed = ", ".join(_allowed_keys(where[:-1]))
+        return f"{source}: {'.'.join(where)}: unknown key (allowed here: {allowed})"
+    if error["type"] == "missing":
+        return f"{path}: {'.'.join(where)}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        key = ".".join(where)
+        return f"{source}: {key}: {message}" if key else f"{path}: {message}"
+    message = _MESSAGES.get(error["type"], message).format(**error.get("ctx", {}))
+    if is_secret(where):  # what stands there may be one, also if it is none in this form
+        return f"{source}: {'.'.join(where)}: {message}"
+    return f"{source}: {'.'.join(where)}: {message}, not {error['input']!r}"
+
+
+def _is_overridden(where: tuple[str, ...], overridden: list[tuple[str, ...]]) -> bool:
+    """Whether an override set what is at a place, or a part of it."""
+    common = [min(len(where), len(key)) for key in overridden]
+    return any(n > 0 and where[:n] == key[:n] for n, key in zip(common, overridden, strict=True))
+
+
+# In the words of a configuration file instead of Python's.
+_MESSAGES = {
+    **dict.fromkeys(["dict_type", "model_type"], "must hold keys and values"),
+    **dict.fromkeys(["int_type", "int_parsing", "int_from_float"], "must be a whole number"),
+    **dict.fromkeys(["float_type", "float_parsing"], "must be a number"),
+    **dict.fromkeys(["bool_type", "bool_parsing"], "must be true or false"),
+    **dict.fromkeys(["list_type", "tuple_type"], "must be a list"),
+    "finite_number": "must be a finite number",
+    **dict.fromkeys(["byte_size", "byte_size_unit"], "must be a size like 500MB or 4GB"),
+    "path_type": "must be a path",
+    "string_type": "must be a text (in quotes, if it looks like a number)",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must have at least {min_length} value(s)",
+    "too_long": "must have at most {max_length} values",
+    "string_pattern_mismatch": "a name is made of letters, digits, _ and -, with a letter first",
+}
+
+
+def _allowed_keys(where: Sequence[str]) -> list[str]:
+    kind: Any = Config
+    for part in where:
+        kind = _child(kind, part)
+    return list(kind.model_fields) if _is_section(kind) else []
+
+
+def _child(kind: Any, part: str) -> Any:
+    if _is_section(kind):
+        field = kind.model_fields.get(part)
+        return field.annotation if field else None
+    if get_origin(kind) in (Union, UnionType):
+        sections = [k for k in get_args(kind) if _is_section(k)]
+        return _child(sections[0], part) if sections else None
+    arguments = get_args(kind)  # of dict[Name, Section] or list[Section]
+    return arguments[-1] if arguments else None
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

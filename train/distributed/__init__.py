@@ -1,0 +1,1 @@
+"""The other ranks: place of this process among them, and the collective operations."""

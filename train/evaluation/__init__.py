@@ -1,0 +1,1 @@
+"""Evaluation of the network, exact over any number of ranks."""

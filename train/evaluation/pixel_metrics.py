@@ -1,0 +1,155 @@
+"""Metrics of a segmentation task, computed once from the confusion matrices of all ranks.
+
+They are counted over all valid pixels of all images, at the size that the network sees: a mean of
+the values of single images or ranks would be another, and a kinder, measure. The four measures are
+those of Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR
+2015.
+
+Where most images show little but their scene class, a high figure says little. So two things stand
+beside it: the same measures over the images whose masks hold several classes, and an *oracle* that
+paints every image with its true scene class.
+
+Shapes: n = images, H, W = height and width in pixels, K = number of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from train.data.records import IGNORE_INDEX
+from train.evaluation.metrics import Confusion, confusion_matrix, ratio
+
+Integers = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """What is counted on one rank, and added up over all of them.
+
+    Attributes:
+        images: (2,), images with valid pixels of one class, and of several.
+        network: (2, K, K), their pixels by true class (rows) and predicted class (columns).
+        oracle: (2, K, K), the same for the oracle; zeros where there is none.
+    """
+
+    images: Confusion
+    network: Confusion
+    oracle: Confusion
+
+    @classmethod
+    def zeros(cls, num_classes: int) -> PixelCounts:
+        """Nothing counted yet."""
+        return cls.from_vector(np.zeros(2 + 4 * num_classes**2, np.int64), num_classes)
+
+    @classmethod
+    def from_vector(cls, vector: Confusion, num_classes: int) -> PixelCounts:
+        """What :meth:`vector` gave."""
+        network, oracle = vector[2:].reshape(2, 2, num_classes, num_classes)
+        return cls(vector[:2], network, oracle)
+
+    def vector(self) -> Confusion:
+        """All counts one after another, (2 + 4 K^2,), for the sum over the ranks."""
+        return np.concatenate([self.images, self.network.ravel(), self.oracle.ravel()])
+
+    def add(self, predictions: Integers, masks: Integers, painted: Integers | None) -> None:
+        """Counts images.
+
+        Args:
+            predictions: (n, H, W), classes.
+            masks: (n, H, W), true classes, or :data:`IGNORE_INDEX` where a pixel does not count.
+            painted: (n,), the class in which the oracle paints an image; None for no oracle. That
+                of an image without valid pixels is not looked at.
+        """
+        num_classes = self.network.shape[-1]
+        # Image by image, so that the indices of the pixels take little memory at any image size.
+        for i, (prediction, mask) in enumerate(zip(predictions, masks, strict=True)):
+            valid = mask != IGNORE_INDEX
+            matrix = confusion_matrix(mask[valid], prediction[valid], num_classes)
+            pixels = matrix.sum(1)
+            if not pixels.any():
+                continue
+            several = int(np.count_nonzero(pixels) > 1)
+            self.images[several] += 1
+            self.network[several] += matrix
+            if painted is not None:
+                self.oracle[several, :, painted[i]] += pixels
+
+
+def oracle_classes(scenes: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:
+    """The class in which the oracle paints images of every scene class.
+
+    Args:
+        scenes: Scene classes of the data set.
+        classes: Classes of the masks.
+
+    Returns:
+        Positions in ``classes`` (number of scenes,); None if there are no scene classes, or one
+        of them is no class of the masks.
+    """
+    if not scenes or not set(scenes) <= set(classes):
+        return None
+    return np.array([list(classes).index(scene) for scene in scenes])
+
+
+def segmentation_metrics(
+    counts: PixelCounts, classes: Sequence[str], has_oracle: bool
+) -> dict[str, Any]:
+    """The metrics of a segmentation task.
+
+    Args:
+        counts: Of all ranks.
+        classes: Names of the K classes.
+        has_oracle: Whether the oracle was counted.
+
+    Returns:
+        ``kind`` ("segmentation"), ``pixel_accuracy``, ``mean_iou`` (intersection over union, mean
+        over the classes that occur in truth or prediction), ``frequency_weighted_iou``,
+        ``per_class_iou`` (by name; None for a class that occurs in neither), ``images`` (those
+        with valid pixels), ``pixels`` (valid), ``confusion_matrix``; ``multi_class``: ``images``,
+        ``pixel_accuracy`` and ``mean_iou`` over the images whose valid pixels have several true
+        classes; ``oracle``: ``pixel_accuracy``, ``mean_iou`` and ``multi_class`` with the same two,
+        or None. Ratios are in 0..1, or None where there is no pixel.
+    """
+    matrix = counts.network.sum(0)
+    ious = _ious(matrix)
+    return {
+        "kind": "segmentation",
+        **_brief(matrix),
+        "frequency_weighted_iou": _frequency_weighted(matrix, ious),
+        "per_class_iou": dict(zip(classes, ious, strict=True)),
+        "images": int(counts.images.sum()),
+        "pixels": int(matrix.sum()),
+        "multi_class": {"images": int(counts.images[1]), **_brief(counts.network[1])},
+        "oracle": _oracle(counts.oracle) if has_oracle else None,
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def _oracle(matrices: Confusion) -> dict[str, Any]:
+    return {**_brief(matrices.sum(0)), "multi_class": _brief(matrices[1])}
+
+
+def _brief(matrix: Confusion) -> dict[str, float | None]:
+    known = [iou for iou in _ious(matrix) if iou is not None]
+    return {
+        "pixel_accuracy": ratio(int(np.trace(matrix)), int(matrix.sum())),
+        "mean_iou": ratio(sum(known), len(known)),
+    }
+
+
+def _ious(matrix: Confusion) -> list[float | None]:
+    """Of every class: true and predicted as such, over true or predicted as such."""
+    both = np.diag(matrix)
+    either = matrix.sum(0) + matrix.sum(1) - both
+    return [ratio(int(i), int(u)) for i, u in zip(both, either, strict=True)]
+
+
+def _frequency_weighted(matrix: Confusion, ious: Sequence[float | None]) -> float | None:
+    pixels = matrix.sum(1)
+    weighted = sum(int(n) * iou for n, iou in zip(pixels, ious, strict=True) if iou is not None)
+    return ratio(weighted, int(pixels.sum()))

@@ -1,0 +1,331 @@
+"""The layers of the network out of the operators of this package.
+
+They have the parameters of the stock layers, whose subclasses they are, and compute the same. Maps
+are (N, H, W, C): N images, height H, width W, C channels.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+
+from train.model import norms
+from train.model import stock_backend as stock
+from train.model.attention import AttentionModule
+from train.model.heads import ClassificationHead
+from train.native.batch_norm import (
+    batch_norm,
+    batch_norm_gate,
+    batch_norm_inference,
+    batch_norm_options,
+)
+from train.native.convolution import convolution, convolution_options
+from train.native.cross_entropy import cross_entropy
+from train.native.gate import gate
+from train.native.group_norm import group_norm
+from train.native.max_pool import max_pool, max_pool_options
+from train.native.pointwise import pointwise, pointwise_options
+from train.native.resize import resize
+from train.native.scene_heads import images_of_tasks, scene_heads
+from train.native.update import Flatten, SGDUpdate, Subtract
+from train.optim.flat import Update
+from train.optim.optimizers import SGD, FlatOptimizer
+
+
+class NativeLayers(stock.Layers):
+    """Makes layers out of native operators; see :class:`train.model.stock_backend.Layers`."""
+
+    channel_axis = 3
+    height_axis = 1
+
+    def conv(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        bias: bool = True,
+    ) -> nn.Cell:
+        """See the base class."""
+        return Conv(in_channels, out_channels, kernel_size, stride, bias)
+
+    def stem(
+        self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
+    ) -> nn.Cell:
+        """See the base class."""
+        return Conv(3, out_channels, kernel_size, stride, bias, is_first=True)
+
+    def norm(self, channels: int, domains: Sequence[str] = (), relu: bool = False) -> nn.Cell:
+        """See the base class."""
+        if self.norm_kind == "domain" and len(domains) > 1:
+            return DomainNorm(channels, domains, relu)
+        return GroupNorm(channels, relu) if self.norm_kind == "group" else BatchNorm(channels, relu)
+
+    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
+        """See the base class."""
+        return MaxPool(kernel_size, stride)
+
+    def resize(self) -> nn.Cell:
+        """See the base class."""
+        return Resize()
+
+    def attention_level(self, modules: Sequence[AttentionModule]) -> nn.Cell:
+        """See the base class."""
+        if self.norm_kind == "group":
+            return super().attention_level(modules)
+        return AttentionLevel(modules)
+
+    def gate(self) -> nn.Cell:
+        """See the base class."""
+        return Gate()
+
+    def scene_heads(self, heads: Sequence[ClassificationHead], tasks: Sequence[int]) -> nn.Cell:
+        """See the base class."""
+        return SceneHeads(heads, tasks)
+
+    def cross_entropies(self, smoothing: float) -> nn.Cell:
+        """See the base class."""
+        return CrossEntropies(smoothing)
+
+    def from_images(self) -> nn.Cell:
+        """See the base class."""
+        return nn.Identity()
+
+    def channels_first(self) -> nn.Cell:
+        """See the base class."""
+        return stock.Transpose((0, 3, 1, 2))
+
+    def flatten(self) -> nn.Cell:
+        """See the base class."""
+        return Flatten()
+
+    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
+        """See the base class."""
+        if isinstance(optimizer, SGD):
+            return SGDUpdate(optimizer, parameters)
+        return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
+
+
+class Conv(stock.Conv):
+    """A convolution that may add a map to its result.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel_size: k, odd.
+        stride: Its stride.
+        bias: Whether it has a bias.
+        is_first: Whether its input are images, whose gradient nobody needs.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        bias: bool,
+        is_first: bool = False,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, bias)
+        self.convolve = convolution(stride, bias, needs_dx=not is_first)
+        self.convolve_and_add = convolution(stride, bias, residual=True)
+        self.own_options = convolution_options(stride)
+
+    def construct(self, x: Tensor, *residual: Tensor) -> Tensor:
+        """(N, H, W, C_in)[, what is added] -> (N, ceil(H / stride), ceil(W / stride), C_out)."""
+        parameters = (self.weight, self.bias) if self.has_bias else (self.weight,)
+        if residual:
+            return self.convolve_and_add(x, *parameters, *residual, self.own_options)
+        return self.convolve(x, *parameters, self.own_options)
+
+
+class BatchNorm(norms.BatchNorm):
+    """Batch norm and ReLU in one operator."""
+
+    def __init__(self, channels: int, relu: bool) -> None:
+        super().__init__(channels, relu)
+        self.train_norm = batch_norm(1)
+        self.inference_norm = batch_norm_inference()
+        self.activation = "relu" if relu else "none"
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, H, W, C) -> the same."""
+        own = ((self.gamma,), (self.beta,), (self.moving_mean,), (self.moving_variance,))
+        options = _norm_options(self.activation, (x.shape[0],))
+        if self.training:
+            return self.train_norm(x, *own, options)[0]
+        return self.inference_norm(x, *own, options)
+
+
+class DomainNorm(norms.DomainNorm):
+    """The batch norms of all domains, and ReLU, in one operator."""
+
+    def __init__(self, channels: int, domains: Sequence[str], relu: bool) -> None:
+        super().__init__(channels, domains, relu)
+        self.own = _NormParameters(list(self.of.values()))
+        self.train_norm = batch_norm(len(domains))
+        self.inference_norm = batch_norm_inference()
+        self.activation = "relu" if relu else "none"
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, H, W, C) -> the same."""
+        options = _norm_options(self.activation, tuple(counts))
+        if self.training:
+            return self.train_norm(x, *self.own(), options)[0]
+        return self.inference_norm(x, *self.own(), options)
+
+
+class GroupNorm(norms.GroupNorm):
+    """Group norm and ReLU in one operator."""
+
+    def __init__(self, channels: int, relu: bool) -> None:
+        super().__init__(channels, relu)
+        self.normalise = group_norm(norms.num_groups(channels), relu)
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, H, W, C) -> the same."""
+        return self.normalise(x, self.gamma, self.beta)[0]
+
+
+class AttentionLevel(nn.Cell):
+    """The attention modules of all tasks on one level: every stage of them is one operator.
+
+    Args:
+        modules: One per task, with batch norm. Their parameters are used, not their operators.
+    """
+
+    def __init__(self, modules: Sequence[AttentionModule]) -> None:
+        super().__init__(auto_prefix=False)
+        self.modules = tuple(modules)
+        self.weights1, self.biases1 = _conv_parameters([m.conv1 for m in modules])
+        self.weights2, self.biases2 = _conv_parameters([m.conv2 for m in modules])
+        self.norm1 = _NormParameters([m.norm1 for m in modules])
+        self.norm2 = _NormParameters([m.norm2 for m in modules])
+        num_tasks = len(modules)
+        self.mix_one, self.mix_two = pointwise(num_tasks, 1), pointwise(num_tasks, 2)
+        self.train_norm, self.train_gate = batch_norm(num_tasks), batch_norm_gate(num_tasks)
+        self.inference_norm = batch_norm_inference()
+
+    def construct(self, counts: Sequence[int], shared: Tensor, *extracted: Tensor) -> Tensor:
+        """See :class:`train.model.attention.AttentionLevel`; maps are (N, H, W, C)."""
+        counts = tuple(counts)
+        mixing = _pointwise_options(counts)
+        relu, gating = _norm_options("relu", counts), _norm_options("gate", counts)
+        first = self.mix_two if extracted else self.mix_one
+        x = first((shared, *extracted), self.weights1, self.biases1, mixing)
+        if self.modules[0].norm1.training:
+            x = self.train_norm(x, *self.norm1(), relu)[0]
+            x = self.mix_one((x,), self.weights2, self.biases2, mixing)
+            return self.train_gate(x, shared, *self.norm2(), gating)[0]
+        x = self.inference_norm(x, *self.norm1(), relu)
+        x = self.mix_one((x,), self.weights2, self.biases2, mixing)
+        return self.inference_norm(x, shared, *self.norm2(), gating)
+
+
+class MaxPool(nn.Cell):
+    """See :meth:`train.model.stock_backend.Layers.max_pool`."""
+
+    def __init__(self, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.pool = max_pool(stride)
+        self.own_options = max_pool_options(kernel_size, stride)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, ceil(H / stride), ceil(W / stride), C)."""
+        return self.pool(x, self.own_options)[0]
+
+
+class Gate(nn.Cell):
+    """See :meth:`train.model.stock_backend.Layers.gate`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = gate()
+
+    def construct(self, logits: Tensor, x: Tensor) -> Tensor:
+        """(N, H, W, C) twice -> the same."""
+        return self.gate(logits, x)
+
+
+class Resize(nn.Cell):
+    """See :meth:`train.model.stock_backend.Layers.resize`."""
+
+    def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(N, H, W, C) -> (N, *size, C)."""
+        if x.shape[1:3] == size:
+            return x
+        return resize(*size)(x)
+
+
+class SceneHeads(nn.Cell):
+    """The heads of all scene tasks in one operator.
+
+    Args:
+        heads: One per scene task. Their parameters are used, not their operators.
+        tasks: For every head, the position of its task among all tasks.
+    """
+
+    def __init__(self, heads: Sequence[ClassificationHead], tasks: Sequence[int]) -> None:
+        super().__init__(auto_prefix=False)
+        self.tasks = tuple(tasks)
+        self.weights = ParameterTuple([h.linear.weight for h in heads])
+        self.biases = ParameterTuple([h.linear.bias for h in heads])
+        self.heads = scene_heads(len(heads))
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
+        """See :class:`train.model.heads.SceneHeads`; the map is (N, H, W, C)."""
+        images = _images_of_tasks(self.tasks, tuple(counts))
+        logits = self.heads(x, self.weights, self.biases, images)
+        return logits if len(self.tasks) > 1 else (logits,)
+
+
+class CrossEntropies(nn.Cell):
+    """The losses of all scene tasks in one operator."""
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__()
+        self.smoothing = Tensor(np.float32(smoothing))
+
+    def construct(
+        self, logits: Sequence[Tensor], labels: Sequence[Tensor], *mixing: Sequence[Tensor]
+    ) -> Tensor:
+        """See :class:`train.tasks.losses.CrossEntropies`."""
+        kinds = [tuple(kind) for kind in (logits, labels, *mixing)]
+        return cross_entropy(len(logits), len(mixing) > 0)(self.smoothing, *kinds)
+
+
+class _NormParameters(nn.Cell):
+    """Parameters of the batch norms of K tasks, each kind as a tuple, which belong to those."""
+
+    def __init__(self, batch_norms: Sequence[nn.BatchNorm2d]) -> None:
+        super().__init__(auto_prefix=False)
+        self.gammas = ParameterTuple([n.gamma for n in batch_norms])
+        self.betas = ParameterTuple([n.beta for n in batch_norms])
+        self.means = ParameterTuple([n.moving_mean for n in batch_norms])
+        self.variances = ParameterTuple([n.moving_variance for n in batch_norms])
+
+    def construct(self) -> tuple[tuple[Tensor, ...], ...]:
+        """Gammas, betas, moving means and moving variances, each K times (C,)."""
+        return self.gammas, self.betas, self.means, self.variances
+
+
+def _conv_parameters(convs: Sequence[nn.Conv2d]) -> tuple[ParameterTuple, ParameterTuple]:
+    """Weights and biases."""
+    return ParameterTuple([c.weight for c in convs]), ParameterTuple([c.bias for c in convs])
+
+
+@ops.constexpr  # type: ignore[untyped-decorator]
+def _norm_options(activation: Any, counts: Any) -> Tensor:
+    return batch_norm_options(activation, counts)
+
+
+@ops.constexpr  # type: ignore[untyped-decorator]
+def _pointwise_options(counts: Any) -> Tensor:
+    return pointwise_options(counts)
+
+
+@ops.constexpr  # type: ignore[untyped-decorator]
+def _images_of_tasks(tasks: Any, counts: Any) -> tuple[Tensor, ...]:
+    return images_of_tasks(tasks, counts)

@@ -1,0 +1,1 @@
+"""Optimizers over one flat vector, moving average, loss scale and loss balance."""

@@ -1,0 +1,1 @@
+"""This process seen from outside: signs of life, signals, failures."""

@@ -1,0 +1,71 @@
+"""What a run has to do with object storage, as its configuration says."""
+
+import os
+import time
+
+from train.config.schema import Config
+from train.process.heartbeat import Heartbeat
+from train.storage.address import is_remote
+from train.storage.fetch import fetch_run
+from train.storage.mirror import Mirror
+from train.storage.staging import Staging
+from train.storage.stores import open_store
+from train.storage.upload import Uploader
+
+# So that rank 0, whose lines are seen, is the one that copies on its node.
+_HEAD_START = 2.0
+
+
+def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
+    """Brings the data sets to this node and, on rank 0, the newest checkpoint to the run folder.
+
+    Args:
+        config: The run.
+        is_first: Whether this is rank 0.
+        shown: Whether to print what is done.
+
+    Returns:
+        What keeps the data sets in the cache, until it is released.
+
+    Raises:
+        UserError: A data set, a store, the cache or a setting is not as it has to be.
+        StorageError: A store failed, or another process took too long.
+    """
+    variables = config.storage.variables(os.environ)
+    limits = config.storage.resolved(os.environ)
+    heartbeat = Heartbeat(os.environ)
+    say = _print if shown else _ignore
+    staging = Staging(variables, limits, say, lambda: heartbeat.beat(0))
+    if is_first and is_remote(run_dir := str(config.run_dir)):
+        fetch_run(run_dir, config.run_folder, variables, limits.tries, say)
+    places = [config.location_of(name) for name in config.datasets]
+    addresses = [place for place in places if isinstance(place, str)]
+    if addresses and not is_first:
+        time.sleep(_HEAD_START)
+    for address in dict.fromkeys(addresses):
+        staging.stage(address, config.storage.local_copy(address))
+    return staging
+
+
+def uploader_of(config: Config) -> Uploader | None:
+    """What uploads the results of a run; None if its run folder is on this machine."""
+    run_dir = str(config.run_dir)
+    if not is_remote(run_dir):
+        return None
+    store = open_store(run_dir, config.storage.variables(os.environ))
+    limits = config.storage.resolved(os.environ)
+    return Uploader(
+        run_dir,
+        Mirror(config.run_folder, store, config.checkpoint.keep),
+        limits.upload_every,
+        limits.upload_seconds,
+        _print,
+    )
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _ignore(line: str) -> None:
+    del line

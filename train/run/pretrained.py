@@ -1,0 +1,139 @@
+"""Starting the shared branch from one that is trained already (``init_from``)."""
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import mindspore as ms
+from mindspore import Parameter, Tensor
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from train.errors import UserError
+from train.model.mtln import MTLN, is_shared
+from train.optim.vectors import Floats
+from train.run.checkpoint import Arrays, load_checkpoint, newest_checkpoint, read_state
+
+# What a norm per data set (train.model.norms.DomainNorm) adds to the names of its parameters.
+_DOMAIN = re.compile(r"\.of\.[^.]+")
+# A message lists so many names.
+_LISTED = 4
+
+
+def start_from(network: MTLN, path: Path) -> str:
+    """Takes over parameters and batch-norm statistics of the shared branch where they fit.
+
+    They fit if name and shape are equal. A norm per data set takes the values of the norm of the
+    data set's name or, where there is one norm for all, of that one. Task branches stay as they
+    are.
+
+    Args:
+        network: The network; its shared branch is changed.
+        path: A run folder, a checkpoint of a run, a ``.safetensors`` file or a ``.ckpt`` file of
+            MindSpore. A file may hold a network (``shared.*``) or just its trunk.
+
+    Returns:
+        A line that tells how much was taken, and what was not.
+
+    Raises:
+        UserError: It cannot be read, or nothing in it fits.
+    """
+    source = _source(path)
+    arrays = _of_shared_branch(_read(source, path))
+    wanted = [p for p in network.get_parameters() if is_shared(p.name)]
+    found = {p.name: values for p in wanted if (values := _find(p.name, arrays)) is not None}
+    taken = [p for p in wanted if p.name in found and found[p.name].shape == p.shape]
+    if not taken:
+        raise _problem(path, _why_nothing_fits(wanted, found, arrays))
+    for parameter in taken:
+        parameter.set_data(Tensor(found[parameter.name]))
+    return f"init_from: {source}: {_report(wanted, taken, found)}"
+
+
+def _source(path: Path) -> Path:
+    """The file or the checkpoint that a path stands for."""
+    if not path.exists():
+        raise _problem(path, "no such file or folder")
+    if path.is_dir():
+        checkpoint = path if read_state(path) else newest_checkpoint(path / "checkpoints")
+        if checkpoint is None:
+            raise _problem(path, "neither a whole checkpoint nor a run folder that has one")
+        return checkpoint
+    if path.suffix not in (".safetensors", ".ckpt"):
+        raise _problem(path, "must be a run folder, a checkpoint, or a .safetensors or .ckpt file")
+    return path
+
+
+def _read(source: Path, path: Path) -> Arrays:
+    """All arrays in a file or checkpoint by the names that they have there."""
+    try:
+        if source.is_dir():
+            checkpoint = load_checkpoint(source)
+            # The moving average, if there is one, is what the run evaluated.
+            return checkpoint.average or checkpoint.model
+        if source.suffix == ".safetensors":
+            return dict(load_file(source))
+        # Beside parameters there may be texts, which whoever saved it appended.
+        content = ms.load_checkpoint(str(source))
+        return {name: p.asnumpy() for name, p in content.items() if isinstance(p, Parameter)}
+    except (OSError, ValueError, TypeError, SafetensorError):
+        raise _problem(path, "cannot be read: damaged, or of another format") from None
+
+
+def _of_shared_branch(arrays: Arrays) -> Arrays:
+    """The arrays of the shared branch by their names in a network."""
+    of_network = {name: values for name, values in arrays.items() if name.startswith("shared.")}
+    return of_network or {f"shared.trunk.{name}": values for name, values in arrays.items()}
+
+
+def _find(name: str, arrays: Arrays) -> Floats | None:
+    values = arrays.get(name)
+    return arrays.get(_DOMAIN.sub("", name)) if values is None else values
+
+
+def _why_nothing_fits(wanted: Sequence[Parameter], found: Arrays, arrays: Arrays) -> str:
+    for parameter in wanted:
+        if parameter.name in found:
+            there, here = found[parameter.name].shape, parameter.shape
+            return f"nothing in it fits: {parameter.name} is {there} there and {here} here"
+    names = _listed(p.name for p in wanted)
+    return f"nothing in it fits: it has {_listed(arrays)}; the shared branch has {names}"
+
+
+def _report(wanted: Sequence[Parameter], taken: Sequence[Parameter], found: Arrays) -> str:
+    text = f"took {_size(taken):,} of the {_size(wanted):,} values of the shared branch"
+    used = {p.name for p in taken}
+    left = [p.name for p in wanted if p.name not in used]
+    absent = [name for name in left if name not in found]
+    unfit = [name for name in left if name in found]
+    for what, names in (("not in it", absent), ("of another shape", unfit)):
+        if names:
+            text += f"; {what}: {_listed(_largest_parts(names, used))}"
+    return text
+
+
+def _largest_parts(left: Iterable[str], used: Iterable[str]) -> list[str]:
+    """Names of the largest parts of the network that hold some of ``left`` and none of ``used``."""
+    touched = {part for name in used for part in _parts(name)}
+    # A dict, since a set would lose the order.
+    return list(dict.fromkeys(next(p for p in _parts(n) if p not in touched) for n in left))
+
+
+def _parts(name: str) -> Iterable[str]:
+    """a.b.c -> a, a.b, a.b.c."""
+    return itertools.accumulate(name.split("."), lambda part, word: f"{part}.{word}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    words = list(names)
+    more = f" and {len(words) - _LISTED} more" if len(words) > _LISTED else ""
+    return (", ".join(words[:_LISTED]) or "nothing") + more
+
+
+def _size(parameters: Iterable[Parameter]) -> int:
+    return sum(p.size for p in parameters)
+
+
+def _problem(path: Path, what: str) -> UserError:
+    return UserError(f"init_from: {path}: {what}")

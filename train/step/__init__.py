@@ -1,0 +1,1 @@
+"""The compiled training step: gradient, reduction over the ranks, consolidation."""

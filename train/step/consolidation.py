@@ -1,0 +1,72 @@
+"""Consolidation points: the ranks make one model of their replicas.
+
+Between two of them every rank updates its own copy of the task branches and sees its own images in
+batch norm. At a consolidation point the ranks average their task branches with the optimizer's
+state of them, and merge their batch-norm statistics. Evaluation, checkpoints and the end of a run
+come only here, so what they see does not depend on a rank.
+"""
+
+import numpy as np
+from mindspore import Parameter, nn
+
+from train.distributed.collectives import Collectives
+from train.optim.optimizers import FlatOptimizer
+from train.optim.vectors import pack, unpack
+from train.step.train_step import split_by_branch
+
+
+class Consolidator:
+    """Averages what differs between the ranks.
+
+    Args:
+        network: The network.
+        optimizer: Its optimizer; the shared branch comes first in the state vectors.
+        collectives: The other ranks.
+        local_branches: Whether the ranks update their task branches on their own.
+    """
+
+    def __init__(
+        self,
+        network: nn.Cell,
+        optimizer: FlatOptimizer,
+        collectives: Collectives,
+        local_branches: bool,
+    ) -> None:
+        shared, branches = split_by_branch(network)
+        self.num_shared = sum(p.size for p in shared)
+        self.branches = branches if local_branches else []
+        self.slots = list(optimizer.slots.values()) if local_branches else []
+        self.means = _statistics(network, "moving_mean")
+        self.variances = _statistics(network, "moving_variance")
+        self.collectives = collectives
+
+    def consolidate(self) -> None:
+        """Afterwards network and optimizer are the same, bit for bit, on all ranks."""
+        if self.collectives.world_size == 1:
+            return
+        self._merge_statistics()
+        if self.branches:
+            self._average_branches()
+
+    def _merge_statistics(self) -> None:
+        """Mean and variance of all ranks' images together, from those of every rank."""
+        if not self.means:  # group norm keeps none
+            return
+        own_mean = pack(self.means)
+        mean = self.collectives.mean(own_mean)
+        # The variance of a mixture: the mean variance, plus the variance of the means.
+        variance = self.collectives.mean(pack(self.variances) + (own_mean - mean) ** 2)
+        unpack(mean, self.means)
+        unpack(variance, self.variances)
+
+    def _average_branches(self) -> None:
+        states = [slot.asnumpy() for slot in self.slots]
+        own = [pack(self.branches), *(state[self.num_shared :] for state in states)]
+        mean = np.split(self.collectives.mean(np.concatenate(own)), len(own))
+        unpack(mean[0], self.branches)
+        for slot, state, branch_state in zip(self.slots, states, mean[1:], strict=True):
+            unpack(np.concatenate([state[: self.num_shared], branch_state]), [slot])
+
+
+def _statistics(network: nn.Cell, name: str) -> list[Parameter]:
+    return [p for p in network.get_parameters() if p.name.endswith(f".{name}")]
