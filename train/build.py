@@ -20,10 +20,10 @@ from train.distributed.collectives import Collectives, MindSporeCollectives, One
 from train.distributed.collectives.mpi import AllReduce as PythonAllReduce
 from train.distributed.collectives.mpi import MPICollectives
 from train.errors import UserError
-from train.evaluation.evaluator import EvaluatedTask, Evaluator
-from train.model.mtln import MTLN, DatasetInfo, TaskInfo
-from train.model.native_backend import NativeLayers
-from train.model.stock_backend import Layers
+from train.evaluation.evaluator import Evaluator
+from train.model.backend import Backend
+from train.model.mtln import MTLN, DatasetInfo, split_by_branch
+from train.model.native_backend import NativeBackend
 from train.model.trunks import build_trunk
 from train.native import library
 from train.optim.loss_balance import Balance
@@ -37,8 +37,8 @@ from train.step.graph_cache import (
     settings_of,
 )
 from train.step.reduction import Exchange
-from train.step.train_step import BatchLayout, TrainStep, split_by_branch
-from train.tasks.resolve import Task, mask_positions, wanted_masks
+from train.step.train_step import StepOptions, TrainStep
+from train.tasks.base import Task, TaskLosses, wanted_masks
 
 
 def require_precisions(config: Config, cluster: Cluster) -> None:
@@ -76,12 +76,12 @@ def build_collectives(cluster: Cluster) -> Collectives:
     return MindSporeCollectives(cluster.rank, cluster.world_size, on_cpu)
 
 
-def build_layers(config: Config) -> Layers:
+def build_backend(config: Config) -> Backend:
     """What the network is made of: on a CPU native operators, if there are any here."""
     if native_problem(config) is not None:
         environment.cap_instructions()
-        return Layers(config.model.norm, config.precision)
-    return NativeLayers(config.model.norm)
+        return Backend(config.model.norm, config.precision)
+    return NativeBackend(config.model.norm)
 
 
 def native_problem(config: Config) -> str | None:
@@ -99,14 +99,12 @@ def native_problem(config: Config) -> str | None:
 
 
 def build_network(config: Config, sets: Sequence[RecordSet], tasks: Sequence[Task]) -> MTLN:
-    """The network with freshly drawn parameters, in training mode."""
+    """Return the network with freshly drawn parameters, in training mode."""
     ms.set_seed(config.seed)
-    model = config.model
     datasets = [DatasetInfo(s.name, s.manifest.mean, s.manifest.std) for s in sets]
-    answers = [TaskInfo(t.name, t.dataset, len(t.classes), t.kind) for t in tasks]
-    layers = build_layers(config)
-    trunk = build_trunk(model, layers, [s.name for s in sets])
-    network = MTLN(trunk, datasets, answers, layers, model.branch, model.decoder_channels)
+    backend = build_backend(config)
+    trunk = build_trunk(config.model, backend, [s.name for s in sets])
+    network = MTLN(trunk, datasets, tasks, backend, config.model.branch)
     network.set_train(True)
     return network
 
@@ -139,25 +137,16 @@ def build_exchange(config: Config, collectives: Collectives) -> Exchange:
 def build_step(
     config: Config,
     network: MTLN,
+    task_losses: TaskLosses,
     optimizer: FlatOptimizer,
     balance: Balance,
     collectives: Collectives,
-    layout: BatchLayout,
     loss_scale: LossScale | None = None,
 ) -> TrainStep:
-    """The compiled training step."""
-    return TrainStep(
-        network,
-        optimizer,
-        balance,
-        build_exchange(config, collectives),
-        layout,
-        local_branches=config.branches == "local",
-        label_smoothing=config.loss.label_smoothing,
-        dice_weight=config.loss.dice,
-        clip_norm=config.optimizer.clip_norm,
-        loss_scale=loss_scale,
-    )
+    """Return the compiled training step."""
+    options = StepOptions(config.branches == "local", config.optimizer.clip_norm, loss_scale)
+    exchange = build_exchange(config, collectives)
+    return TrainStep(network, task_losses, optimizer, balance, exchange, options)
 
 
 def build_graph_cache(
@@ -207,13 +196,7 @@ def build_evaluator(
         collectives.world_size,
         wanted_masks(tasks),
     )
-    names = [s.name for s in sets]
-    evaluated = []
-    for task, mask in zip(tasks, mask_positions(tasks, sets), strict=True):
-        dataset = names.index(task.dataset)
-        scenes = sets[dataset].manifest.classes
-        evaluated.append(EvaluatedTask(task.name, dataset, task.classes, mask, scenes))
-    return Evaluator(network, loader, evaluated, collectives, alive, config.evaluate.flips, graphs)
+    return Evaluator(network, loader, tasks, collectives, alive, config.evaluate.flips, graphs)
 
 
 def build_shares(config: Config, sets: Sequence[RecordSet]) -> dict[str, int]:

@@ -16,8 +16,9 @@ from mindspore import Tensor
 from train import build
 from train.config.schedule import Stretch, learning_rate, stretches
 from train.config.schema import Config
+from train.data.batch import Batch
 from train.data.damage import DamageWatch
-from train.data.loader import Batch, TrainLoader
+from train.data.loader import TrainLoader
 from train.data.record_set import open_record_sets
 from train.distributed.cluster import Cluster
 from train.errors import UserError
@@ -34,8 +35,7 @@ from train.run.run_folder import RunFolder
 from train.run.state import TrainingState, require_same_run, run_identity
 from train.run.throughput import StepClock, Throughput
 from train.step.consolidation import Consolidator
-from train.step.train_step import BatchLayout
-from train.tasks.resolve import mask_positions, resolve_tasks, wanted_masks
+from train.tasks.base import TaskLosses, resolve_tasks, wanted_masks
 
 _BRIEF_METRICS = (
     *("accuracy", "average_accuracy", "kappa", "images"),
@@ -84,16 +84,16 @@ class Trainer:
             cluster.world_size,
             wanted_masks(self.tasks),
         )
-        layout = BatchLayout(
-            self.loader.weights, mask_positions(self.tasks, self.sets), self.loader.mixes
+        task_losses = TaskLosses(
+            self.tasks, self.loader.layout, self.loader.weights, self.network.backend
         )
         self.train_step = build.build_step(
             config,
             self.network,
+            task_losses,
             optimizer,
             self.balance,
             self.collectives,
-            layout,
             self.loss_scale,
         )
         self.graphs = build.build_graph_cache(config, cluster, self.collectives, self.sets)

@@ -14,8 +14,8 @@ from train.config.schema import Config
 from train.data.record_set import RecordSet
 from train.data.records import Listing, Manifest, MaskSpace, Shard, Split
 from train.errors import UserError
-from train.step.train_step import split_by_branch
-from train.tasks.resolve import resolve_tasks
+from train.model.mtln import split_by_branch
+from train.tasks.base import resolve_tasks
 
 HALF = (0.5, 0.5, 0.5)
 

@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from train.data.batch import Array, Batch, BatchLayout, DatasetPart
 from train.data.damage import DamageWatch
-from train.data.pipeline import Array, Records, stored_records
+from train.data.pipeline import Records, stored_records
 from train.data.record_set import RecordSet
 from train.data.records import IGNORE_INDEX, NO_LABEL, mask_column
 from train.data.sampler import evaluation_records
 from train.data.transforms import evaluation_mask_transforms, evaluation_transforms
 
-# The images of every data set, uint8 (n_d, H, W, 3), then their labels, int32 (n_d,), then the
-# masks asked for, uint8 (n_d, H, W), where n_d is the same in all batches.
-Batch = tuple[Array, ...]
+# Images, labels and masks of one data set.
+_Columns = tuple[Array, ...]
 
 
 class EvaluationLoader:
@@ -46,6 +46,7 @@ class EvaluationLoader:
         self.rank = rank
         self.world_size = world_size
         self.masks = {s.name: tuple((masks or {}).get(s.name, ())) for s in sets}
+        self.layout = BatchLayout([s.name for s in sets], self.masks)
         held_out = [max(s.num_records("val"), s.num_records("test"), 1) for s in sets]
         self.slots = [max(1, round(images * n / sum(held_out))) for n in held_out]
 
@@ -65,10 +66,11 @@ class EvaluationLoader:
             if all(b is None for b in batch):
                 return
             filled = [b or e for b, e in zip(batch, empty, strict=True)]
-            masks = (mask for _, _, *of_dataset in filled for mask in of_dataset)
-            yield (*(columns[0] for columns in filled), *(columns[1] for columns in filled), *masks)
+            yield self.layout.pack(
+                [DatasetPart(images, labels, masks) for images, labels, *masks in filled]
+            )
 
-    def _dataset_batches(self, record_set: RecordSet, split: str, slots: int) -> Iterator[Batch]:
+    def _dataset_batches(self, record_set: RecordSet, split: str, slots: int) -> Iterator[_Columns]:
         total = record_set.num_records(split)
         due = evaluation_records(total, self.rank, self.world_size)
         while True:
@@ -85,7 +87,7 @@ class EvaluationLoader:
 
     def _decoded(
         self, record_set: RecordSet, split: str, records: Records, slots: int
-    ) -> Iterator[Batch]:
+    ) -> Iterator[_Columns]:
         masks = self.masks[record_set.name]
         pipeline = stored_records(record_set, split, records, masks)
         operators = evaluation_transforms(self.size)
@@ -94,7 +96,9 @@ class EvaluationLoader:
             operators = evaluation_mask_transforms(self.size)
             pipeline = pipeline.map(operators, column, num_parallel_workers=1)
         pipeline = pipeline.batch(slots)
-        iterator: Iterator[Batch] = pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        iterator: Iterator[_Columns] = pipeline.create_tuple_iterator(
+            num_epochs=1, output_numpy=True
+        )
         return iterator
 
     def _diagnose(self, record_set: RecordSet, split: str, due: Records, error: Exception) -> None:
@@ -104,7 +108,7 @@ class EvaluationLoader:
 
         self.watch.diagnose(record_set, split, due, read, error)
 
-    def _pad(self, record_set: RecordSet, batch: Batch, slots: int) -> Batch:
+    def _pad(self, record_set: RecordSet, batch: _Columns, slots: int) -> _Columns:
         """Fills up a batch of a data set; masks come as (n, H, W, 3)."""
         images, labels, *masks = batch
         padded = self._padding(record_set, slots)
@@ -112,7 +116,7 @@ class EvaluationLoader:
             whole[: len(part)] = part
         return padded
 
-    def _padding(self, record_set: RecordSet, slots: int) -> Batch:
+    def _padding(self, record_set: RecordSet, slots: int) -> _Columns:
         """A batch of a data set without any record."""
         side = self.size
         return (

@@ -11,21 +11,17 @@ import numpy as np
 
 from train.config.schedule import Stretch
 from train.config.schema import Config
+from train.data.batch import Batch, BatchLayout, DatasetPart
 from train.data.cache import Row, choose_cached, decode_all
 from train.data.damage import DamageWatch
 from train.data.mixing import mix
 from train.data.part import Columns, TrainPart
-from train.data.pipeline import Array, Records, decoded_records, stored_records
+from train.data.pipeline import Records, decoded_records, stored_records
 from train.data.record_set import RecordSet
 from train.data.records import mask_column
 from train.data.sampler import TrainStream
 from train.data.transforms import training_mask_transforms, training_transforms
 from train.errors import UserError
-
-# A mixed batch, in groups of one array per data set: images, uint8 (n_d, H, W, 3); labels, int32
-# (n_d,); where any data set mixes images, partners, int32 (n_d,), and shares, float32 (n_d,) (see
-# train.data.mixing); then the masks asked for, uint8 (n_d, H, W).
-Batch = tuple[Array, ...]
 
 
 class TrainLoader:
@@ -78,9 +74,10 @@ class TrainLoader:
             }
 
     @property
-    def mixes(self) -> bool:
-        """Whether the batches have partners and shares."""
-        return any(augment.mixes for augment in self.augment.values())
+    def layout(self) -> BatchLayout:
+        """The order of the arrays in the batches."""
+        mixed = any(augment.mixes for augment in self.augment.values())
+        return BatchLayout([s.name for s in self.sets], self.masks, mixed)
 
     def describe_cache(self) -> str:
         """One line that says which images are kept in memory."""
@@ -162,19 +159,14 @@ class TrainLoader:
         return zlib.crc32(text.encode()) & 0x7FFFFFFF
 
     def _assemble(self, stretch: Stretch, parts: Sequence[Iterable[Columns]]) -> Iterator[Batch]:
+        layout = self.layout
         for step, columns in enumerate(zip(*parts, strict=True), start=stretch.first):
-            images, labels, partners, shares = [], [], [], []
-            masks: list[Array] = []
-            for record_set, (pixels, numbers, *spaces) in zip(self.sets, columns, strict=True):
+            mixed = []
+            for record_set, (images, labels, *masks) in zip(self.sets, columns, strict=True):
                 name = record_set.name
                 seed = (self._augmentation_seed(stretch, name), step)
-                mixed = mix(pixels, numbers, spaces, self.augment[name], seed)
-                images.append(mixed.images)
-                labels.append(numbers)
-                partners.append(mixed.partners)
-                shares.append(mixed.shares)
-                masks += mixed.masks
-            yield (*images, *labels, *((*partners, *shares) if self.mixes else ()), *masks)
+                mixed.append(mix(DatasetPart(images, labels, masks), self.augment[name], seed))
+            yield layout.pack(mixed)
 
 
 def _columns(rows: Iterable[Columns]) -> Iterator[Columns]:

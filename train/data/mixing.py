@@ -4,53 +4,30 @@ n = images of the data set in this rank's part of the mixed batch, M = masks per
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from train.config.schema import AugmentConfig
-
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Mixed:
-    """One data set's part of a mixed batch after mixing.
-
-    Attributes:
-        images: uint8 (n, H, W, 3).
-        masks: M arrays, uint8 (n, H, W).
-        partners: Label of the image that each was mixed with, int32 (n,).
-        shares: What of each image is still its own, float32 (n,), in 0..1: its label counts so
-            much, its partner's the rest.
-    """
-
-    images: Array
-    masks: tuple[Array, ...]
-    partners: Array
-    shares: Array
+from train.data.batch import Array, DatasetPart
 
 
-def mix(
-    images: Array,
-    labels: Array,
-    masks: Sequence[Array],
-    augment: AugmentConfig,
-    seed: Sequence[int],
-) -> Mixed:
-    """Mixes a batch, or leaves it as it is.
+def mix(part: DatasetPart, augment: AugmentConfig, seed: Sequence[int]) -> DatasetPart:
+    """Mix the images of a data set with each other, or leave them as they are.
 
     Args:
-        images: uint8 (n, H, W, 3).
-        labels: int32 (n,).
-        masks: M arrays, uint8 (n, H, W). CutMix moves them along; MixUp has no meaning for them.
+        part: Its images, labels and masks. CutMix moves the masks along; MixUp has no meaning for
+            them.
         augment: What is to be done.
         seed: What the random numbers depend on.
+
+    Returns:
+        The part with partners and shares: an image's own label counts as much as its share, its
+        partner's label the rest.
     """
+    images, labels, masks = part.images, part.labels, part.masks
     count = len(labels)
-    unmixed = Mixed(images, tuple(masks), labels, np.ones(count, np.float32))
+    unmixed = replace(part, partners=labels, shares=np.ones(count, np.float32))
     if not augment.mixes or count < 2:
         return unmixed
     random = np.random.default_rng(list(seed))
@@ -63,10 +40,10 @@ def mix(
     shares = random.beta(alpha, alpha, count)
     if use_cutmix:
         boxes, shares = _boxes(shares, images.shape[1], images.shape[2], random)
-        images, *masks = (_paste(array, partners, boxes) for array in (images, *masks))
+        images, *masks = [_paste(array, partners, boxes) for array in (images, *masks)]
     else:
         images = _blend(images, partners, shares)
-    return Mixed(images, tuple(masks), labels[partners], shares.astype(np.float32))
+    return DatasetPart(images, labels, masks, labels[partners], shares.astype(np.float32))
 
 
 def _blend(images: Array, partners: Array, shares: Array) -> Array:

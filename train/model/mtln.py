@@ -7,24 +7,23 @@ parameter sharing: heads on the maps of one trunk.
 Parameter names carry the partition: ``shared.*`` and ``tasks.<name>.*``.
 
 Shapes: n_d = images of data set d in the mixed batch, N = their sum, C = channels, H, W = height
-and width. Feature maps are (N, C, H, W), or as the layers order their axes.
+and width. Feature maps are (N, C, H, W), or as the backend order their axes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Parameter, Tensor, mint, nn, ops
 
 from train.model.attention import AttentionModule, FeatureExtractor
-from train.model.heads import ClassificationHead, SegmentationHead
-from train.model.stock_backend import Layers
+from train.model.backend import Backend
 from train.model.trunks import Trunk
 
 BranchKind = Literal["attention", "linear"]
-TaskKind = Literal["scene", "segmentation"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,28 +35,50 @@ class DatasetInfo:
     std: tuple[float, float, float]
 
 
-@dataclass(frozen=True)
-class TaskInfo:
-    """Name of a task, the data set that feeds it, its number of classes, and what it classifies."""
+class NetworkTask(Protocol):
+    """What the network asks of a task (:class:`train.tasks.base.Task`); its class is its kind."""
 
-    name: str
-    dataset: str
-    num_classes: int
-    kind: TaskKind = "scene"
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def dataset(self) -> str:
+        """The data set that feeds it."""
+
+    def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
+        """Return its head, for maps with so many channels on every level."""
+
+    @staticmethod
+    def answers(heads: Sequence[nn.Cell], positions: Sequence[int], backend: Backend) -> nn.Cell:
+        """Return the cell that computes the logits of all tasks of its kind."""
+
+
+def group_by_kind(tasks: Sequence[T]) -> dict[type[T], tuple[int, ...]]:
+    """Return the positions of the tasks of every kind, which is their class."""
+    kinds = dict.fromkeys(map(type, tasks))
+    return {k: tuple(i for i, task in enumerate(tasks) if type(task) is k) for k in kinds}
 
 
 def is_shared(parameter_name: str) -> bool:
-    """Whether a parameter belongs to the shared branch: the one place that decides it."""
+    """Return whether a parameter is in the shared branch: the one place that decides it."""
     branch = parameter_name.partition(".")[0]
     if branch not in ("shared", "tasks"):
         raise ValueError(f"parameter {parameter_name!r} is neither in the shared nor a task branch")
     return branch == "shared"
 
 
+def split_by_branch(network: nn.Cell) -> tuple[list[Parameter], list[Parameter]]:
+    """Return the trainable parameters: (of the shared branch, of the task branches)."""
+    trainable = network.trainable_params()
+    shared = [p for p in trainable if is_shared(p.name)]
+    return shared, [p for p in trainable if not is_shared(p.name)]
+
+
 class SharedBranch(nn.Cell):
     """The trunk, and the feature extractors that follow the attention masks of every task."""
 
-    def __init__(self, trunk: Trunk, tasks: Sequence[str], layers: Layers) -> None:
+    def __init__(self, trunk: Trunk, tasks: Sequence[str], backend: Backend) -> None:
         super().__init__()
         self.trunk = trunk
         self.extractors = nn.CellList()
@@ -67,31 +88,26 @@ class SharedBranch(nn.Cell):
             strides = [*trunk.strides[1:], trunk.strides[-1]]
             for level, (c_in, c_out) in enumerate(zip(trunk.channels, outputs, strict=True)):
                 step = strides[level] // trunk.strides[level]
-                self.extractors.append(FeatureExtractor(c_in, c_out, tasks, step, layers))
+                self.extractors.append(FeatureExtractor(c_in, c_out, tasks, step, backend))
 
 
 class TaskBranch(nn.Cell):
     """The attention modules of one task on all levels, if it has any, and its head."""
 
     def __init__(
-        self,
-        task: TaskInfo,
-        channels: Sequence[int],
-        branch: BranchKind,
-        decoder_channels: int,
-        layers: Layers,
+        self, task: NetworkTask, channels: Sequence[int], branch: BranchKind, backend: Backend
     ) -> None:
         super().__init__()
         if branch == "attention":
             # From level 1 on, a module sees the shared map and the task's own previous features.
             inputs = [channels[0], *(2 * c for c in channels[1:])]
             self.attention = nn.CellList(
-                [AttentionModule(c_in, c, layers) for c_in, c in zip(inputs, channels, strict=True)]
+                [
+                    AttentionModule(c_in, c, backend)
+                    for c_in, c in zip(inputs, channels, strict=True)
+                ]
             )
-        if task.kind == "scene":
-            self.head: nn.Cell = ClassificationHead(channels[-1], task.num_classes, layers)
-        else:
-            self.head = SegmentationHead(channels, task.num_classes, decoder_channels, layers)
+        self.head = task.head(channels, backend)
 
 
 class MTLN(nn.Cell):
@@ -101,29 +117,27 @@ class MTLN(nn.Cell):
         trunk: The shared trunk.
         datasets: The data sets, in the order of the mixed batch.
         tasks: The tasks, in the order of the answers.
-        layers: What it is made of, the trunk too.
+        backend: Made the trunk, and makes the other layers.
         branch: Attention branches, or heads on the trunk's maps.
-        decoder_channels: Channels of the decoders of segmentation tasks.
     """
 
     def __init__(
         self,
         trunk: Trunk,
         datasets: Sequence[DatasetInfo],
-        tasks: Sequence[TaskInfo],
-        layers: Layers | None = None,
+        tasks: Sequence[NetworkTask],
+        backend: Backend | None = None,
         branch: BranchKind = "attention",
-        decoder_channels: int = 32,
     ) -> None:
         super().__init__()
-        self.layers = layers = layers or Layers()
+        self.backend = backend = backend or Backend()
         attending = [t.name for t in tasks] if branch == "attention" else []
-        self.shared = SharedBranch(trunk, attending, layers)
+        self.shared = SharedBranch(trunk, attending, backend)
         self.tasks = nn.CellDict(
-            {t.name: TaskBranch(t, trunk.channels, branch, decoder_channels, layers) for t in tasks}
+            {task.name: TaskBranch(task, trunk.channels, branch, backend) for task in tasks}
         )
         self.attention = tuple(
-            layers.attention_level([b.attention[level] for b in self.tasks.values()])
+            backend.attention_level([b.attention[level] for b in self.tasks.values()])
             for level in range(len(self.shared.extractors))
         )
         names = [d.name for d in datasets]
@@ -136,31 +150,31 @@ class MTLN(nn.Cell):
             tuple(-m / s for m, s in zip(d.mean, d.std, strict=True)) for d in datasets
         )
         heads = [branch.head for branch in self.tasks.values()]
-        self.scene_tasks = tuple(i for i, task in enumerate(tasks) if task.kind == "scene")
-        self.pixel_tasks = tuple(i for i, task in enumerate(tasks) if task.kind == "segmentation")
-        self.pixel_heads = tuple(heads[i] for i in self.pixel_tasks)
-        # In a tuple, as attention is: no child, for its parameters belong to the task branches.
-        self.scene_heads = (
-            layers.scene_heads([heads[i] for i in self.scene_tasks], self.scene_tasks),
+        groups = group_by_kind(tasks)
+        # In a tuple, as attention is: no children, for the parameters belong to the task branches.
+        self.answers_of_kinds = tuple(
+            kind.answers([heads[i] for i in positions], positions, backend)
+            for kind, positions in groups.items()
         )
-        # For every task, where its answer is among those of scene tasks and then of the others.
-        grouped = (*self.scene_tasks, *self.pixel_tasks)
+        # For every task, where its answer is among those of all kinds.
+        grouped = [i for positions in groups.values() for i in positions]
         self.order = tuple(grouped.index(i) for i in range(len(tasks)))
-        self.from_images = layers.from_images()
+        self.from_images = backend.from_images()
         self.concat = ops.Concat(0)
 
     def construct(self, *images: Tensor) -> list[Tensor]:
-        """One uint8 tensor (n_d, H, W, 3) per data set -> logits per task.
-
-        Those of a scene task are (n_d, classes), of a segmentation task (n_d, classes, H, W).
-        """
+        """One uint8 tensor (n_d, H, W, 3) per data set -> logits (n_d, classes, ...) per task."""
         counts = tuple([pixels.shape[0] for pixels in images])
         of_tasks = tuple([counts[d] for d in self.dataset_of_task])
         maps = self.shared.trunk(self._mix(images, counts), counts)
         levels = [self._by_task(shared, counts) for shared in maps]
         if self.attention:
             levels = self._distil(levels, of_tasks)
-        return self._answers(levels, of_tasks, images[0].shape[1:3])
+        size = images[0].shape[1:3]
+        answers = []
+        for of_kind in self.answers_of_kinds:
+            answers += of_kind(levels, of_tasks, size)
+        return [answers[i] for i in self.order]
 
     def _mix(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> Tensor:
         """Normalises every data set with its own statistics: a map of all images."""
@@ -191,19 +205,6 @@ class MTLN(nn.Cell):
             distilled.append(attended)
         distilled[-1] = extracted[0]
         return distilled
-
-    def _answers(
-        self, levels: list[Tensor], counts: tuple[int, ...], size: tuple[int, int]
-    ) -> list[Tensor]:
-        """Logits of every task: scene heads all together, segmentation heads one by one."""
-        # Not a loop over them: where the step computes its losses twice (FAMO), the graph compiler
-        # would fail with "Illegal AnfNode".
-        answers = list(self.scene_heads[0](levels[-1], counts)) if self.scene_tasks else []
-        if self.pixel_tasks:
-            parts = [mint.split(level, counts) for level in levels]
-            for i, head in zip(self.pixel_tasks, self.pixel_heads):  # noqa: B905
-                answers.append(head([part[i] for part in parts], size))
-        return [answers[i] for i in self.order]
 
 
 @ops.constexpr  # type: ignore[untyped-decorator]

@@ -1,6 +1,6 @@
 """The layers of the network out of the operators of this package.
 
-They have the parameters of the stock layers, whose subclasses they are, and compute the same. Maps
+They have the parameters of the stock backend, whose subclasses they are, and compute the same. Maps
 are (N, H, W, C): N images, height H, width W, C channels.
 """
 
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
+from train.model import layers as stock
 from train.model import norms
-from train.model import stock_backend as stock
-from train.model.attention import AttentionModule
-from train.model.heads import ClassificationHead
+from train.model.backend import Backend
 from train.native.batch_norm import (
     batch_norm,
     batch_norm_gate,
@@ -33,8 +32,8 @@ from train.optim.flat import Update
 from train.optim.optimizers import SGD, FlatOptimizer
 
 
-class NativeLayers(stock.Layers):
-    """Makes layers out of native operators; see :class:`train.model.stock_backend.Layers`."""
+class NativeBackend(Backend):
+    """Makes layers of native operators; see :class:`train.model.backend.Backend`."""
 
     channel_axis = 3
     height_axis = 1
@@ -70,7 +69,7 @@ class NativeLayers(stock.Layers):
         """See the base class."""
         return Resize()
 
-    def attention_level(self, modules: Sequence[AttentionModule]) -> nn.Cell:
+    def attention_level(self, modules: Sequence[nn.Cell]) -> nn.Cell:
         """See the base class."""
         if self.norm_kind == "group":
             return super().attention_level(modules)
@@ -80,9 +79,9 @@ class NativeLayers(stock.Layers):
         """See the base class."""
         return Gate()
 
-    def scene_heads(self, heads: Sequence[ClassificationHead], tasks: Sequence[int]) -> nn.Cell:
+    def linear_heads(self, heads: Sequence[nn.Cell], tasks: Sequence[int]) -> nn.Cell:
         """See the base class."""
-        return SceneHeads(heads, tasks)
+        return LinearHeads(heads, tasks)
 
     def cross_entropies(self, smoothing: float) -> nn.Cell:
         """See the base class."""
@@ -196,7 +195,7 @@ class AttentionLevel(nn.Cell):
         modules: One per task, with batch norm. Their parameters are used, not their operators.
     """
 
-    def __init__(self, modules: Sequence[AttentionModule]) -> None:
+    def __init__(self, modules: Sequence[nn.Cell]) -> None:
         super().__init__(auto_prefix=False)
         self.modules = tuple(modules)
         self.weights1, self.biases1 = _conv_parameters([m.conv1 for m in modules])
@@ -209,7 +208,7 @@ class AttentionLevel(nn.Cell):
         self.inference_norm = batch_norm_inference()
 
     def construct(self, counts: Sequence[int], shared: Tensor, *extracted: Tensor) -> Tensor:
-        """See :class:`train.model.attention.AttentionLevel`; maps are (N, H, W, C)."""
+        """See :class:`train.model.layers.AttentionLevel`; maps are (N, H, W, C)."""
         counts = tuple(counts)
         mixing = _pointwise_options(counts)
         relu, gating = _norm_options("relu", counts), _norm_options("gate", counts)
@@ -225,7 +224,7 @@ class AttentionLevel(nn.Cell):
 
 
 class MaxPool(nn.Cell):
-    """See :meth:`train.model.stock_backend.Layers.max_pool`."""
+    """See :meth:`train.model.backend.Backend.max_pool`."""
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__()
@@ -238,7 +237,7 @@ class MaxPool(nn.Cell):
 
 
 class Gate(nn.Cell):
-    """See :meth:`train.model.stock_backend.Layers.gate`."""
+    """See :meth:`train.model.backend.Backend.gate`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -250,7 +249,7 @@ class Gate(nn.Cell):
 
 
 class Resize(nn.Cell):
-    """See :meth:`train.model.stock_backend.Layers.resize`."""
+    """See :meth:`train.model.backend.Backend.resize`."""
 
     def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, H, W, C) -> (N, *size, C)."""
@@ -259,15 +258,15 @@ class Resize(nn.Cell):
         return resize(*size)(x)
 
 
-class SceneHeads(nn.Cell):
-    """The heads of all scene tasks in one operator.
+class LinearHeads(nn.Cell):
+    """Pooling and linear layers of several tasks in one operator.
 
     Args:
-        heads: One per scene task. Their parameters are used, not their operators.
+        heads: Cells with a ``linear`` layer each. Their parameters are used, not their operators.
         tasks: For every head, the position of its task among all tasks.
     """
 
-    def __init__(self, heads: Sequence[ClassificationHead], tasks: Sequence[int]) -> None:
+    def __init__(self, heads: Sequence[nn.Cell], tasks: Sequence[int]) -> None:
         super().__init__(auto_prefix=False)
         self.tasks = tuple(tasks)
         self.weights = ParameterTuple([h.linear.weight for h in heads])
@@ -275,14 +274,14 @@ class SceneHeads(nn.Cell):
         self.heads = scene_heads(len(heads))
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
-        """See :class:`train.model.heads.SceneHeads`; the map is (N, H, W, C)."""
+        """See :class:`train.model.layers.LinearHeads`; the map is (N, H, W, C)."""
         images = _images_of_tasks(self.tasks, tuple(counts))
         logits = self.heads(x, self.weights, self.biases, images)
         return logits if len(self.tasks) > 1 else (logits,)
 
 
 class CrossEntropies(nn.Cell):
-    """The losses of all scene tasks in one operator."""
+    """The losses of several tasks in one operator."""
 
     def __init__(self, smoothing: float) -> None:
         super().__init__()
@@ -291,7 +290,7 @@ class CrossEntropies(nn.Cell):
     def construct(
         self, logits: Sequence[Tensor], labels: Sequence[Tensor], *mixing: Sequence[Tensor]
     ) -> Tensor:
-        """See :class:`train.tasks.losses.CrossEntropies`."""
+        """See :class:`train.model.layers.CrossEntropies`."""
         kinds = [tuple(kind) for kind in (logits, labels, *mixing)]
         return cross_entropy(len(logits), len(mixing) > 0)(self.smoothing, *kinds)
 

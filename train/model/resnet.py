@@ -4,15 +4,15 @@ He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 201
 torchvision, bottlenecks have their stride on the 3x3 convolution. Names of the parameters and the
 edge of the max-pool are MindCV's (mindcv/models/resnet.py), so that its ImageNet weights fit.
 
-Shapes: N = images, C = channels, H, W = height and width. Maps are (N, C, H, W), or as the layers
-order their axes.
+Shapes: N = images, C = channels, H, W = height and width. Maps are (N, C, H, W), or as the backend
+orders their axes.
 """
 
 from collections.abc import Sequence
 
 from mindspore import Tensor, nn, ops
 
-from train.model.stock_backend import Layers
+from train.model.backend import Backend
 
 
 class BasicBlock(nn.Cell):
@@ -21,16 +21,16 @@ class BasicBlock(nn.Cell):
     expansion = 1
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, domains: Sequence[str], layers: Layers
+        self, in_channels: int, width: int, stride: int, domains: Sequence[str], backend: Backend
     ) -> None:
         super().__init__()
-        self.conv1 = layers.conv(in_channels, width, 3, stride, bias=False)
-        self.bn1 = layers.norm(width, domains, relu=True)
-        self.conv2 = layers.conv(width, width, 3, bias=False)
-        self.bn2 = layers.norm(width, domains)
+        self.conv1 = backend.conv(in_channels, width, 3, stride, bias=False)
+        self.bn1 = backend.norm(width, domains, relu=True)
+        self.conv2 = backend.conv(width, width, 3, bias=False)
+        self.bn2 = backend.norm(width, domains)
         self.project = stride != 1 or in_channels != width
         if self.project:
-            self.down_sample = _projection(in_channels, width, stride, domains, layers)
+            self.down_sample = _projection(in_channels, width, stride, domains, backend)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W) -> (N, width, ceil(H / stride), ceil(W / stride))."""
@@ -47,19 +47,19 @@ class Bottleneck(nn.Cell):
     expansion = 4
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, domains: Sequence[str], layers: Layers
+        self, in_channels: int, width: int, stride: int, domains: Sequence[str], backend: Backend
     ) -> None:
         super().__init__()
         channels = width * self.expansion
-        self.conv1 = layers.conv(in_channels, width, 1, bias=False)
-        self.bn1 = layers.norm(width, domains, relu=True)
-        self.conv2 = layers.conv(width, width, 3, stride, bias=False)
-        self.bn2 = layers.norm(width, domains, relu=True)
-        self.conv3 = layers.conv(width, channels, 1, bias=False)
-        self.bn3 = layers.norm(channels, domains)
+        self.conv1 = backend.conv(in_channels, width, 1, bias=False)
+        self.bn1 = backend.norm(width, domains, relu=True)
+        self.conv2 = backend.conv(width, width, 3, stride, bias=False)
+        self.bn2 = backend.norm(width, domains, relu=True)
+        self.conv3 = backend.conv(width, channels, 1, bias=False)
+        self.bn3 = backend.norm(channels, domains)
         self.project = stride != 1 or in_channels != channels
         if self.project:
-            self.down_sample = _projection(in_channels, channels, stride, domains, layers)
+            self.down_sample = _projection(in_channels, channels, stride, domains, backend)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W) -> (N, 4 width, ceil(H / stride), ceil(W / stride))."""
@@ -81,7 +81,7 @@ class ResNet(nn.Cell):
         block: What it is made of.
         num_blocks: Blocks of the four stages: (2, 2, 2, 2) basic ones for ResNet-18, (3, 4, 6, 3)
             basic ones for ResNet-34, (3, 4, 6, 3) bottlenecks for ResNet-50.
-        layers: What it is made of.
+        backend: What it is made of.
         domains: Names of what the images come from, for norms that differ by it.
 
     Attributes:
@@ -95,21 +95,21 @@ class ResNet(nn.Cell):
         self,
         block: Block,
         num_blocks: Sequence[int],
-        layers: Layers | None = None,
+        backend: Backend | None = None,
         domains: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        layers = layers or Layers()
+        backend = backend or Backend()
         widths = (64, 128, 256, 512)
         self.channels = tuple(width * block.expansion for width in widths)
-        self.conv1 = layers.stem(widths[0], 7, stride=2, bias=False)
-        self.bn1 = layers.norm(widths[0], domains, relu=True)
+        self.conv1 = backend.stem(widths[0], 7, stride=2, bias=False)
+        self.bn1 = backend.norm(widths[0], domains, relu=True)
         # At even sizes it pads below and right, as in MindCV, where padding=1 of other frameworks
         # would pad above and left.
-        self.max_pool = layers.max_pool(3, 2)
+        self.max_pool = backend.max_pool(3, 2)
         inputs = (widths[0], *self.channels[:-1])
         stages = [
-            _stage(block, depth, in_channels, width, stride, domains, layers)
+            _stage(block, depth, in_channels, width, stride, domains, backend)
             for depth, in_channels, width, stride in zip(
                 num_blocks, inputs, widths, (1, 2, 2, 2), strict=True
             )
@@ -134,22 +134,22 @@ def _stage(
     width: int,
     stride: int,
     domains: Sequence[str],
-    layers: Layers,
+    backend: Backend,
 ) -> nn.CellList:
     """``depth`` blocks, of which the first one has the stride."""
-    first = block(in_channels, width, stride, domains, layers)
+    first = block(in_channels, width, stride, domains, backend)
     channels = width * block.expansion
-    others = [block(channels, width, 1, domains, layers) for _ in range(depth - 1)]
+    others = [block(channels, width, 1, domains, backend) for _ in range(depth - 1)]
     return nn.CellList([first, *others])
 
 
 def _projection(
-    in_channels: int, channels: int, stride: int, domains: Sequence[str], layers: Layers
+    in_channels: int, channels: int, stride: int, domains: Sequence[str], backend: Backend
 ) -> nn.CellList:
     """The shortcut where the map's shape changes: a 1x1 convolution and a norm."""
     return nn.CellList(
         [
-            layers.conv(in_channels, channels, 1, stride, bias=False),
-            layers.norm(channels, domains),
+            backend.conv(in_channels, channels, 1, stride, bias=False),
+            backend.norm(channels, domains),
         ]
     )

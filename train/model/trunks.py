@@ -9,8 +9,8 @@ from typing import Protocol
 from mindspore import Tensor
 
 from train.config.schema import ModelConfig
+from train.model.backend import Backend
 from train.model.resnet import BasicBlock, Bottleneck, ResNet
-from train.model.stock_backend import Layers
 from train.model.wide_resnet import WideResNet
 
 
@@ -28,19 +28,19 @@ class Trunk(Protocol):
     def __call__(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
         """Images as a map (N, 3, H, W), ``counts[d]`` of every data set -> the maps.
 
-        Map l is (N, channels[l], ceil(H / strides[l]), ceil(W / strides[l])), or as the layers
-        order the axes.
+        Map l is (N, channels[l], ceil(H / strides[l]), ceil(W / strides[l])), or as the backend
+        orders the axes.
         """
 
 
-_TRUNKS: dict[str, Callable[[ModelConfig, Layers, Sequence[str]], Trunk]] = {
-    "wide_resnet": lambda m, layers, domains: WideResNet(m.depth, m.width, layers, domains),
-    "resnet18": lambda _, layers, domains: ResNet(BasicBlock, (2, 2, 2, 2), layers, domains),
-    "resnet34": lambda _, layers, domains: ResNet(BasicBlock, (3, 4, 6, 3), layers, domains),
-    "resnet50": lambda _, layers, domains: ResNet(Bottleneck, (3, 4, 6, 3), layers, domains),
+_TRUNKS: dict[str, Callable[[ModelConfig, Backend, Sequence[str]], Trunk]] = {
+    "wide_resnet": lambda m, backend, domains: WideResNet(m.depth, m.width, backend, domains),
+    "resnet18": lambda _, backend, domains: ResNet(BasicBlock, (2, 2, 2, 2), backend, domains),
+    "resnet34": lambda _, backend, domains: ResNet(BasicBlock, (3, 4, 6, 3), backend, domains),
+    "resnet50": lambda _, backend, domains: ResNet(Bottleneck, (3, 4, 6, 3), backend, domains),
 }
 
 
-def build_trunk(model: ModelConfig, layers: Layers, domains: Sequence[str]) -> Trunk:
+def build_trunk(model: ModelConfig, backend: Backend, domains: Sequence[str]) -> Trunk:
     """The trunk of a configuration, for images of these data sets."""
-    return _TRUNKS[model.trunk](model, layers, domains)
+    return _TRUNKS[model.trunk](model, backend, domains)

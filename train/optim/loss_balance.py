@@ -1,8 +1,8 @@
 """Rules that weight the losses of the tasks.
 
 The step takes the gradient of ``sum(weights * losses)`` with the weights as constants. What a rule
-learns depends on nothing but losses that are averaged over the ranks, so it is the same on all of
-them without a message of its own; and it lives in parameters, so new weights are no new graph.
+learns depends only on losses averaged over the ranks, so all ranks learn the same without a message
+of their own. It is kept in parameters: new weights need no new graph.
 
 Shape: K = number of tasks. Weights and losses are in the order of the tasks.
 """
@@ -24,18 +24,18 @@ class Balance(nn.Cell):
     """Base of the rules: equal weights, and nothing to learn.
 
     Attributes:
-        learns: Whether :meth:`learn` does anything.
+        is_learned: Whether :meth:`update` does anything.
         needs_losses: Whether the weights depend on the losses of the same step.
-        looks_again: Whether :meth:`learn` needs the losses of the batch after the update.
+        needs_losses_after: Whether :meth:`update` needs the losses of the batch after the update.
         state: What the rule has learned, float32, by name; it is saved in checkpoints.
 
     Args:
         num_tasks: K.
     """
 
-    learns = False
+    is_learned = False
     needs_losses = False
-    looks_again = False
+    needs_losses_after = False
 
     def __init__(self, num_tasks: int) -> None:
         super().__init__()
@@ -43,25 +43,25 @@ class Balance(nn.Cell):
         self.state: dict[str, Parameter] = {}
 
     def construct(self, losses: Tensor) -> Tensor:
-        """Weights (K,) of this step; they pass no gradient on.
+        """Return the weights (K,) of this step; they pass no gradient on.
 
         Args:
             losses: (K,), means over all ranks; not looked at unless ``needs_losses``.
         """
         return ops.ones_like(losses)
 
-    def learn(self, losses: Tensor, after: Tensor, finite: Tensor) -> None:
-        """Learns from a step, after the update of the network; part of the compiled step.
+    def update(self, losses: Tensor, after: Tensor, finite: Tensor) -> None:
+        """Learn from a step, after the update of the network; part of the compiled step.
 
         Args:
             losses: (K,), means over all ranks.
             after: (K,), those of the same batch after the update; not looked at unless
-                ``looks_again``.
+                ``needs_losses_after``.
             finite: bool scalar; if false, the state stays as it is.
         """
 
     def consolidate(self) -> None:
-        """Learns from the steps since the last consolidation point, on the host."""
+        """Learn from the steps since the last consolidation point, on the host."""
 
     def _slot(self, name: str, values: Floats) -> Parameter:
         slot = Parameter(Tensor(values), name=f"balance.{name}", requires_grad=False)
@@ -98,7 +98,7 @@ class Uncertainty(Balance):
         rate: Learning rate of s.
     """
 
-    learns = True
+    is_learned = True
 
     def __init__(self, num_tasks: int, rate: float) -> None:
         super().__init__(num_tasks)
@@ -109,7 +109,7 @@ class Uncertainty(Balance):
         """See the base class."""
         return ops.exp(-self.log_variances)
 
-    def learn(self, losses: Tensor, after: Tensor, finite: Tensor) -> None:
+    def update(self, losses: Tensor, after: Tensor, finite: Tensor) -> None:
         """See the base class."""
         gradient = 0.5 - ops.exp(-self.log_variances) * losses
         moved = self.log_variances - self.rate * gradient
@@ -127,7 +127,7 @@ class DynamicWeightAverage(Balance):
         temperature: The larger, the more alike the weights.
     """
 
-    learns = True
+    is_learned = True
 
     def __init__(self, num_tasks: int, temperature: float) -> None:
         super().__init__(num_tasks)
@@ -142,7 +142,7 @@ class DynamicWeightAverage(Balance):
         """See the base class."""
         return self.weights.value()
 
-    def learn(self, losses: Tensor, after: Tensor, finite: Tensor) -> None:
+    def update(self, losses: Tensor, after: Tensor, finite: Tensor) -> None:
         """See the base class."""
         ops.assign(self.sums, ops.where(finite, self.sums + losses, self.sums))
         ops.assign(self.steps, ops.where(finite, self.steps + 1.0, self.steps))
@@ -181,9 +181,9 @@ class FAMO(Balance):
         decay: Weight decay of the logits.
     """
 
-    learns = True
+    is_learned = True
     needs_losses = True
-    looks_again = True
+    needs_losses_after = True
 
     def __init__(self, num_tasks: int, rate: float, decay: float) -> None:
         super().__init__(num_tasks)
@@ -195,7 +195,7 @@ class FAMO(Balance):
         parts = ops.softmax(self.logits, -1) / ops.maximum(losses, _SMALLEST_LOSS)
         return ops.stop_gradient(self.num_tasks * parts / parts.sum())
 
-    def learn(self, losses: Tensor, after: Tensor, finite: Tensor) -> None:
+    def update(self, losses: Tensor, after: Tensor, finite: Tensor) -> None:
         """See the base class. Nor is anything learned where a loss is not finite afterwards."""
         moved = self.logits - self.rate * self.gradient(losses, after)
         # The network may have been sent to infinity by a gradient that was still finite.
@@ -211,7 +211,7 @@ class FAMO(Balance):
 
 
 def build_balance(config: BalanceConfig, tasks: Sequence[str]) -> Balance:
-    """The rule of a configuration.
+    """Return the rule of a configuration.
 
     Args:
         config: Section ``loss.balance``.

@@ -32,11 +32,11 @@ class LossScale(nn.Cell):
         self.state = {"factor": self.factor, "good_steps": self.good_steps}
 
     def construct(self) -> Tensor:
-        """The scale of this step, scalar."""
+        """Return the scale of this step, scalar."""
         return self.factor.value().reshape(())
 
-    def learn(self, finite: Tensor) -> None:
-        """Learns from a step, after its update; part of the compiled step.
+    def update(self, finite: Tensor) -> None:
+        """Learn from a step, after its update; part of the compiled step.
 
         Args:
             finite: Whether its gradient was, bool scalar.
@@ -50,7 +50,7 @@ class LossScale(nn.Cell):
         ops.assign(self.good_steps, counted)
 
     def current(self) -> float:
-        """The scale, on the host."""
+        """Return the scale, on the host."""
         return float(self.factor.asnumpy()[0])
 
 

@@ -12,14 +12,13 @@ from train.config.schema import Config
 from train.data.record_set import RecordSet
 from train.distributed.collectives import Collectives
 from train.errors import UserError
-from train.model.mtln import MTLN
+from train.model.mtln import MTLN, split_by_branch
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import LossScale
 from train.optim.optimizers import FlatOptimizer
 from train.optim.vectors import pack, split, unpack
 from train.run.checkpoint import Arrays, Checkpoint
-from train.step.train_step import split_by_branch
 
 # May differ between a run and its continuation: they do not change what is learned.
 _FREE_KEYS = (

@@ -10,9 +10,9 @@ import numpy as np
 from mindspore import Parameter, nn
 
 from train.distributed.collectives import Collectives
+from train.model.mtln import split_by_branch
 from train.optim.optimizers import FlatOptimizer
 from train.optim.vectors import pack, unpack
-from train.step.train_step import split_by_branch
 
 
 class Consolidator:

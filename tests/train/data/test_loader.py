@@ -17,7 +17,7 @@ from train.data.loader import TrainLoader
 from train.data.pipeline import needed_shards
 from train.data.record_set import RecordSet, open_record_sets
 from train.errors import UserError
-from train.tasks.resolve import resolve_tasks
+from train.tasks.base import resolve_tasks
 
 SHARES = {"fields": 4, "roofs": 8, "coast": 4}
 PLAIN = {

@@ -1,10 +1,13 @@
 """MixUp and CutMix against a pixel-by-pixel account."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from train.config.schema import AugmentConfig
-from train.data.mixing import mix
+from train.data import mixing
+from train.data.batch import DatasetPart
 
 COUNT, SIZE = 6, 24
 LABELS = np.arange(COUNT, dtype=np.int32)
@@ -13,6 +16,10 @@ IMAGES = np.broadcast_to(
     (LABELS * 40).astype(np.uint8)[:, None, None, None], (COUNT, SIZE, SIZE, 3)
 ).copy()
 MASKS = (LABELS[:, None, None] + np.zeros((COUNT, SIZE, SIZE))).astype(np.uint8)
+
+
+def mix(images: Any, labels: Any, masks: Any, augment: AugmentConfig, seed: Any) -> Any:
+    return mixing.mix(DatasetPart(images, labels, masks), augment, seed)
 
 
 def test_mixup_blends_by_the_shares() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import mindspore as ms
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
-from train.data.evaluation_loader import Batch
+from train.data.batch import Batch, BatchLayout
 from train.distributed.collectives import OneProcess
 from train.distributed.collectives.base import Counts
-from train.evaluation.evaluator import EvaluatedTask, Evaluator, PredictStep
-from train.evaluation.metrics import classification_metrics, confusion_matrix
-from train.evaluation.pixel_metrics import PixelCounts, segmentation_metrics
+from train.evaluation.evaluator import Evaluator, PredictStep
 from train.step.graph_cache import GraphCache
+from train.tasks.confusion import confusion_matrix
+from train.tasks.scene import SceneTask, classification_metrics
+from train.tasks.segmentation import SegmentationTask
+from train.tasks.segmentation_metrics import PixelCounts, segmentation_metrics
 
 H, W = 6, 8
 COVER = ("field", "forest", "water")
@@ -58,9 +61,9 @@ class Network(nn.Cell):
 
 
 TASKS = [
-    EvaluatedTask("land", 0, SCENES),
-    EvaluatedTask("cover", 0, COVER, mask=1, scene_classes=SCENES),
-    EvaluatedTask("town", 1, ("a", "b", "c")),
+    SceneTask("land", "land", SCENES),
+    SegmentationTask("cover", "land", COVER, "cover"),
+    SceneTask("town", "town", ("a", "b", "c")),
 ]
 
 
@@ -77,7 +80,7 @@ def images(count: int, seed: int) -> np.ndarray:
 def test_flips_average_the_probabilities_of_four_mirror_images() -> None:
     network = Network()
     first, second = images(5, 1), images(20, 2)
-    predict = PredictStep(network, flips=True)
+    predict = PredictStep(network, TASKS, flips=True)
     answers = [a.asnumpy() for a in predict(Tensor(first), Tensor(second))]
 
     expected: list[Any] = [0, 0, 0]
@@ -101,7 +104,11 @@ class Batches:
     """Stands for an EvaluationLoader."""
 
     found: list[Batch]
-    sets: tuple[str, str] = ("land", "town")
+    sets = (
+        SimpleNamespace(name="land", manifest=SimpleNamespace(classes=SCENES)),
+        SimpleNamespace(name="town", manifest=SimpleNamespace(classes=("a", "b", "c"))),
+    )
+    layout = BatchLayout(["land", "town"], {"land": ["unused", "cover"]})
 
     def batches(self, split: str) -> Iterator[Batch]:
         assert split == "test"

@@ -2,41 +2,33 @@
 
 from collections.abc import Sequence
 
-import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
+from tests.train import networks
 from tests.train.finite_differences import assert_gradient
 from tests.train.numpy_losses import IGNORED, numpy_cross_entropy, numpy_pixels
-from train.model.mtln import MTLN, BranchKind, DatasetInfo, TaskInfo
-from train.model.stock_backend import Layers, Norm
-from train.model.wide_resnet import WideResNet
-from train.optim.loss_balance import Balance
-from train.optim.optimizers import SGD, decay_of, scalar
-from train.step.reduction import Exchange
-from train.step.train_step import BatchLayout, TrainStep, split_by_branch
-from train.tasks.losses import dice, pixel_cross_entropy, pixel_targets
+from train.model.backend import Backend, Norm
+from train.model.mtln import MTLN, BranchKind
+from train.optim.optimizers import scalar
+from train.tasks.base import Task
+from train.tasks.segmentation import dice, pixel_cross_entropy, pixel_targets
 
 Array = np.ndarray
 DATASETS = {"ucm": 2, "gid": 3}  # with their images in a batch
-TASKS = [
-    TaskInfo("pixels", "gid", 4, "segmentation"),
-    TaskInfo("ucm", "ucm", 2),
-    TaskInfo("scene", "gid", 3),
+TASKS: list[Task] = [
+    networks.segmentation("pixels", "gid", 4),
+    networks.scene("ucm", "ucm", 2),
+    networks.scene("scene", "gid", 3),
 ]
 SIZE = 13
 
 
 def make_network(
-    norm: Norm = "group", branch: BranchKind = "attention", tasks: Sequence[TaskInfo] = TASKS
+    norm: Norm = "group", branch: BranchKind = "attention", tasks: Sequence[Task] = TASKS
 ) -> MTLN:
-    ms.set_seed(5)
-    datasets = [DatasetInfo(name, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)) for name in DATASETS]
-    trunk = WideResNet(10, 1, Layers(norm), list(DATASETS))
-    network = MTLN(trunk, datasets, tasks, Layers(norm), branch, decoder_channels=6)
-    network.set_train(True)
-    return network
+    return networks.make_network(Backend(norm), list(DATASETS), tasks, branch=branch)
 
 
 def make_images() -> list[Tensor]:
@@ -79,18 +71,11 @@ def test_pixel_losses_against_numpy(eager: None) -> None:
     assert float(dice(Tensor(logits), targets)) == pytest.approx(expected, rel=1e-5)
 
 
-def make_step(network: MTLN, tasks: Sequence[TaskInfo], dice_weight: float = 0.0) -> TrainStep:
-    shared, branches = split_by_branch(network)
-    sgd = SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
-    layout = BatchLayout([1.0, 1.0], [0 if t.kind == "segmentation" else None for t in tasks])
-    balance = Balance(len(tasks))
-    return TrainStep(network, sgd, balance, Exchange(), layout, True, 0.1, dice_weight, 0.0)
-
-
 def test_joint_step(graph_mode: None) -> None:
     """Losses = numpy on the network's answers; gradient = finite differences, decoder included."""
-    network = make_network()
-    step, batch = make_step(network, TASKS, dice_weight=0.5), make_batch()
+    tasks = [networks.segmentation("pixels", "gid", 4, dice=0.5), *TASKS[1:]]
+    network = make_network(tasks=tasks)
+    step, batch = networks.make_step(network, list(DATASETS), tasks), make_batch()
     pixels, ucm, scene = (x.asnumpy() for x in network(*batch[:2]))
     assert [x.shape for x in (pixels, ucm, scene)] == [(3, 4, SIZE, SIZE), (2, 2), (3, 3)]
     mask = batch[4].asnumpy()

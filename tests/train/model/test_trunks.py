@@ -9,8 +9,8 @@ from mindspore import Tensor, nn
 from numpy.lib.stride_tricks import sliding_window_view
 
 from train.config.schema import ModelConfig
+from train.model.backend import Backend
 from train.model.resnet import BasicBlock, Bottleneck, ResNet
-from train.model.stock_backend import Layers
 from train.model.trunks import build_trunk
 
 # Trainable values without the classifier: torchvision's counts minus 1,000 outputs of 512 or 2,048
@@ -29,7 +29,7 @@ def eager_mode() -> Any:
 
 
 def build(**model: Any) -> Any:
-    return build_trunk(ModelConfig(**model), Layers(), ())
+    return build_trunk(ModelConfig(**model), Backend(), ())
 
 
 def randomise(network: nn.Cell, seed: int = 0) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def test_depth_and_width_of_a_wide_resnet() -> None:
 @pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
 def test_every_norm_knows_the_data_sets(block: Any) -> None:
     """With a norm per data set, each one's images see the network with its own norms."""
-    mixed = ResNet(block, (1, 1, 1, 1), Layers("domain"), ["ucm", "aid"]).set_train(False)
+    mixed = ResNet(block, (1, 1, 1, 1), Backend("domain"), ["ucm", "aid"]).set_train(False)
     single = ResNet(block, (1, 1, 1, 1)).set_train(False)
     values = randomise(mixed)
     x = images(3, 3, 3, 16, 16)

@@ -123,8 +123,8 @@ def test_in_a_graph(graph_mode: None, tasks: list[tuple[int, int]], mixed: bool)
     import mindspore as ms
     from mindspore import Tensor, nn
 
+    from train.model.layers import CrossEntropies as StockCrossEntropies
     from train.model.native_backend import CrossEntropies
-    from train.tasks.losses import CrossEntropies as StockCrossEntropies
 
     native()
     scenes = Scenes.draw(tasks, 0.1, mixed)

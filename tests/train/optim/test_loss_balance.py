@@ -38,7 +38,7 @@ class Step(nn.Cell):
 
     def construct(self, losses: Tensor, after: Tensor, finite: Tensor) -> Tensor:
         weights = self.balance(losses)
-        self.balance.learn(losses, after, finite)
+        self.balance.update(losses, after, finite)
         return weights
 
 
@@ -154,8 +154,8 @@ def test_a_rule_over_several_periods(rule: str) -> None:
 def test_what_the_rules_ask_for() -> None:
     for rule in RULES:
         balance = make(rule).balance
-        assert balance.needs_losses == balance.looks_again == (rule == "famo")
-        assert balance.learns == bool(balance.state)
+        assert balance.needs_losses == balance.needs_losses_after == (rule == "famo")
+        assert balance.is_learned == bool(balance.state)
         assert balance.trainable_params() == []
         names = [p.name for p in balance.get_parameters()]
         assert names == [f"balance.{name}" for name in balance.state]
@@ -165,7 +165,7 @@ def test_nothing_is_learned_from_an_update_that_went_to_infinity() -> None:
     for value in (np.inf, np.nan):
         famo = FAMO(2, 0.1, 0.0)
         losses = Tensor(np.array([1.0, 2.0], np.float32))
-        famo.learn(losses, Tensor(np.array([1.0, value], np.float32)), Tensor(True))
+        famo.update(losses, Tensor(np.array([1.0, value], np.float32)), Tensor(True))
         assert (famo.logits.asnumpy() == 0).all()
 
 
@@ -199,7 +199,7 @@ def test_famo_favours_the_task_that_falls_less() -> None:
     """And its weights are constants: the gradient of the total is the weighted sum of gradients."""
     famo = FAMO(2, 0.1, 0.0)
     losses, after = np.array([1.0, 2.0], np.float32), np.array([0.5, 1.9], np.float32)
-    famo.learn(Tensor(losses), Tensor(after), Tensor(True))
+    famo.update(Tensor(losses), Tensor(after), Tensor(True))
     z = famo.logits.asnumpy()
     assert z[1] > z[0]
 
@@ -224,7 +224,7 @@ def test_losses_of_nothing_leave_all_numbers_finite() -> None:
         balance = make(rule).balance
         losses = Tensor(np.array([0.0, 1.0, 2.0], np.float32))
         for _ in range(3):
-            balance.learn(losses, losses, Tensor(True))
+            balance.update(losses, losses, Tensor(True))
             balance.consolidate()
         assert np.isfinite(balance(losses).asnumpy()).all()
         assert all(np.isfinite(p.asnumpy()).all() for p in balance.state.values())
@@ -235,7 +235,7 @@ def test_one_task_has_weight_one() -> None:
         balance = build_balance(BalanceConfig.model_validate({"rule": rule}), ["only"])
         loss = Tensor(np.array([3.0], np.float32))
         for _ in range(3):
-            balance.learn(loss, loss * 0.5, Tensor(True))
+            balance.update(loss, loss * 0.5, Tensor(True))
             balance.consolidate()
         assert balance(loss).asnumpy() == pytest.approx(1.0)
 
@@ -244,7 +244,7 @@ def test_dwa_does_not_overflow() -> None:
     balance = build_balance(BalanceConfig(rule="dwa", temperature=0.01), TASKS)
     for factor in (1.0, 1000.0):
         losses = Tensor(np.array([1.0, 1.0, factor], np.float32))
-        balance.learn(losses, losses, Tensor(True))
+        balance.update(losses, losses, Tensor(True))
         balance.consolidate()
     weights = balance(ops.ones(3)).asnumpy()
     np.testing.assert_allclose(weights, [0, 0, 3], atol=1e-6)

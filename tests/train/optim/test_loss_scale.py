@@ -11,15 +11,15 @@ import pytest
 from mindspore import Tensor, nn
 from safetensors.numpy import load_file
 
-from tests.train.step.test_train_step import make_batch, make_network, values
+from tests.train import networks
+from tests.train.step.test_train_step import CLASSES, TASKS, make_batch, make_network, values
 from train import build
 from train.__main__ import main
 from train.model.mtln import MTLN
 from train.optim.loss_balance import FAMO, Balance
 from train.optim.loss_scale import FIRST, LARGEST, LossScale
 from train.optim.optimizers import SGD, decay_of, scalar
-from train.step.reduction import Exchange
-from train.step.train_step import BatchLayout, TrainStep, split_by_branch
+from train.step.train_step import StepOptions, TrainStep
 
 WriteConfig = Callable[[dict[str, Any]], Path]
 
@@ -33,7 +33,7 @@ class Learn(nn.Cell):
 
     def construct(self, finite: Tensor) -> Tensor:
         before = self.scale()
-        self.scale.learn(finite)
+        self.scale.update(finite)
         return before
 
 
@@ -62,11 +62,9 @@ def test_the_rule(graph_mode: None) -> None:
 def make_step(
     network: MTLN, scale: LossScale | None, clip: float = 0.0, balance: Balance | None = None
 ) -> TrainStep:
-    shared, branches = split_by_branch(network)
-    sgd = SGD(decay_of(shared + branches, 1e-3), 0.9, nesterov=True)
-    layout = BatchLayout([1.0] * 3, [None] * 3)
-    balance = balance or Balance(3)
-    return TrainStep(network, sgd, balance, Exchange(), layout, True, 0.1, 0.0, clip, scale)
+    sgd = SGD(decay_of(networks.trainable(network), 1e-3), 0.9, nesterov=True)
+    options = StepOptions(clip_norm=clip, loss_scale=scale)
+    return networks.make_step(network, list(CLASSES), TASKS, sgd, balance, options=options)
 
 
 def set_factor(scale: LossScale, factor: float) -> None:

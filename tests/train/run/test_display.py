@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from train.evaluation.metrics import classification_metrics
-from train.evaluation.pixel_metrics import PixelCounts, segmentation_metrics
 from train.run.display import Display
+from train.tasks.scene import classification_metrics
+from train.tasks.segmentation_metrics import PixelCounts, segmentation_metrics
 
 OTHER = ["49.50 %", "24.75 %", "49.25 %", "1", "24.50 %", "24.75 %"]
 

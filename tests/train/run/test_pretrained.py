@@ -11,10 +11,11 @@ import pytest
 from mindspore import Tensor, nn
 from safetensors.numpy import save_file
 
+from tests.train import networks
 from train.errors import UserError
-from train.model.mtln import MTLN, DatasetInfo, TaskInfo
+from train.model.backend import Backend
+from train.model.mtln import MTLN, DatasetInfo
 from train.model.resnet import BasicBlock, ResNet
-from train.model.stock_backend import Layers
 from train.model.wide_resnet import WideResNet
 from train.run.checkpoint import Checkpoint, save_checkpoint
 from train.run.pretrained import start_from
@@ -38,11 +39,11 @@ def randomise(cell: nn.Cell, seed: int) -> Values:
 def network_on(trunk: Any, norm: Any, branch: Any) -> MTLN:
     """With one task and data set; names of others may stand in the trunk's norms."""
     ucm = DatasetInfo("ucm", (0.5,) * 3, (0.2,) * 3)
-    return MTLN(trunk, [ucm], [TaskInfo("scenes", "ucm", 3)], Layers(norm), branch)
+    return MTLN(trunk, [ucm], [networks.scene("scenes", "ucm", 3)], Backend(norm), branch)
 
 
 def resnet(norm: Any = "batch", domains: Sequence[str] = ()) -> MTLN:
-    return network_on(ResNet(BasicBlock, BLOCKS, Layers(norm), domains), norm, "linear")
+    return network_on(ResNet(BasicBlock, BLOCKS, Backend(norm), domains), norm, "linear")
 
 
 def wide() -> MTLN:

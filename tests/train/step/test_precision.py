@@ -11,22 +11,19 @@ import pytest
 from mindspore import Tensor, nn, ops
 from safetensors.numpy import load_file
 
+from tests.train import networks
 from tests.train.numpy_half import EPSILON, HALVES, rounded
-from tests.train.step.test_train_step import CLASSES, make_batch, values
+from tests.train.step.test_train_step import CLASSES, TASKS, make_batch, values
 from train import build
 from train.__main__ import main
 from train.config.precision import Precision
 from train.config.schema import Config
 from train.distributed.cluster import Cluster
 from train.errors import UserError
-from train.model.mtln import MTLN, DatasetInfo, TaskInfo
-from train.model.stock_backend import Layers
-from train.model.wide_resnet import WideResNet
-from train.optim.loss_balance import Balance
+from train.model.backend import Backend
 from train.optim.loss_scale import LossScale
-from train.optim.optimizers import SGD, decay_of, scalar
-from train.step.reduction import Exchange
-from train.step.train_step import BatchLayout, TrainStep, split_by_branch
+from train.optim.optimizers import scalar
+from train.step.train_step import StepOptions
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
 
@@ -50,8 +47,8 @@ class InFloat32(nn.Cell):
         return y.astype(x.dtype)
 
 
-class AnyLayers(Layers):
-    """Layers whose operators of bfloat16 run here."""
+class AnyBackend(Backend):
+    """Backend whose operators of bfloat16 run here."""
 
     def conv(self, *args: Any, **kwargs: Any) -> nn.Cell:
         layer = super().conv(*args, **kwargs)
@@ -74,8 +71,8 @@ class AnyLayers(Layers):
 def test_a_layer_against_numpy(precision: Precision, kind: str) -> None:
     """Operands, result and gradients are rounded, once each; what goes in and out is float32."""
     rng = np.random.default_rng(0)
-    layers = AnyLayers(precision=precision)
-    layer = layers.conv(5, 4, 1) if kind == "conv" else layers.linear(5, 4)
+    backend = AnyBackend(precision=precision)
+    layer = backend.conv(5, 4, 1) if kind == "conv" else backend.linear(5, 4)
     x = rng.normal(size=(3, 5)).astype(np.float32)
     bias = rng.normal(size=4).astype(np.float32)
     layer.bias.set_data(Tensor(bias))
@@ -109,18 +106,10 @@ def test_a_layer_against_numpy(precision: Precision, kind: str) -> None:
 
 def train(precision: Precision) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Rows of some steps, and how far the parameters have moved."""
-    ms.set_seed(5)
-    layers = AnyLayers("group", precision)
-    datasets = [DatasetInfo(name, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)) for name in CLASSES]
-    tasks = [TaskInfo(name, name, count) for name, count in CLASSES.items()]
-    network = MTLN(WideResNet(10, 1, layers), datasets, tasks, layers)
-    network.set_train(True)
-    shared, branches = split_by_branch(network)
-    sgd = SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
+    network = networks.make_network(AnyBackend("group", precision), list(CLASSES), TASKS)
     scale = LossScale() if precision == "float16" else None
-    layout = BatchLayout([1.0] * 3, [None] * 3)
-    args: Any = (network, sgd, Balance(3), Exchange(), layout, True, 0.1, 0.0, 0.0, scale)
-    step = TrainStep(*args)
+    options = StepOptions(loss_scale=scale)
+    step = networks.make_step(network, list(CLASSES), TASKS, options=options)
     before = values(network)
     rows = [step(scalar(0.01), scalar(n), *make_batch(seed=n)).asnumpy() for n in range(STEPS)]
     after = values(network)

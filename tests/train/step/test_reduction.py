@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from mindspore import Tensor, nn
 
 from tests.ranks import reductions_of_steps, run_train
+from tests.train import networks
 from tests.train.runs import assert_same_bits, summary_of
-from tests.train.step.test_train_step import make_batch, make_network, values
+from tests.train.step.test_train_step import CLASSES, TASKS, make_batch, make_network, values
 from train import build
 from train.config.reader import load_config
 from train.data.record_set import open_record_sets
+from train.model.mtln import split_by_branch
 from train.optim.flat import Flatten
-from train.optim.loss_balance import FAMO, Balance
-from train.optim.optimizers import SGD, decay_of, scalar
+from train.optim.loss_balance import FAMO
+from train.optim.optimizers import scalar
 from train.step.reduction import Exchange, Reduction, cut_into_buckets
-from train.step.train_step import BatchLayout, TrainStep, split_by_branch
-from train.tasks.resolve import resolve_tasks
+from train.step.train_step import StepOptions
+from train.tasks.base import resolve_tasks
 
 
 class Recorder(nn.Cell):
@@ -100,10 +102,14 @@ def test_bytes_of_a_step(eager: None, local: bool, in_half: bool, bucket_bytes: 
     for own in (exchange, Exchange()):
         network = make_network("group")
         shared, branches = split_by_branch(network)
-        sgd = SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
-        balance: Balance = FAMO(3, 0.1, 0.0)
-        layout = BatchLayout([1.0] * 3, [None] * 3)
-        step = TrainStep(network, sgd, balance, own, layout, local, 0.1, 0.0, 1.0)
+        step = networks.make_step(
+            network,
+            list(CLASSES),
+            TASKS,
+            balance=FAMO(3, 0.1, 0.0),
+            exchange=own,
+            options=StepOptions(local, clip_norm=1.0),
+        )
         result = step(scalar(0.1), scalar(1), *make_batch()).asnumpy()
         found.append((result, values(network), step.bytes_reduced))
     reduced = shared if local else shared + branches

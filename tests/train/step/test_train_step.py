@@ -3,36 +3,29 @@
 from collections.abc import Sequence
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor
 
+from tests.train import networks
 from tests.train.finite_differences import assert_gradient
 from tests.train.numpy_losses import numpy_cross_entropy
-from train.model.mtln import MTLN, DatasetInfo, TaskInfo, is_shared
-from train.model.stock_backend import Layers
-from train.model.wide_resnet import WideResNet
+from train.model.backend import Backend
+from train.model.layers import cross_entropy, smoothed
+from train.model.mtln import MTLN, is_shared, split_by_branch
 from train.optim.flat import Subtract
-from train.optim.loss_balance import Balance
 from train.optim.optimizers import SGD, AdamW, FlatOptimizer, decay_of, scalar
-from train.step.reduction import Exchange
-from train.step.train_step import BatchLayout, TrainStep, split_by_branch
-from train.tasks.losses import cross_entropy, smoothed
+from train.step.train_step import StepOptions, TrainStep
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
 
 CLASSES = {"ucm": 3, "aid": 4, "nwpu": 2}
+TASKS = [networks.scene(name, name, count) for name, count in CLASSES.items()]
 SIZE = 12
 
 
 def make_network(norm: Any = "batch") -> MTLN:
-    ms.set_seed(5)
-    datasets = [DatasetInfo(name, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)) for name in CLASSES]
-    tasks = [TaskInfo(name, name, count) for name, count in CLASSES.items()]
-    network = MTLN(WideResNet(10, 1, Layers(norm)), datasets, tasks, Layers(norm))
-    network.set_train(True)
-    return network
+    return networks.make_network(Backend(norm), list(CLASSES), TASKS)
 
 
 def make_batch(images: int = 2, seed: int = 0) -> list[Tensor]:
@@ -48,10 +41,10 @@ def make_step(
     clip: float = 0,
     mixed: bool = False,
 ) -> TrainStep:
-    shared, branches = split_by_branch(network)
-    optimizer = optimizer or SGD(decay_of(shared + branches, 0.0), 0.0, nesterov=False)
-    layout = BatchLayout([1.0] * 3, [None] * 3, mixed)
-    return TrainStep(network, optimizer, Balance(3), Exchange(), layout, True, 0.1, 0.0, clip)
+    options = StepOptions(clip_norm=clip)
+    return networks.make_step(
+        network, list(CLASSES), TASKS, optimizer, options=options, mixed=mixed
+    )
 
 
 def values(network: MTLN) -> dict[str, np.ndarray]:
@@ -156,9 +149,9 @@ def test_each_task_sees_its_own_images(eager: None) -> None:
 
 
 def test_one_data_set_can_feed_two_tasks(eager: None) -> None:
-    datasets = [DatasetInfo(n, (0.5,) * 3, (0.2,) * 3) for n in ("a", "b")]
-    tasks = [TaskInfo("one", "b", 3), TaskInfo("two", "a", 2), TaskInfo("three", "b", 5)]
-    network = MTLN(WideResNet(10, 1, Layers("group")), datasets, tasks, Layers("group"))
+    scene = networks.scene
+    tasks = [scene("one", "b", 3), scene("two", "a", 2), scene("three", "b", 5)]
+    network = networks.make_network(Backend("group"), ["a", "b"], tasks)
     rng = np.random.default_rng(0)
     images = [Tensor(rng.integers(0, 256, (n, 12, 12, 3), np.uint8)) for n in (2, 3)]
     assert [x.shape for x in network(*images)] == [(3, 3), (2, 2), (3, 5)]

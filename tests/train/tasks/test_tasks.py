@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from train.config.schema import Config
+from train.data.batch import BatchLayout, TaskInputs
 from train.data.record_set import RecordSet
 from train.data.records import Listing, Manifest, MaskSpace
 from train.errors import UserError
-from train.tasks.resolve import Task, mask_positions, resolve_tasks, wanted_masks
+from train.tasks.base import Task, resolve_tasks, wanted_masks
 
 
 def record_set(name: str, classes: tuple[str, ...], *spaces: str) -> RecordSet:
@@ -62,8 +63,14 @@ def test_tasks_of_both_kinds() -> None:
         "cover1",
     )
     assert wanted_masks(tasks) == {"two": ("use", "cover"), "gid": ("cover",)}
-    # In a batch: cover of gid, then use and cover of two.
-    assert mask_positions(tasks, SETS) == [None, None, 1, 0, 2, 1]
+    # In a batch: three times images and labels, then cover of gid, use and cover of two.
+    layout = BatchLayout([s.name for s in SETS], wanted_masks(tasks))
+    found = [layout.inputs(task.dataset, task.label_space) for task in tasks]
+    assert [inputs.masks for inputs in found] == [None, None, 7, 6, 8, 7]
+    assert [inputs.scenes for inputs in found] == [(3,), (4,), (5,), (4,), (5,), (5,)]
+    mixed = BatchLayout([s.name for s in SETS], wanted_masks(tasks), mixed=True)
+    assert mixed.inputs("gid") == TaskInputs((4, 7, 10))
+    assert mixed.inputs("gid", "cover") == TaskInputs((4, 7, 10), 12)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class Peer:
         from train.optim.loss_balance import build_balance
         from train.optim.optimizers import scalar
         from train.step.train_step import BatchLayout
-        from train.tasks.resolve import resolve_tasks
+        from train.tasks.base import resolve_tasks
 
         work = Workload.of(spec["workload"])
         self.place = cluster.identify(os.environ, "CPU")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.evaluation.metrics import classification_metrics, confusion_matrix
+from train.tasks.confusion import confusion_matrix
+from train.tasks.scene import classification_metrics
 
 pairs = st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3)), max_size=60)
 NAMES = ["a", "b", "c", "d"]

@@ -1,13 +1,11 @@
-"""Metrics of a segmentation task, computed once from the confusion matrices of all ranks.
+"""Metrics of segmentation, computed once from the confusion matrices of all ranks.
 
-They are counted over all valid pixels of all images, at the size that the network sees: a mean of
-the values of single images or ranks would be another, and a kinder, measure. The four measures are
-those of Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR
-2015.
-
-Where most images show little but their scene class, a high figure says little. So two things stand
-beside it: the same measures over the images whose masks hold several classes, and an *oracle* that
-paints every image with its true scene class.
+They are counted over all valid pixels of all images, at the size that the network sees: a mean
+of the values of single images or ranks would be another, and a kinder, measure. The four measures
+are those of Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation",
+CVPR 2015. Where most images show little but their scene class, a high figure says little. So two
+things stand beside it: the same measures over the images whose masks hold several classes, and an
+*oracle* that paints every image with its true scene class.
 
 Shapes: n = images, H, W = height and width in pixels, K = number of classes.
 """
@@ -22,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from train.data.records import IGNORE_INDEX
-from train.evaluation.metrics import Confusion, confusion_matrix, ratio
+from train.tasks.confusion import Confusion, confusion_matrix, ratio
 
 Integers = npt.NDArray[np.integer[Any]]
 
@@ -43,21 +41,21 @@ class PixelCounts:
 
     @classmethod
     def zeros(cls, num_classes: int) -> PixelCounts:
-        """Nothing counted yet."""
+        """Return counts of nothing."""
         return cls.from_vector(np.zeros(2 + 4 * num_classes**2, np.int64), num_classes)
 
     @classmethod
     def from_vector(cls, vector: Confusion, num_classes: int) -> PixelCounts:
-        """What :meth:`vector` gave."""
+        """Return the counts that :meth:`vector` gave."""
         network, oracle = vector[2:].reshape(2, 2, num_classes, num_classes)
         return cls(vector[:2], network, oracle)
 
     def vector(self) -> Confusion:
-        """All counts one after another, (2 + 4 K^2,), for the sum over the ranks."""
+        """Return all counts one after another, (2 + 4 K^2,), for the sum over the ranks."""
         return np.concatenate([self.images, self.network.ravel(), self.oracle.ravel()])
 
     def add(self, predictions: Integers, masks: Integers, painted: Integers | None) -> None:
-        """Counts images.
+        """Count images.
 
         Args:
             predictions: (n, H, W), classes.
@@ -81,7 +79,7 @@ class PixelCounts:
 
 
 def oracle_classes(scenes: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:
-    """The class in which the oracle paints images of every scene class.
+    """Return the class in which the oracle paints images of every scene class.
 
     Args:
         scenes: Scene classes of the data set.
@@ -99,7 +97,7 @@ def oracle_classes(scenes: Sequence[str], classes: Sequence[str]) -> npt.NDArray
 def segmentation_metrics(
     counts: PixelCounts, classes: Sequence[str], has_oracle: bool
 ) -> dict[str, Any]:
-    """The metrics of a segmentation task.
+    """Return the metrics of a segmentation task.
 
     Args:
         counts: Of all ranks.

@@ -1,0 +1,83 @@
+"""Small networks and training steps that many tests make."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mindspore as ms
+from mindspore import Parameter
+
+from train.data.batch import BatchLayout
+from train.model.backend import Backend
+from train.model.mtln import MTLN, DatasetInfo, split_by_branch
+from train.model.trunks import Trunk
+from train.model.wide_resnet import WideResNet
+from train.optim.loss_balance import Balance
+from train.optim.optimizers import SGD, FlatOptimizer, decay_of
+from train.step.reduction import Exchange
+from train.step.train_step import StepOptions, TrainStep
+from train.tasks.base import Task, TaskLosses
+from train.tasks.scene import SceneTask
+from train.tasks.segmentation import SegmentationTask
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+def scene(name: str, dataset: str, num_classes: int) -> SceneTask:
+    """A scene task with label smoothing."""
+    return SceneTask(name, dataset, _classes(num_classes), label_smoothing=0.1)
+
+
+def segmentation(name: str, dataset: str, num_classes: int, dice: float = 0.0) -> SegmentationTask:
+    """A segmentation task with a narrow decoder."""
+    classes = _classes(num_classes)
+    return SegmentationTask(name, dataset, classes, "cover", decoder_channels=6, dice_weight=dice)
+
+
+def make_network(
+    backend: Backend,
+    datasets: Sequence[str],
+    tasks: Sequence[Task],
+    trunk: Trunk | None = None,
+    branch: Any = "attention",
+) -> MTLN:
+    """A small network in training mode; with its own trunk, the same parameters every time."""
+    if trunk is None:
+        ms.set_seed(5)
+        trunk = WideResNet(10, 1, backend, list(datasets))
+    infos = [DatasetInfo(name, MEAN, STD) for name in datasets]
+    network = MTLN(trunk, infos, tasks, backend, branch)
+    network.set_train(True)
+    return network
+
+
+def trainable(network: MTLN) -> list[Parameter]:
+    """The parameters in the order of the optimizer."""
+    shared, branches = split_by_branch(network)
+    return shared + branches
+
+
+def make_step(
+    network: MTLN,
+    datasets: Sequence[str],
+    tasks: Sequence[Task],
+    optimizer: FlatOptimizer | None = None,
+    balance: Balance | None = None,
+    exchange: Exchange | None = None,
+    options: StepOptions | None = None,
+    mixed: bool = False,
+) -> TrainStep:
+    """A step of plain gradient descent, unless something else is asked for."""
+    masks = {t.dataset: (t.label_space,) for t in tasks if t.label_space is not None}
+    layout = BatchLayout(list(datasets), masks, mixed)
+    return TrainStep(
+        network,
+        TaskLosses(tasks, layout, [1.0] * len(datasets), network.backend),
+        optimizer or SGD(decay_of(trainable(network), 0.0), 0.0, nesterov=False),
+        balance or Balance(len(tasks)),
+        exchange or Exchange(),
+        options or StepOptions(),
+    )
+
+
+def _classes(count: int) -> tuple[str, ...]:
+    return tuple(f"class{i}" for i in range(count))

@@ -1,0 +1,119 @@
+"""The backend: makes the layers that every part of the network consists of.
+
+Shapes: N = images, C = channels, H, W = height and width of a feature map.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from mindspore import Parameter, nn
+
+from train.config.precision import Precision
+from train.model import layers
+from train.model.norms import BatchNorm, DomainNorm, GroupNorm
+from train.optim.flat import Flatten, Subtract, Update
+from train.optim.optimizers import FlatOptimizer
+
+Norm = Literal["batch", "group", "domain"]
+
+
+class Backend:
+    """The stock backend: makes layers of MindSpore's own operators, for any device.
+
+    Another backend (:class:`train.model.native_backend.NativeBackend`) may order the axes of maps
+    differently, but its layers have the same parameters: same names, shapes and initial values.
+
+    Args:
+        norm_kind: ``batch``; ``group``, where every image counts for itself; or ``domain``.
+        precision: What convolutions and linear layers compute in. All else is float32, also what
+            goes in and out, and the parameters.
+
+    Attributes:
+        channel_axis: Axis of the channels in a map.
+        height_axis: Axis of the height; the width's follows.
+    """
+
+    channel_axis = 1
+    height_axis = 2
+
+    def __init__(self, norm_kind: Norm = "batch", precision: Precision = "float32") -> None:
+        self.norm_kind = norm_kind
+        self.precision = precision
+
+    def conv(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        bias: bool = True,
+    ) -> nn.Cell:
+        """A convolution with Kaiming initialisation that maps H to ceil(H / stride).
+
+        Called with a second map, it adds that to its result.
+        """
+        return layers.Conv(in_channels, out_channels, kernel_size, stride, bias, self.precision)
+
+    def stem(
+        self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
+    ) -> nn.Cell:
+        """The convolution of the images, whose gradient nobody needs."""
+        return layers.Conv(3, out_channels, kernel_size, stride, bias, self.precision)
+
+    def linear(self, in_channels: int, out_channels: int) -> nn.Cell:
+        """A linear layer with small initial weights: (N, C_in) -> (N, C_out)."""
+        return layers.Linear(in_channels, out_channels, self.precision)
+
+    def norm(self, channels: int, domains: Sequence[str] = (), relu: bool = False) -> nn.Cell:
+        """A norm: ``norm(x, counts)`` normalises a map of ``counts[d]`` images each.
+
+        Args:
+            channels: C.
+            domains: Names of what the images come from, in their order in the map. With less than
+                two, ``domain`` is the same as ``batch``.
+            relu: Whether a ReLU follows.
+        """
+        if self.norm_kind == "domain" and len(domains) > 1:
+            return DomainNorm(channels, domains, relu)
+        return GroupNorm(channels, relu) if self.norm_kind == "group" else BatchNorm(channels, relu)
+
+    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
+        """A max-pool that maps H to ceil(H / stride)."""
+        # "same" rounds odd sizes up, as the strided convolutions do.
+        return nn.MaxPool2d(kernel_size, stride, pad_mode="same")
+
+    def resize(self) -> nn.Cell:
+        """Bilinear interpolation: ``resize(x, (height, width))``."""
+        return layers.Resize()
+
+    def attention_level(self, modules: Sequence[nn.Cell]) -> nn.Cell:
+        """Attention of all tasks on a level; see :class:`train.model.layers.AttentionLevel`."""
+        return layers.AttentionLevel(modules, self.gate(), self.channel_axis)
+
+    def gate(self) -> nn.Cell:
+        """A soft mask: (logits, map) -> sigmoid(logits) * map."""
+        return layers.Gate()
+
+    def linear_heads(self, heads: Sequence[nn.Cell], tasks: Sequence[int]) -> nn.Cell:
+        """Pooling and linear layers of many tasks; see :class:`train.model.layers.LinearHeads`."""
+        return layers.LinearHeads(heads, tasks)
+
+    def cross_entropies(self, smoothing: float) -> nn.Cell:
+        """The losses of many tasks; see :class:`train.model.layers.CrossEntropies`."""
+        return layers.CrossEntropies(smoothing)
+
+    def from_images(self) -> nn.Cell:
+        """Images (N, H, W, 3) -> map."""
+        return layers.Transpose((0, 3, 1, 2))
+
+    def channels_first(self) -> nn.Cell:
+        """Map -> (N, C, H, W)."""
+        return nn.Identity()
+
+    def flatten(self) -> nn.Cell:
+        """Makes one vector of many tensors; see :class:`train.optim.flat.Flatten`."""
+        return Flatten()
+
+    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
+        """What updates parameters; see :class:`train.optim.flat.Update`."""
+        return Update(optimizer, parameters, self.flatten(), Subtract(parameters))

@@ -1,0 +1,224 @@
+"""The layers that the stock backend makes, of MindSpore's own operators.
+
+Shapes: N = images, C = channels, H, W = height and width of a feature map, K = classes. Maps are
+(N, C, H, W).
+"""
+
+from collections.abc import Sequence
+
+import mindspore as ms
+from mindspore import Tensor, mint, nn, ops
+from mindspore.common.initializer import HeNormal, Normal
+
+from train.config.precision import Precision
+
+
+class Conv(nn.Conv2d):
+    """A convolution; see :meth:`Backend.conv`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        bias: bool,
+        precision: Precision = "float32",
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            pad_mode="pad",
+            padding=kernel_size // 2,
+            has_bias=bias,
+            weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
+            bias_init="zeros",
+        )
+        self.half = None if precision == "float32" else getattr(ms, precision)
+
+    def construct(self, x: Tensor, *residual: Tensor) -> Tensor:
+        """(N, C_in, H, W)[, what is added] -> (N, C_out, ceil(H / stride), ceil(W / stride))."""
+        y = super().construct(x) if self.half is None else self._in_half(x)
+        return y + residual[0] if residual else y
+
+    def _in_half(self, x: Tensor) -> Tensor:
+        y = self.conv2d(x.astype(self.half), self.weight.astype(self.half)).astype(ms.float32)
+        return self.bias_add(y, self.bias) if self.has_bias else y
+
+
+class Linear(nn.Dense):
+    """A linear layer; see :meth:`Backend.linear`."""
+
+    def __init__(self, in_channels: int, out_channels: int, precision: Precision) -> None:
+        super().__init__(in_channels, out_channels, weight_init=Normal(0.01), bias_init="zeros")
+        self.half = None if precision == "float32" else getattr(ms, precision)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """(N, C_in) -> (N, C_out)."""
+        if self.half is None:
+            return super().construct(x)
+        y = self.matmul(x.astype(self.half), self.weight.astype(self.half)).astype(ms.float32)
+        return self.bias_add(y, self.bias)
+
+
+class Gate(nn.Cell):
+    """See :meth:`Backend.gate`."""
+
+    def construct(self, logits: Tensor, x: Tensor) -> Tensor:
+        """(N, C, H, W) twice -> the same."""
+        return ops.sigmoid(logits) * x
+
+
+class Resize(nn.Cell):
+    """See :meth:`Backend.resize`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interpolate = ops.ResizeBilinearV2(half_pixel_centers=True)
+
+    def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(N, C, H, W) -> (N, C, *size)."""
+        if x.shape[2:] == size:
+            return x
+        return self.interpolate(x, size)
+
+
+class Transpose(nn.Cell):
+    """Puts axes in another order."""
+
+    def __init__(self, order: tuple[int, ...]) -> None:
+        super().__init__()
+        self.order = order
+
+    def construct(self, x: Tensor) -> Tensor:
+        """The tensor with its axes in ``order``."""
+        return x.transpose(self.order)
+
+
+class AttentionLevel(nn.Cell):
+    """The attention modules of all tasks on one level, each on its own task's images.
+
+    Args:
+        modules: One per task. They belong to the task branches: none becomes a child of this cell.
+        gate: (logits of a mask, map) -> the masked map.
+        channel_axis: Axis of the channels in a map.
+    """
+
+    def __init__(self, modules: Sequence[nn.Cell], gate: nn.Cell, channel_axis: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.modules = tuple(modules)
+        self.gate = gate
+        self.concat = ops.Concat(0)
+        self.concat_channels = ops.Concat(channel_axis)
+
+    def construct(self, counts: Sequence[int], shared: Tensor, *extracted: Tensor) -> Tensor:
+        """Masks the shared map.
+
+        Args:
+            counts: Images of every task.
+            shared: The shared map with the images of all tasks, one task after the other.
+            extracted: From level 1 on, what the extractor has made of the level before.
+
+        Returns:
+            The masked map, of the shape of ``shared``.
+        """
+        seen = self.concat_channels((shared, *extracted)) if extracted else shared
+        logits = [
+            module(part)
+            for module, part in zip(self.modules, mint.split(seen, counts))  # noqa: B905
+        ]
+        return self.gate(self.concat(logits), shared)
+
+
+class LinearHeads(nn.Cell):
+    """Pooling and linear layers of several tasks, each on its own task's images.
+
+    Args:
+        heads: Cells with a ``linear`` layer each. They belong to the task branches: none becomes a
+            child of this cell.
+        tasks: For every head, the position of its task among all tasks.
+    """
+
+    def __init__(self, heads: Sequence[nn.Cell], tasks: Sequence[int]) -> None:
+        super().__init__(auto_prefix=False)
+        self.heads = tuple(heads)
+        self.tasks = tuple(tasks)
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
+        """The logits of every head.
+
+        Args:
+            x: The last level's map with the images of all tasks, one task after the other.
+            counts: Images of every task.
+        """
+        parts = mint.split(x, counts)
+        return [head(parts[i]) for head, i in zip(self.heads, self.tasks)]  # noqa: B905
+
+
+class CrossEntropies(nn.Cell):
+    """The mean cross-entropies of several tasks.
+
+    Args:
+        smoothing: See :func:`smoothed`.
+    """
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__()
+        self.smoothing = smoothing
+
+    def construct(
+        self, logits: Sequence[Tensor], labels: Sequence[Tensor], *mixing: Sequence[Tensor]
+    ) -> Tensor:
+        """Losses of the T tasks, (T,).
+
+        Args:
+            logits: Of every task, (N, K).
+            labels: Of every task, int32 (N,).
+            mixing: If images are mixed with each other, the labels of their partners, of every task
+                int32 (N,), and the shares of their own, of every task float32 (N,).
+        """
+        losses = []
+        for i, own in enumerate(logits):
+            target = smoothed(labels[i], own.shape[1], self.smoothing)
+            if mixing:
+                partners, shares = mixing
+                other = smoothed(partners[i], own.shape[1], self.smoothing)
+                share = shares[i].reshape((-1, 1))
+                target = share * target + (1.0 - share) * other
+            losses.append(cross_entropy(own, target))
+        return ops.stack(losses)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy.
+
+    Args:
+        logits: (N, K).
+        target: Probability of every class, float32 (N, K).
+
+    Returns:
+        Scalar.
+    """
+    return -(target * ops.log_softmax(logits, -1)).sum(-1).mean()
+
+
+def smoothed(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """Target with label smoothing (Szegedy et al., CVPR 2016).
+
+    Args:
+        labels: int32 (N,), values in 0..K-1.
+        num_classes: K.
+        smoothing: Probability that is spread evenly over all classes.
+
+    Returns:
+        float32 (N, K).
+    """
+    rest = smoothing / num_classes
+    return ops.one_hot(
+        labels,
+        num_classes,
+        Tensor(1.0 - smoothing + rest, ms.float32),
+        Tensor(rest, ms.float32),
+    )

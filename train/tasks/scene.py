@@ -1,0 +1,200 @@
+"""Scene classification: one label per image.
+
+Shapes: n = images of the task, K = its classes, N, C, H, W = images, channels, height and width of
+a map.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from train.config.schema import Config
+from train.data.batch import Array, Batch, BatchLayout, TaskInputs
+from train.data.record_set import RecordSet
+from train.errors import UserError
+from train.model.backend import Backend
+from train.tasks.base import Decision, KindLosses, Task
+from train.tasks.confusion import Confusion, confusion_matrix, ratio
+
+
+@dataclass(frozen=True)
+class SceneTask(Task):
+    """A scene-classification task.
+
+    Attributes:
+        label_smoothing: Probability that is spread evenly over all classes.
+    """
+
+    kind = "scene"
+
+    label_smoothing: float = 0.0
+
+    @classmethod
+    def resolve(cls, name: str, config: Config, record_set: RecordSet) -> "SceneTask":
+        """See the base class."""
+        classes = record_set.manifest.classes
+        if not classes:
+            raise UserError(f"tasks.{name}: {record_set.folder} has masks only, no scene classes")
+        return cls(name, record_set.name, classes, config.loss.label_smoothing)
+
+    def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
+        """See the base class."""
+        return ClassificationHead(channels[-1], len(self.classes), backend)
+
+    @staticmethod
+    def answers(heads: Sequence[nn.Cell], positions: Sequence[int], backend: Backend) -> nn.Cell:
+        """See the base class."""
+        return SceneAnswers(heads, positions, backend)
+
+    @staticmethod
+    def losses(
+        tasks: Sequence["SceneTask"],
+        positions: Sequence[int],
+        inputs: Sequence[TaskInputs],
+        weights: Sequence[float],
+        backend: Backend,
+    ) -> KindLosses:
+        """See the base class."""
+        return SceneLosses(tasks, positions, inputs, weights, backend)
+
+    @staticmethod
+    def decision() -> Decision:
+        """See the base class."""
+        return MostLikelyScene()
+
+    def tally(self, layout: BatchLayout, scene_classes: Sequence[str]) -> "SceneTally":
+        """See the base class."""
+        return SceneTally(self.classes, layout.inputs(self.dataset).scenes[0])
+
+
+class ClassificationHead(nn.Cell):
+    """Global average pooling of the last level and a linear layer."""
+
+    def __init__(self, channels: int, num_classes: int, backend: Backend) -> None:
+        super().__init__()
+        self.pixels = (backend.height_axis, backend.height_axis + 1)
+        self.linear = backend.linear(channels, num_classes)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Map of the last level -> logits (n, K)."""
+        return self.linear(x.mean(self.pixels))
+
+
+class SceneAnswers(nn.Cell):
+    """The logits of all scene tasks; see :meth:`train.tasks.base.Task.answers`."""
+
+    def __init__(
+        self, heads: Sequence[nn.Cell], positions: Sequence[int], backend: Backend
+    ) -> None:
+        super().__init__(auto_prefix=False)
+        # In a tuple: no child, for its parameters belong to the task branches.
+        self.heads = (backend.linear_heads(heads, positions),)
+
+    def construct(
+        self, levels: Sequence[Tensor], counts: Sequence[int], size: tuple[int, int]
+    ) -> list[Tensor]:
+        """Return one tensor (n, K) per scene task."""
+        return list(self.heads[0](levels[-1], counts))
+
+
+class SceneLosses(KindLosses):
+    """Cross-entropy with label smoothing, the mean over the images."""
+
+    def __init__(
+        self,
+        tasks: Sequence[SceneTask],
+        positions: Sequence[int],
+        inputs: Sequence[TaskInputs],
+        weights: Sequence[float],
+        backend: Backend,
+    ) -> None:
+        super().__init__(auto_prefix=False)
+        self.positions = tuple(positions)
+        # Of all tasks the labels; where images are mixed, of all tasks the partners and shares.
+        self.groups = tuple(zip(*(i.scenes for i in inputs), strict=True))
+        self.weights = Tensor(np.array(weights, np.float32))
+        self.nothing = Tensor(np.zeros(len(tasks), np.float32))
+        self.cross_entropies = backend.cross_entropies(tasks[0].label_smoothing)
+
+    def totals(self, batch: Sequence[Tensor]) -> Tensor:
+        """See the base class."""
+        return self.nothing
+
+    def construct(
+        self, answers: Sequence[Tensor], batch: Sequence[Tensor], totals: Tensor
+    ) -> Tensor:
+        """See the base class."""
+        logits = [answers[i] for i in self.positions]
+        groups = [[batch[i] for i in group] for group in self.groups]
+        return self.cross_entropies(logits, *groups) * self.weights
+
+
+class MostLikelyScene(Decision):
+    """The most likely class of every image."""
+
+    def construct(self, scores: Tensor) -> Tensor:
+        """(n, K) -> int32 (n,)."""
+        return ops.argmax(scores, 1).astype(ms.int32)
+
+
+class SceneTally:
+    """Adds up a confusion matrix.
+
+    Args:
+        classes: Class names.
+        labels: Position of the labels in a batch.
+    """
+
+    def __init__(self, classes: Sequence[str], labels: int) -> None:
+        self.classes = classes
+        self.labels = labels
+        self.matrix = np.zeros((len(classes),) * 2, np.int64)
+
+    def add(self, predictions: Array, batch: Batch) -> None:
+        """Count a batch with predictions (n,)."""
+        self.matrix += confusion_matrix(batch[self.labels], predictions, len(self.classes))
+
+    def vector(self) -> Confusion:
+        """Return the counts of this rank, (K^2,)."""
+        return self.matrix.ravel()
+
+    def metrics(self, vector: Confusion) -> dict[str, Any]:
+        """Return the metrics of the counts of all ranks."""
+        return classification_metrics(vector.reshape(self.matrix.shape), self.classes)
+
+
+def classification_metrics(confusion: Confusion, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the metrics of a confusion matrix (rows true, columns predicted).
+
+    Returns:
+        ``kind`` ("scene"), ``accuracy`` (overall), ``average_accuracy`` (mean of the classes'
+        recalls; classes without an image do not count), ``kappa`` (Cohen, 1960), ``images``,
+        ``per_class`` (recall by name) and ``confusion_matrix``. Ratios are in 0..1, or None where
+        there is no image.
+    """
+    total = int(confusion.sum())
+    per_class = [ratio(int(row[k]), int(row.sum())) for k, row in enumerate(confusion)]
+    known = [recall for recall in per_class if recall is not None]
+    return {
+        "kind": "scene",
+        "accuracy": ratio(int(np.trace(confusion)), total),
+        "average_accuracy": ratio(sum(known), len(known)),
+        "kappa": _kappa(confusion),
+        "images": total,
+        "per_class": dict(zip(classes, per_class, strict=True)),
+        "confusion_matrix": confusion.tolist(),
+    }
+
+
+def _kappa(confusion: Confusion) -> float | None:
+    total = float(confusion.sum())
+    if not total:
+        return None
+    observed = float(np.trace(confusion)) / total
+    by_chance = float((confusion.sum(0) / total) @ (confusion.sum(1) / total))
+    # If chance alone is always right, there is one class and nothing to agree on.
+    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
