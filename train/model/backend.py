@@ -11,8 +11,8 @@ from mindspore import Parameter, nn
 from train.config.precision import Precision
 from train.model import layers
 from train.model.norms import BatchNorm, DomainNorm, GroupNorm
-from train.optim.flat import Flatten, Subtract, Update
-from train.optim.optimizers import FlatOptimizer
+from train.optim.optimizers import FlatOptimizer, Update
+from train.optim.vectors import Flatten, Subtract
 
 Norm = Literal["batch", "group", "domain"]
 
@@ -111,9 +111,9 @@ class Backend:
         return nn.Identity()
 
     def flatten(self) -> nn.Cell:
-        """Makes one vector of many tensors; see :class:`train.optim.flat.Flatten`."""
+        """Makes one vector of many tensors; see :class:`train.optim.vectors.Flatten`."""
         return Flatten()
 
     def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
-        """What updates parameters; see :class:`train.optim.flat.Update`."""
+        """What updates parameters; see :class:`train.optim.optimizers.Update`."""
         return Update(optimizer, parameters, self.flatten(), Subtract(parameters))

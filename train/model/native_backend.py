@@ -28,8 +28,7 @@ from train.native.pointwise import pointwise, pointwise_options
 from train.native.resize import resize
 from train.native.scene_heads import images_of_tasks, scene_heads
 from train.native.update import Flatten, SGDUpdate, Subtract
-from train.optim.flat import Update
-from train.optim.optimizers import SGD, FlatOptimizer
+from train.optim.optimizers import SGD, FlatOptimizer, Update
 
 
 class NativeBackend(Backend):

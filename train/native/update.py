@@ -11,7 +11,7 @@ from train.optim.optimizers import SGD
 
 
 class Flatten(nn.Cell):
-    """As :class:`train.optim.flat.Flatten`."""
+    """As :class:`train.optim.vectors.Flatten`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Flatten(nn.Cell):
 
 
 class Subtract(nn.Cell):
-    """As :class:`train.optim.flat.Subtract`."""
+    """As :class:`train.optim.vectors.Subtract`."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         super().__init__(auto_prefix=False)
@@ -36,7 +36,7 @@ class Subtract(nn.Cell):
 
 
 class SGDUpdate(nn.Cell):
-    """As :class:`train.optim.flat.Update` with SGD, in one pass over memory."""
+    """As :class:`train.optim.optimizers.Update` with SGD, in one pass over memory."""
 
     def __init__(self, optimizer: SGD, parameters: Sequence[Parameter]) -> None:
         super().__init__(auto_prefix=False)
@@ -50,7 +50,7 @@ class SGDUpdate(nn.Cell):
     def construct(
         self, gradient: Tensor, factor: Tensor, finite: Tensor, rate: Tensor, number: Tensor
     ) -> Tensor:
-        """See :class:`train.optim.flat.Update`."""
+        """See :class:`train.optim.optimizers.Update`."""
         return self.sgd(
             gradient,
             factor,

@@ -6,11 +6,12 @@ instead of some hundreds of small ones, and the same vector the reduction needs 
 Shape: P = number of trainable values of the network.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from train.optim.vectors import Floats
 
@@ -30,7 +31,7 @@ class FlatOptimizer(nn.Cell):
     def construct(
         self, values: Tensor, gradient: Tensor, finite: Tensor, rate: Tensor, number: Tensor
     ) -> Tensor:
-        """What must be subtracted from the parameters (P,), zero where ``finite`` is false.
+        """Return what must be subtracted from the parameters (P,), zero where ``finite`` is false.
 
         Args:
             values: Parameters (P,).
@@ -108,12 +109,52 @@ class AdamW(FlatOptimizer):
         return ops.where(finite, rate * change, ops.zeros_like(change))
 
 
+class Update(nn.Cell):
+    """Updates parameters with an optimizer over all their values.
+
+    Args:
+        optimizer: The optimizer.
+        parameters: The parameters, in the order of its values.
+        flatten: See :class:`train.optim.vectors.Flatten`.
+        subtract: See :class:`train.optim.vectors.Subtract`, for these parameters.
+    """
+
+    def __init__(
+        self,
+        optimizer: FlatOptimizer,
+        parameters: Sequence[Parameter],
+        flatten: nn.Cell,
+        subtract: nn.Cell,
+    ) -> None:
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.parameters = ParameterTuple(parameters)
+        self.flatten = flatten
+        self.subtract = subtract
+
+    def construct(
+        self, gradient: Tensor, factor: Tensor, finite: Tensor, rate: Tensor, number: Tensor
+    ) -> None:
+        """Make one update.
+
+        Args:
+            gradient: Of all values, (P,).
+            factor: What the gradient is multiplied by, scalar.
+            finite: bool scalar; if false, everything stays as it is.
+            rate: Learning rate, scalar.
+            number: Number of this update, from 1, scalar float.
+        """
+        values = self.flatten(self.parameters)
+        change = self.optimizer(values, gradient * factor, finite, rate, number)
+        self.subtract(change)
+
+
 def decay_of(parameters: list[Parameter], weight_decay: float) -> Floats:
-    """Weight decay of every value (P,): none on biases and the scales of norms."""
+    """Return the weight decay of every value (P,): none on biases and the scales of norms."""
     parts = [np.full(p.size, weight_decay if p.ndim > 1 else 0.0, np.float32) for p in parameters]
     return np.concatenate(parts)
 
 
 def scalar(value: float) -> Tensor:
-    """A float32 scalar that may change from call to call without a new compilation."""
+    """Return a float32 scalar that may change from call to call without a new compilation."""
     return Tensor(value, ms.float32)

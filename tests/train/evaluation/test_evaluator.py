@@ -13,7 +13,8 @@ from mindspore import Tensor, nn, ops
 from train.data.batch import Batch, BatchLayout
 from train.distributed.collectives import OneProcess
 from train.distributed.collectives.base import Counts
-from train.evaluation.evaluator import Evaluator, PredictStep
+from train.evaluation.evaluator import Evaluator
+from train.evaluation.predict_step import PredictStep
 from train.step.graph_cache import GraphCache
 from train.tasks.confusion import confusion_matrix
 from train.tasks.scene import SceneTask, classification_metrics
