@@ -10,7 +10,7 @@ region            OBS_REGION, S3_REGION, AWS_REGION, AWS_DEFAULT_REGION; or read
 keys              OBS_ACCESS_KEY_ID, ACCESS_KEY_ID or AWS_ACCESS_KEY_ID, with ..._SECRET_ACCESS_KEY
                   and, for temporary keys, ..._SECURITY_TOKEN or ..._SESSION_TOKEN of the same
                   prefix; without any, what the AWS tools would use (profile, role of the machine)
-addressing style  OBS_ADDRESSING_STYLE, S3_ADDRESSING_STYLE: ``virtual`` (https://BUCKET.HOST/KEY,
+addressing style  OBS_, S3_ or AWS_ADDRESSING_STYLE: ``virtual`` (https://BUCKET.HOST/KEY,
                   the default, since OBS refuses the other) or ``path`` (https://HOST/BUCKET/KEY,
                   the default for an endpoint that is an IP address or localhost)
 ================  ==================================================================================
@@ -28,19 +28,24 @@ from train.errors import UserError
 
 _HUAWEI = re.compile(r"^obs\.([a-z0-9-]+)\.myhuaweicloud\.(com|cn|eu)$")
 _STYLES = ("virtual", "path")
+_ENDPOINTS = {
+    "OBS_": ("OBS_ENDPOINT",),
+    "S3_": ("S3_ENDPOINT",),
+    "AWS_": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+}
 
 
 @dataclass(frozen=True)
-class Access:
+class Connection:
     """How to reach a store.
 
     Attributes:
-        endpoint: address of the service, None for Amazon's.
+        endpoint: Address of the service, None for Amazon's.
         region: None if it is not known.
-        style: addressing style, "virtual" or "path".
-        key: access key, None to look where the AWS tools look.
-        secret: secret key.
-        token: of temporary keys.
+        style: Addressing style, "virtual" or "path".
+        key: Access key, None to look where the AWS tools look.
+        secret: Secret key.
+        token: Of temporary keys.
     """
 
     endpoint: str | None
@@ -52,11 +57,11 @@ class Access:
     token: str | None = field(default=None, repr=False)
 
     @classmethod
-    def read(cls, scheme: str, environment: Mapping[str, str]) -> Access:
-        """Reads the variables named at the top of this module.
+    def read(cls, scheme: str, environment: Mapping[str, str]) -> Connection:
+        """Read the variables named at the top of this module.
 
         Raises:
-            UserError: they contradict each other, or one is missing.
+            UserError: They contradict each other, or one is missing.
         """
         prefixes = ("OBS_", "S3_", "AWS_") if scheme == "obs" else ("S3_", "AWS_", "OBS_")
         region = _first(environment, prefixes, "REGION") or environment.get("AWS_DEFAULT_REGION")
@@ -82,12 +87,7 @@ def _first(environment: Mapping[str, str], prefixes: tuple[str, ...], name: str)
 
 
 def _endpoint(environment: Mapping[str, str], prefixes: tuple[str, ...]) -> str | None:
-    names = {
-        "OBS_": ("OBS_ENDPOINT",),
-        "S3_": ("S3_ENDPOINT",),
-        "AWS_": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-    }
-    for name in (name for prefix in prefixes for name in names[prefix]):
+    for name in (name for prefix in prefixes for name in _ENDPOINTS[prefix]):
         if value := environment.get(name):
             if "://" not in value:  # as MoXing has it
                 secure = environment.get("S3_USE_HTTPS", "1") != "0"
@@ -111,7 +111,7 @@ def _style(environment: Mapping[str, str], prefixes: tuple[str, ...], host: str 
 
 
 def _is_machine(host: str) -> bool:
-    """Whether names of buckets cannot be put before a host name."""
+    """Whether a host is one machine, before whose name no bucket's can be put."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -120,7 +120,7 @@ def _is_machine(host: str) -> bool:
 
 
 def _keys(environment: Mapping[str, str], scheme: str) -> tuple[str | None, str | None, str | None]:
-    """Access key, secret key and token, all of one prefix."""
+    """Return access key, secret key and token, all of one prefix."""
     for prefix in ("OBS_", "", "AWS_") if scheme == "obs" else ("", "AWS_", "OBS_"):
         key = environment.get(f"{prefix}ACCESS_KEY_ID")
         secret = environment.get(f"{prefix}SECRET_ACCESS_KEY")

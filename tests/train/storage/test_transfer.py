@@ -7,9 +7,11 @@ import pytest
 
 from tests.object_store import ObjectStore, Proxy, Seen
 from tests.train.stored_sets import data_set, put, sha256
-from train import storage
-from train.storage import Copier, Damaged, Folder, digests, open_store
-from train.storage.digests import Verified, vouched_for
+from train.files import sha256_file
+from train.storage.copier import Copier, copy
+from train.storage.digests import Verified, expected_files
+from train.storage.retry import Damaged
+from train.storage.stores import Folder, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,7 @@ def test_what_is_spoilt_on_the_way_is_fetched_again(
     files = data_set(1)
     url = put(object_store, "x", files)
     proxy.faults.extend([None, None, *["spoilt"] * 4])
-    assert storage.copy(url, str(tmp_path / "back"), through).files == len(files)
+    assert copy(url, str(tmp_path / "back"), through).files == len(files)
     assert proxy.done == ["spoilt"] * 4
     assert hidden_too(tmp_path / "back") == files
 
@@ -59,11 +61,11 @@ def test_the_digest_decides_what_is_a_copy(
 ) -> None:
     files = data_set(1)
     url, back = put(object_store, "x", files), tmp_path / "back"
-    storage.copy(url, str(back), through)
+    copy(url, str(back), through)
     shard = back / "train.mindrecord0"
     os.utime(back / "train.mindrecord1", (0, 0))  # older, but right
     shard.write_bytes(files["train.mindrecord1"])  # newer and as large, but wrong
-    assert storage.copy(url, str(back), through).files == 1
+    assert copy(url, str(back), through).files == 1
     assert hidden_too(back) == files
 
 
@@ -73,7 +75,7 @@ def test_a_download_goes_on_where_it_broke_off(
     files = {"big": bytes(range(256)) * 4000}
     url = put(object_store, "x", files)
     proxy.faults.extend([None, "short", "truncate"])
-    storage.copy(url, str(tmp_path / "back"), through)
+    copy(url, str(tmp_path / "back"), through)
     assert hidden_too(tmp_path / "back") == files
     first, second, *_ = asked = ranges(proxy, "big")
     assert first is None and second == "bytes=512000-" and len(asked) == 3
@@ -96,7 +98,7 @@ def test_no_mixture_of_two_files(
 
     proxy.before = change
     proxy.faults.extend([None, "short"])
-    storage.copy(url, str(tmp_path / "back"), through)
+    copy(url, str(tmp_path / "back"), through)
     assert hidden_too(tmp_path / "back") == {"big": new if how == "changed" else old}
     asked = ranges(proxy, "big")
     assert asked[1] == "bytes=50000-"
@@ -107,19 +109,18 @@ def test_what_was_found_right_is_not_read_again_until_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    digest_of = digests.digest_of
 
     def note(path: Path) -> str:
         read.append(path)
-        return digest_of(path)
+        return sha256_file(path)
 
-    monkeypatch.setattr(digests, "digest_of", note)
+    monkeypatch.setattr("train.storage.digests.sha256_file", note)
     file, record = tmp_path / "file", tmp_path / "record.json"
     file.write_bytes(b"right")
 
     def is_right() -> bool:
         verified = Verified(record)
-        result = verified.is_right(file, sha256(b"right"))
+        result = verified.matches(file, sha256(b"right"))
         verified.save()
         return result
 
@@ -138,8 +139,9 @@ def test_what_was_found_right_is_not_read_again_until_it_changes(
     assert not is_right()
 
 
-def test_what_vouches_for_nothing() -> None:
+def test_what_lists_no_files() -> None:
     for content in (b"", b"{}", b"[1]", b'{"files": 3}', b'{"splits": {"train": 1}}', b"\xff"):
-        assert vouched_for("manifest.json", content) == {} == vouched_for("a/state.json", content)
-    known = vouched_for("a/b/state.json", b'{"files": {"model.safetensors": "00"}}')
+        for name in ("manifest.json", "a/state.json"):
+            assert expected_files(name, content) == {}
+    known = expected_files("a/b/state.json", b'{"files": {"model.safetensors": "00"}}')
     assert list(known) == ["a/b/model.safetensors"]

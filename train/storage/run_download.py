@@ -1,4 +1,4 @@
-"""What a run that goes on needs of its run folder in object storage."""
+"""Fetching what a run needs to resume from its run folder in object storage."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 from train.errors import UserError
 from train.files import flush_folder
-from train.run.checkpoint import newest_checkpoint, read_state
 from train.storage.copier import Copier, Plan
 from train.storage.digests import STATE, SUMMARY
-from train.storage.retry import Damaged, Persistence
+from train.storage.retry import Damaged, Retry
 from train.storage.stores import Folder, open_store
 
 CHECKPOINTS = "checkpoints"
@@ -24,28 +23,31 @@ def fetch_run(
     variables: Mapping[str, str],
     tries: int,
     say: Callable[[str], None],
+    is_whole: Callable[[Path], bool],
 ) -> None:
-    """Fetches the newest whole checkpoint of a run, with its metrics, if it is newer than ours.
+    """Fetch the newest whole checkpoint of a run, with its metrics, if it is newer than ours.
 
     Args:
-        address: the run folder in object storage.
-        folder: the run folder on this machine.
-        variables: see :mod:`train.storage.access`.
-        tries: how often a request is tried.
-        say: told what was found.
+        address: The run folder in object storage.
+        folder: The run folder on this machine.
+        variables: See :mod:`train.storage.connection`.
+        tries: How often a request is tried.
+        say: Called with a line on what was found.
+        is_whole: Tells whether a folder on this machine is a whole checkpoint.
 
     Raises:
-        UserError: the store cannot be used as it is asked for.
-        StorageError: it did not answer.
+        UserError: The store cannot be used as it is asked for.
+        StorageError: It did not answer.
     """
     store = open_store(address, variables)
-    found = Persistence(tries).do(f"run_dir: {address}", store.files)
+    found = Retry(tries).call(f"run_dir: {address}", store.files)
     checkpoints = folder / CHECKPOINTS
-    ours = newest_checkpoint(checkpoints)
+    ours = next(filter(is_whole, sorted(checkpoints.glob("step_*"), reverse=True)), None)
     for step in steps_in(found, whole=True):
         if ours is not None and step <= ours.name:
             return
-        if _fetch_checkpoint(f"{address}/{CHECKPOINTS}/{step}", checkpoints, variables, tries):
+        source = f"{address}/{CHECKPOINTS}/{step}"
+        if _fetch_checkpoint(source, checkpoints, variables, tries, is_whole):
             break
         say(f"{address}/{CHECKPOINTS}/{step} is damaged or not whole: it is not used")
     else:
@@ -56,7 +58,12 @@ def fetch_run(
 
 
 def steps_in(names: Mapping[str, object], whole: bool = False) -> list[str]:
-    """Names of the checkpoints of which there are files, or those that count; newest first."""
+    """Return the names of the checkpoints that have files, newest first.
+
+    Args:
+        names: Names of the files of a run folder.
+        whole: Only the checkpoints that count, as their state.json is there.
+    """
     steps = set()
     for name in names:
         parts = name.split("/")
@@ -67,9 +74,13 @@ def steps_in(names: Mapping[str, object], whole: bool = False) -> list[str]:
 
 
 def _fetch_checkpoint(
-    address: str, checkpoints: Path, variables: Mapping[str, str], tries: int
+    address: str,
+    checkpoints: Path,
+    variables: Mapping[str, str],
+    tries: int,
+    is_whole: Callable[[Path], bool],
 ) -> bool:
-    """Fetches a checkpoint; False if it is not whole."""
+    """Fetch a checkpoint; False if it is not whole."""
     final = checkpoints / address.rpartition("/")[2]
     temporary = final.with_name(f".{final.name}.fetched")
     try:
@@ -77,10 +88,10 @@ def _fetch_checkpoint(
         temporary.mkdir(parents=True)
         copier = Copier(open_store(address, variables), Folder(temporary), tries)
         plan = copier.plan()
-        if not plan.known.keys() <= plan.found.keys():
+        if not plan.expected.keys() <= plan.found.keys():
             return False
         copier.run(plan)
-        if read_state(temporary) is None:
+        if not is_whole(temporary):
             return False
         shutil.rmtree(final, ignore_errors=True)  # one that does not count
         temporary.rename(final)

@@ -1,4 +1,4 @@
-"""The storage module against a real S3 server over HTTP, also through a proxy that does harm."""
+"""Copies from and to a real S3 server over HTTP, also through a proxy that does harm."""
 
 import os
 import random
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, moto_server
-from train import storage
 from train.errors import UserError
-from train.storage import Copied, Copier, Folder, StorageError, open_store
-from train.storage.access import Access
+from train.storage.copier import Copied, Copier, Plan, copy
+from train.storage.retry import Stopped, StorageError
+from train.storage.stores import File, Folder, open_store
 
 OBS = "https://obs.cn-north-4.myhuaweicloud.com"
 
@@ -48,7 +48,7 @@ def read_tree(folder: Path) -> dict[str, bytes]:
 def test_there_and_back(tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore) -> None:
     url, variables = object_store.url("a key/of ours"), object_store.variables
     (tmp_path / "tree" / ".half").write_text("not whole")
-    sent = storage.copy(str(tmp_path / "tree"), url, variables)
+    sent = copy(str(tmp_path / "tree"), url, variables)
     assert sent == Copied(files=5, bytes=sum(map(len, tree.values())))
     assert object_store.keys() == sorted(f"a key/of ours/{name}" for name in tree)
     for name, value in tree.items():
@@ -56,16 +56,16 @@ def test_there_and_back(tree: dict[str, bytes], tmp_path: Path, object_store: Ob
 
     object_store.put("a key/of ours/folder/", b"")  # as consoles make empty folders
     object_store.put("a key/of ours-not/x", b"x")  # begins alike, but is no part of it
-    fetched = storage.copy(f"{url}/", str(tmp_path / "back"), variables)
+    fetched = copy(f"{url}/", str(tmp_path / "back"), variables)
     assert fetched.files == 5
     assert read_tree(tmp_path / "back") == tree
 
 
 def test_one_file(tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore) -> None:
     variables = object_store.variables
-    storage.copy(str(tmp_path / "tree/manifest.json"), object_store.url("x"), variables)
+    copy(str(tmp_path / "tree/manifest.json"), object_store.url("x"), variables)
     assert object_store.keys() == ["x/manifest.json"]
-    storage.copy(object_store.url("x/manifest.json"), str(tmp_path / "one"), variables)
+    copy(object_store.url("x/manifest.json"), str(tmp_path / "one"), variables)
     assert read_tree(tmp_path / "one") == {"manifest.json": b"{}"}
 
 
@@ -74,40 +74,40 @@ def test_only_what_changed_is_copied_again(
 ) -> None:
     url, variables, back = object_store.url("x"), object_store.variables, str(tmp_path / "back")
     source = tmp_path / "tree"
-    storage.copy(str(source), url, variables)
-    storage.copy(url, back, variables)
-    assert storage.copy(str(source), url, variables) == Copied(unchanged=5)
-    assert storage.copy(url, back, variables) == Copied(unchanged=5)
+    copy(str(source), url, variables)
+    copy(url, back, variables)
+    assert copy(str(source), url, variables) == Copied(unchanged=5)
+    assert copy(url, back, variables) == Copied(unchanged=5)
 
     (source / "empty").write_bytes(b"no more")
-    assert storage.copy(str(source), url, variables).files == 1
-    assert storage.copy(url, back, variables).files == 1
+    assert copy(str(source), url, variables).files == 1
+    assert copy(url, back, variables).files == 1
     # The same size, but newer than the store's own.
     (source / "manifest.json").write_bytes(b"[]")
     later = (source / "manifest.json").stat().st_mtime + 3600
     os.utime(source / "manifest.json", (later, later))
-    assert storage.copy(str(source), url, variables).files == 1
+    assert copy(str(source), url, variables).files == 1
     # Where the store's file is newer than the copy, which has the time of the old one.
     os.utime(tmp_path / "back/manifest.json", (0, 0))
-    assert storage.copy(url, back, variables).files == 1
+    assert copy(url, back, variables).files == 1
     assert read_tree(tmp_path / "back")["manifest.json"] == b"[]"
 
 
 def test_on_the_disk(tree: dict[str, bytes], tmp_path: Path) -> None:
-    assert storage.copy(str(tmp_path / "tree"), str(tmp_path / "other"), {}).files == 5
+    assert copy(str(tmp_path / "tree"), str(tmp_path / "other"), {}).files == 5
     assert read_tree(tmp_path / "other") == tree
-    assert storage.copy(str(tmp_path / "tree"), str(tmp_path / "other"), {}).unchanged == 5
+    assert copy(str(tmp_path / "tree"), str(tmp_path / "other"), {}).unchanged == 5
 
 
 def test_what_vouches_for_others_comes_last(
     tree: dict[str, bytes], tmp_path: Path, through: dict[str, str], proxy: Proxy,
     object_store: ObjectStore,
 ) -> None:  # fmt: skip
-    storage.copy(str(tmp_path / "tree"), object_store.url("x"), through)
+    copy(str(tmp_path / "tree"), object_store.url("x"), through)
     sent = [r.url.rsplit("/", 1)[-1] for r in proxy.seen if r.method == "PUT"]
     assert sorted(sent[-2:]) == ["manifest.json", "state.json"]
     proxy.seen.clear()
-    storage.copy(object_store.url("x"), str(tmp_path / "back"), through)
+    copy(object_store.url("x"), str(tmp_path / "back"), through)
     fetched = [r.url.rsplit("/", 1)[-1] for r in proxy.seen if r.method == "GET"]
     assert sorted(fetched[-2:]) == ["manifest.json", "state.json"]
 
@@ -120,11 +120,11 @@ def test_faults_are_outlasted(
     """Whatever and wherever it is: listing, body, or the look at what has arrived."""
     source, target = str(tmp_path / "tree"), object_store.url("x")
     if direction == "in":
-        storage.copy(source, target, object_store.variables)
+        copy(source, target, object_store.variables)
         source, target = target, str(tmp_path / "back")
     proxy.faults.extend([503, None, 500, "reset", "truncate", None, "truncate", 503, "reset"])
     proxy.faults.extend(["short"] * 3 * (direction == "in"))
-    assert storage.copy(source, target, through).files == 5
+    assert copy(source, target, through).files == 5
     assert not proxy.faults
     if direction == "in":
         assert read_tree(tmp_path / "back") == tree
@@ -150,12 +150,12 @@ def test_a_copy_that_is_cut_off_goes_on_where_it_was(
     tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore
 ) -> None:
     url = object_store.url("x")
-    storage.copy(str(tmp_path / "tree"), url, object_store.variables)
+    copy(str(tmp_path / "tree"), url, object_store.variables)
     copier = Copier(open_store(url, object_store.variables), Folder(tmp_path / "back"))
     plan = copier.plan()
     wanted = "train.mindrecord0"
-    copier.run(storage.Plan({wanted: plan.files[wanted]}, 0))
-    assert storage.copy(url, str(tmp_path / "back"), object_store.variables).unchanged == 1
+    copier.run(Plan({wanted: plan.files[wanted]}, 0))
+    assert copy(url, str(tmp_path / "back"), object_store.variables).unchanged == 1
     assert read_tree(tmp_path / "back") == tree
 
 
@@ -169,7 +169,7 @@ def test_a_signal_ends_a_transfer(tmp_path: Path, object_store: ObjectStore) -> 
         copier.stop()  # what a signal in the main thread does
 
     copier = Copier(bucket, Folder(tmp_path / "back"), progress=progress)
-    with pytest.raises(storage.Stopped):
+    with pytest.raises(Stopped):
         copier.run(copier.plan())
     assert read_tree(tmp_path / "back") == {}
 
@@ -203,8 +203,8 @@ def test_requests_are_what_obs_takes(
         "AWS_SECRET_ACCESS_KEY": "another",
     }
     url = object_store.url("x", "obs")
-    storage.copy(str(tmp_path / "tree"), url, variables)
-    storage.copy(url, str(tmp_path / "back"), variables)
+    copy(str(tmp_path / "tree"), url, variables)
+    copy(url, str(tmp_path / "back"), variables)
     assert read_tree(tmp_path / "back") == tree
     host = f"http://{object_store.bucket}.obs.cn-test-1.myhuaweicloud.com/"
     assert {r.method for r in proxy.seen} == {"GET", "PUT", "HEAD"}
@@ -231,7 +231,7 @@ def test_path_style_for_an_address_of_a_machine(
     tree: dict[str, bytes], tmp_path: Path, through: dict[str, str], proxy: Proxy,
     object_store: ObjectStore,
 ) -> None:  # fmt: skip
-    storage.copy(str(tmp_path / "tree"), object_store.url("x"), through)
+    copy(str(tmp_path / "tree"), object_store.url("x"), through)
     assert all(r.url.startswith(f"/{object_store.bucket}") for r in proxy.seen)
 
 
@@ -241,7 +241,7 @@ def test_path_style_for_an_address_of_a_machine(
 def fails(source: str, target: str, variables: dict[str, str]) -> str:
     """The one line of a mistake; the secrets are not in it."""
     with pytest.raises(UserError) as caught:
-        storage.copy(source, target, variables)
+        copy(source, target, variables)
     text = str(caught.value)
     assert "\n" not in text and SECRET not in text and TOKEN not in text
     return text
@@ -300,78 +300,6 @@ def test_no_room_is_told_before(
     full = os.statvfs(tmp_path)
     free = full.f_bavail * full.f_frsize
     copier = Copier(Folder(tmp_path / "tree"), Folder(tmp_path / "back"))
-    monkeypatch.setattr(
-        copier.source, "files", lambda: {"big": storage.File(2 * free + 2**40, 0.0)}
-    )
+    monkeypatch.setattr(copier.source, "files", lambda: {"big": File(2 * free + 2**40, 0.0)})
     with pytest.raises(UserError, match=r"bytes are needed, [\d,]+ are free"):
         copier.plan()
-
-
-# --- variables -----------------------------------------------------------------------------------
-
-KEYS = {"ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}
-
-
-@pytest.mark.parametrize(
-    ("scheme", "variables", "expected"),
-    [
-        ("obs", {"OBS_ENDPOINT": OBS}, Access(OBS, "cn-north-4", "virtual")),
-        ("obs", {"AWS_REGION": "cn-north-4"}, Access(OBS, "cn-north-4", "virtual")),
-        ("obs", {"S3_ENDPOINT": OBS[8:], **KEYS}, Access(OBS, "cn-north-4", "virtual", "k", "s")),
-        (
-            "obs",
-            {"S3_ENDPOINT": "10.0.0.1:9000", "S3_USE_HTTPS": "0"},
-            Access("http://10.0.0.1:9000", None, "path"),
-        ),
-        (
-            "s3",
-            {
-                "AWS_ENDPOINT_URL": "https://minio.site",
-                "OBS_ENDPOINT": OBS,
-                "S3_ADDRESSING_STYLE": "path",
-            },
-            Access("https://minio.site", None, "path"),
-        ),
-        ("s3", {"AWS_DEFAULT_REGION": "eu-west-1"}, Access(None, "eu-west-1", "virtual")),
-        (
-            "s3",
-            {**KEYS, "AWS_SESSION_TOKEN": "of other keys"},
-            Access(None, None, "virtual", "k", "s"),
-        ),
-    ],
-)  # fmt: skip
-def test_variables(scheme: str, variables: dict[str, str], expected: Access) -> None:
-    assert Access.read(scheme, variables) == expected
-
-
-@pytest.mark.parametrize(
-    ("variables", "text"),
-    [
-        (
-            {},
-            "obs:// needs the variable OBS_ENDPOINT (or storage.endpoint in a configuration), for",
-        ),
-        (
-            {"OBS_ENDPOINT": OBS, "ACCESS_KEY_ID": "k"},
-            "the variable ACCESS_KEY_ID is set, but SECRET_ACCESS_KEY is not",
-        ),
-        (
-            {"OBS_ENDPOINT": OBS, "OBS_SECRET_ACCESS_KEY": "k"},
-            "the variable OBS_SECRET_ACCESS_KEY is set, but OBS_ACCESS_KEY_ID is not",
-        ),
-        ({"OBS_ENDPOINT": "ftp://host"}, "the variable OBS_ENDPOINT must be like https://HOST"),
-        (
-            {"OBS_ENDPOINT": OBS, "S3_ADDRESSING_STYLE": "auto"},
-            "ADDRESSING_STYLE must be virtual or path, not 'auto'",
-        ),
-    ],
-)
-def test_wrong_variables(variables: dict[str, str], text: str) -> None:
-    with pytest.raises(UserError) as caught:
-        Access.read("obs", variables)
-    assert text in str(caught.value)
-
-
-def test_secrets_are_not_shown() -> None:
-    shown = repr(Access("https://host", None, "path", "a key", SECRET, TOKEN))
-    assert SECRET not in shown and TOKEN not in shown and "a key" not in shown

@@ -1,8 +1,8 @@
-"""Copies of data sets on a node: who uses them, and which have to go when room is needed.
+"""The cache of data sets on a node: who uses them, and which are evicted when room is needed.
 
 For a data set there are, beside its folder ``NAME``::
 
-    .NAME.lock           held by the process that brings it here or removes it
+    .NAME.lock           held by the process that copies or removes it
     .NAME.use            shared by the processes that use it; its time is that of the last use
     .NAME.json           its address and size, and how its last copy ended
     .NAME.verified.json  which of its files had the right digest
@@ -18,8 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from train.errors import UserError
-from train.files import replace_file
-from train.storage.copier import free_bytes
+from train.files import free_bytes, replace_file
 from train.storage.locks import Lock, waiting
 
 
@@ -28,11 +27,11 @@ class Note:
     """What is known of a data set in the cache.
 
     Attributes:
-        address: where it comes from.
-        bytes: its size, also while it is only on its way.
-        finished: when its last copy ended, in seconds since 1970; 0 as long as it has not.
-        error: why that failed, None if it did not.
-        mistake: whether this is the user's mistake.
+        address: Where it comes from.
+        bytes: Its size, also while it is only on its way.
+        finished: When its last copy ended, in seconds since 1970; 0 as long as it has not.
+        error: Why that failed, None if it did not.
+        mistake: Whether this is the user's mistake.
     """
 
     address: str
@@ -46,7 +45,7 @@ class Entry:
     """The place of a data set in the cache.
 
     Args:
-        folder: the folder of its files.
+        folder: The folder of its files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,26 +53,26 @@ class Entry:
         self.verified = self._beside("verified.json")
 
     def lock(self) -> Lock:
-        """The lock of who changes the files."""
+        """Return the lock of the process that changes the files."""
         return Lock(self._beside("lock"))
 
     def use(self) -> Lock:
-        """The lock of those who use the files."""
+        """Return the lock of the processes that use the files."""
         return Lock(self._beside("use"))
 
     def read(self) -> Note | None:
-        """What is known of it, None if nothing is."""
+        """Return what is known of it, None if nothing is."""
         try:
             return Note(**json.loads(self._beside("json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def write(self, note: Note) -> None:
-        """Notes something for the other processes."""
+        """Leave a note for the other processes."""
         replace_file(self._beside("json"), json.dumps(asdict(note)).encode())
 
     def remove(self) -> bool:
-        """Removes the files, unless somebody uses or changes them."""
+        """Remove the files; False if a process uses or changes them."""
         lock, use = self.lock(), self.use()
         try:
             if not (lock.take() and use.take()):
@@ -92,7 +91,7 @@ class Entry:
             lock.free()
 
     def last_use(self) -> float:
-        """When it was last used, in seconds since 1970."""
+        """Return when it was last used, in seconds since 1970."""
         try:
             return self._beside("use").stat().st_mtime
         except OSError:
@@ -106,8 +105,8 @@ class Room:
     """Keeps the cache within its size.
 
     Args:
-        root: the folder of all data sets.
-        limit: their size in bytes, None for no limit but the disk.
+        root: The folder of all data sets.
+        limit: Their size in bytes, None for no limit but the disk.
     """
 
     def __init__(self, root: Path, limit: int | None) -> None:
@@ -115,18 +114,18 @@ class Room:
         self._limit = limit
 
     def make(self, entry: Entry, note: Note, missing: int) -> list[str]:
-        """Makes room for a data set, and notes that it is on its way.
+        """Make room for a data set, and note that it is on its way.
 
         Args:
-            entry: its place.
-            note: its address and size.
-            missing: how many of its bytes are still to come.
+            entry: Its place.
+            note: Its address and size.
+            missing: How many of its bytes are still to come.
 
         Returns:
-            The addresses of the data sets that were removed.
+            The addresses of the data sets that were removed, least recently used first.
 
         Raises:
-            UserError: there is not enough room, and nothing more to remove.
+            UserError: There is not enough room, and nothing more to remove.
         """
         if self._limit is not None and note.bytes > self._limit:
             raise UserError(
@@ -149,7 +148,7 @@ class Room:
         return removed
 
     def _lacks(self, entry: Entry, note: Note, missing: int) -> str | None:
-        """What is wrong, or None if there is room."""
+        """Return what is wrong, or None if there is room."""
         free = free_bytes(self._root)
         if free < missing:
             return (

@@ -11,9 +11,9 @@ from pydantic import ByteSize
 from tests.object_store import ObjectStore, Proxy, Seen
 from tests.train.stored_sets import data_set, put
 from train.errors import UserError
-from train.storage import StorageError
+from train.storage.dataset_staging import Staging
+from train.storage.retry import StorageError
 from train.storage.settings import Limits, StorageConfig
-from train.storage.staging import Staging
 
 SIZE = 2 * (20_000 + 2_000) + 100  # of a data set but for its manifest
 
@@ -21,7 +21,7 @@ SIZE = 2 * (20_000 + 2_000) + 100  # of a data set but for its manifest
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.storage.retry._FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("train.storage.locks._LOOK_EVERY", 0.02)
+    monkeypatch.setattr("train.storage.locks._POLL_SECONDS", 0.02)
 
 
 class Job:
@@ -75,7 +75,7 @@ def test_only_what_the_manifest_lists_and_only_once(
     # Another start asks for the listing and the manifest, and reads no shard again.
     proxy.seen.clear()
     with monkeypatch.context() as patch:
-        patch.setattr("train.storage.digests.digest_of", lambda path: pytest.fail("was read"))
+        patch.setattr("train.storage.digests.sha256_file", lambda path: pytest.fail("was read"))
         second = job()
         second.stage(address)
     assert gets(proxy) == ["manifest.json"] and len(proxy.seen) == 2
@@ -192,7 +192,7 @@ def test_the_others_fail_as_the_copier_failed(
 
 
 def test_waiting_has_an_end(job: Callable[..., Job], object_store: ObjectStore) -> None:
-    from train.storage.cache import Entry
+    from train.storage.dataset_cache import Entry
 
     address = put(object_store, "x", data_set(1))
     rank = job(wait_seconds=0.1)
@@ -239,7 +239,7 @@ def test_a_full_disk_is_told_before(
     job: Callable[..., Job], object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = put(object_store, "x", data_set(1))
-    monkeypatch.setattr("train.storage.cache.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("train.storage.dataset_cache.free_bytes", lambda _: 1000)
     with pytest.raises(UserError, match=r"storage.cache: .* bytes more, 1,000 are free"):
         job().stage(address)
 

@@ -1,4 +1,4 @@
-"""Uploads the results of a run in the background: whatever the store does, training goes on."""
+"""Uploading the results of a run in the background: whatever the store does, training goes on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from train.errors import UserError
-from train.storage.mirror import Mirror
 from train.storage.retry import permanent, reason
+from train.storage.run_mirror import Mirror
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
-# When somebody waits for the end, a store that is back should not be noticed a minute later.
+# While a process waits for its end, a store that is back should not be noticed a minute later.
 _LONGEST_PAUSE_AT_THE_END = 5.0
 _SILENT_SECONDS = 5.0
 
@@ -23,8 +23,8 @@ class Outcome:
     """What has become of the results.
 
     Attributes:
-        missing: names of the files that the store lacks, or of which it has an older state.
-        error: why, None if nothing is missing.
+        missing: Names of the files that the store lacks, or of which it has an older state.
+        error: Why, None if nothing is missing.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -35,11 +35,11 @@ class Uploader:
     """Keeps the run folder in object storage up to date, in a thread of its own.
 
     Args:
-        address: the run folder in object storage.
-        mirror: does it.
-        every: seconds between two looks at what has changed.
-        seconds: how long the end waits for the last results.
-        say: told of trouble and its end.
+        address: The run folder in object storage.
+        mirror: Sends the files.
+        every: Seconds between two passes.
+        seconds: How long the end waits for the last results.
+        say: Called with a line when trouble begins and when it is over.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class Uploader:
         return self._thread.ident is not None
 
     def start(self, step: int | None) -> None:
-        """Sends the configuration, and begins to look for other files.
+        """Send the configuration, and start the thread that sends everything else.
 
         Args:
-            step: the step that the run goes on from, None for one that is completed.
+            step: The step that the run resumes from, None for one that is completed.
 
         Raises:
-            UserError: the store does not take it, and it is no use to try again.
+            UserError: The store does not take it, and it is no use to try again.
         """
         try:
             self._mirror.begin(step)
@@ -87,20 +87,20 @@ class Uploader:
         self._thread.start()
 
     def soon(self) -> None:
-        """There is something new."""
+        """Start a pass now: there is something new."""
         self._wake.set()
 
     def close(self) -> None:
-        """Looks no more for anything new."""
+        """Send nothing new any more."""
         self._closed = True
         self._wake.set()
 
     def finish(self, deadline: float, with_summary: bool = False) -> Outcome:
-        """Waits until all that is in the folder now is in the store.
+        """Wait until all that is in the folder now is in the store.
 
         Args:
-            deadline: until when at most, in seconds of ``time.monotonic``.
-            with_summary: the summary too.
+            deadline: Until when at most, in seconds of ``time.monotonic``.
+            with_summary: Whether to send the summary too.
         """
         request = threading.Event()
         self._with_summary = with_summary

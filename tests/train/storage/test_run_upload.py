@@ -10,9 +10,9 @@ import pytest
 from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, Seen
 from tests.train.stored_sets import sha256
 from train.errors import UserError
-from train.storage import open_store
-from train.storage.mirror import Mirror
-from train.storage.upload import Uploader
+from train.storage.run_mirror import Mirror
+from train.storage.run_upload import Uploader
+from train.storage.stores import open_store
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_logs_of_another_machine_are_not_overwritten(
 def uploader(
     run: Path, object_store: ObjectStore, through: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[list[str]], Uploader]:
-    monkeypatch.setattr("train.storage.upload._FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("train.storage.run_upload._FIRST_PAUSE", 0.05)
     address = object_store.url("r")
 
     def make(said: list[str]) -> Uploader:

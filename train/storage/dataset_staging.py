@@ -1,7 +1,7 @@
-"""Brings the data sets of a run to this node before training: one process copies, the others wait.
+"""Staging: the data sets of a run are copied to this node before training, by one process.
 
-Whoever comes first copies. The others take what it made, or fail as it failed; if it dies, the
-next one takes over and goes on where it was.
+The process that comes first copies. The others wait and take what it made, or fail as it failed;
+if it dies, the next one takes over and resumes the copy.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from train.errors import UserError
-from train.storage.cache import Entry, Note, Room
 from train.storage.copier import Copier, Plan
+from train.storage.dataset_cache import Entry, Note, Room
 from train.storage.digests import MANIFEST, Verified
 from train.storage.locks import Lock, waiting
-from train.storage.progress import Progress
 from train.storage.retry import StorageError
 from train.storage.settings import Limits
 from train.storage.stores import Folder, open_store
+from train.storage.transfer import Progress
 
 
 class Staging:
     """Stages data sets for this process, and keeps them in the cache until it releases them.
 
     Args:
-        variables: how buckets are reached, see :mod:`train.storage.access`.
-        limits: of the cache and of waiting.
-        say: told a line now and then.
-        alive: called often, so that a watch sees that this process does something.
+        variables: How buckets are reached, see :mod:`train.storage.connection`.
+        limits: Of the cache and of waiting.
+        say: Called with a line now and then.
+        alive: Called often, so that a watchdog sees that this process does something.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class Staging:
         self._held: list[Lock] = []
 
     def stage(self, address: str, folder: Path) -> None:
-        """Makes a folder of the cache hold the data set at an address, whole and verified.
+        """Make a folder of the cache hold the data set at an address, whole and verified.
 
         Raises:
-            UserError: the data set, the store or the cache is not as it has to be.
-            StorageError: it could not be copied, or another process took too long.
+            UserError: The data set, the store or the cache is not as it has to be.
+            StorageError: It could not be copied, or another process took too long.
         """
         asked = time.time()
         entry = Entry(folder)
         try:
-            with waiting(entry.lock(), self._patience(address, asked)):
+            with waiting(entry.lock(), self._wait_for_the_copy(address, asked)):
                 note = entry.read()
                 # A copy that was finished before this process asked does not count: the data set
                 # may have changed. To make sure costs a listing and its manifest.
@@ -70,11 +70,11 @@ class Staging:
             ) from None
 
     def release(self) -> None:
-        """Lets others remove the data sets."""
+        """Let other processes remove the data sets."""
         while self._held:
             self._held.pop().free()
 
-    def _patience(self, address: str, asked: float) -> Callable[[float], None]:
+    def _wait_for_the_copy(self, address: str, asked: float) -> Callable[[float], None]:
         told = False
 
         def wait(seconds: float) -> None:
@@ -93,17 +93,17 @@ class Staging:
         return wait
 
     def _hold(self, entry: Entry) -> None:
-        """Keeps others from removing or changing the files while this process lives."""
+        """Keep others from removing or changing the files while this process lives."""
         use = entry.use()
-        use.take(shared=True)  # who holds it alone holds the other lock as well
+        use.take(shared=True)  # a process that holds it alone holds the other lock as well
         use.touch()
         self._held.append(use)
 
     def _copy(self, address: str, entry: Entry) -> Note:
-        """Copies, and notes for the processes that wait how it ended."""
+        """Copy, and note for the processes that wait how it ended."""
         note = Note(address, (entry.read() or Note(address)).bytes)
         try:
-            note = Note(address, self._bring(address, entry))
+            note = Note(address, self._copy_missing(address, entry))
         except (UserError, StorageError) as error:
             mistake = isinstance(error, UserError)
             note = replace(note, error=str(error), mistake=mistake)
@@ -111,19 +111,19 @@ class Staging:
         entry.write(note)
         return note
 
-    def _bring(self, address: str, entry: Entry) -> int:
-        """Copies what is missing; the size of the data set in bytes."""
+    def _copy_missing(self, address: str, entry: Entry) -> int:
+        """Copy what is missing; return the size of the data set in bytes."""
         progress = Progress(self._say, self._alive)
         store, target = open_store(address, self._variables), Folder(entry.folder)
         copier = Copier(
             store, target, self._limits.tries, progress.move, Verified(entry.verified), True
         )
         plan = _plan(copier)
-        size = sum(plan.found[name].size for name in plan.known)
+        size = sum(plan.found[name].size for name in plan.expected)
         if not plan.files:
             self._remove_others(entry.folder, plan)
             self._say(f"{address} is in the cache: {entry.folder}")
-            copier.remember()
+            copier.save_verified()
             return size
         use = entry.use()
         try:
@@ -147,31 +147,30 @@ class Staging:
         return size
 
     def _remove_others(self, folder: Path, plan: Plan) -> None:
-        """Removes what is no part of the data set any more, but not what was begun of it."""
+        """Remove what is no part of the data set any more, but not what was begun of it."""
         if not folder.is_dir():
             return
         for path in folder.iterdir():
             begun = any(path.name.startswith(f".{name}.") for name in plan.files)
-            if path.name not in plan.known and not begun:
+            if path.name not in plan.expected and not begun:
                 path.unlink()
 
 
 def _plan(copier: Copier) -> Plan:
-    """What is to be copied of a data set: the files that its manifest lists, and the manifest."""
+    """Plan the copy of a data set: the files that its manifest lists, and the manifest."""
     address = copier.source.address
     found = copier.listing()
     if MANIFEST not in found:
         what = f"no {MANIFEST} in it, so not a prepared data set" if found else "there is nothing"
         raise UserError(f"{address}: {what}")
-    known = copier.known({MANIFEST: found[MANIFEST]})
-    if len(known) == 1:
+    expected = copier.expected({MANIFEST: found[MANIFEST]})
+    if len(expected) == 1:
         raise UserError(f"{address}/{MANIFEST}: is not the manifest of a prepared data set")
-    for name, expected in known.items():
+    for name, file in expected.items():
         if name not in found:
             raise UserError(f"{address}/{name}: missing, but listed in {MANIFEST}")
-        if expected.bytes not in (None, found[name].size):
+        if file.bytes not in (None, found[name].size):
             raise UserError(
-                f"{address}/{name}: damaged: {found[name].size} bytes, {MANIFEST} says "
-                f"{expected.bytes}"
+                f"{address}/{name}: damaged: {found[name].size} bytes, {MANIFEST} says {file.bytes}"
             )
-    return copier.compare({name: found[name] for name in known}, known)
+    return copier.compare({name: found[name] for name in expected}, expected)

@@ -1,33 +1,30 @@
-"""Makes the run folder in object storage like the one on this machine, a pass at a time."""
+"""Keeping the run folder in object storage a mirror of the one here: what is sent, and when."""
 
 from __future__ import annotations
 
-import errno
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from train.storage.digests import STATE, SUMMARY
-from train.storage.fetch import CHECKPOINTS, METRICS, steps_in
+from train.storage.digests import STATE, SUMMARY, Stamp, stamp_of
+from train.storage.run_download import CHECKPOINTS, METRICS, steps_in
 from train.storage.stores import File, Folder, Store
+from train.storage.transfer import read_small, send
 
 _CONFIG = "config.yaml"
 _LOGS = "logs"
 _ATTEMPT = "attempt_"
 
-Stamp = tuple[int, int, int]
-
 
 class Mirror:
-    """Sends what has changed, and removes old checkpoints.
+    """Sends what has changed, and removes old checkpoints, a pass at a time.
 
     In the store, too, a checkpoint is whole from the moment its state.json is there to the moment
     it is removed: that file is sent last and removed first.
 
     Args:
-        folder: the run folder here.
-        store: the run folder in object storage.
-        keep: number of checkpoints that are kept.
+        folder: The run folder here.
+        store: The run folder in object storage.
+        keep: Number of checkpoints that are kept.
     """
 
     def __init__(self, folder: Path, store: Store, keep: int) -> None:
@@ -40,27 +37,27 @@ class Mirror:
         self._last_used: str | None = None
 
     def missing(self, summary: bool = False) -> list[str]:
-        """Names of the files that are not in the store as they are here."""
+        """Return the names of the files that are not in the store as they are here."""
         sent = dict(self._sent)
         return sorted(name for name in self._local(summary) if sent.get(name) != self._stamp(name))
 
     def begin(self, step: int | None) -> None:
-        """Sends the first file: what is wrong with the store shows here.
+        """Send the first file: what is wrong with the store shows here.
 
         Args:
-            step: the step that the run goes on from, None for one that is completed.
+            step: The step that the run resumes from, None for one that is completed.
         """
         self._last_used = None if step is None else f"step_{step:08d}"
         self._send(_CONFIG)
 
     def update(self, summary: bool) -> None:
-        """One pass; when it comes to its end, nothing was missing in the beginning.
+        """Send everything that has changed before this call.
 
         Args:
-            summary: send the summary too, after all else.
+            summary: Whether to send the summary too, after all else.
 
         Raises:
-            OSError: the store failed; so may other errors of its client library.
+            OSError: The store failed; so may other errors of its client library.
         """
         if self._there is None:
             self._there = dict(self._store.files())
@@ -87,10 +84,9 @@ class Mirror:
 
     def _stamp(self, name: str) -> Stamp | None:
         try:
-            status = (self._folder / name).stat()
+            return stamp_of(self._folder / name)
         except OSError:
             return None
-        return status.st_size, status.st_mtime_ns, status.st_ino
 
     def _send_checkpoint(self, step: str, names: list[str]) -> None:
         files = [name for name in names if name.startswith(f"{CHECKPOINTS}/{step}/")]
@@ -104,26 +100,16 @@ class Mirror:
                 self._send_if_changed(state)
 
     def _send_if_changed(self, name: str) -> bool:
-        """Whether the file is in the store as it is here: not if it has vanished."""
+        """Send a file unless it was; False if it has vanished here."""
         stamp = self._stamp(name)
         return stamp is not None and (self._sent.get(name) == stamp or self._send(name))
 
     def _send(self, name: str) -> bool:
         path, remote = self._folder / name, self._name_there(name)
         before = self._stamp(name)
-        try:
-            self._store.write(remote, path, lambda _: None)
-        except FileNotFoundError:
-            if path.exists():
-                raise  # so it is the store that lacks something
+        stored = send(self._store, remote, path, lambda _: None, message=f"{name}: ")
+        if before is None or stored is None:
             return False
-        after = self._stamp(name)
-        if before is None or after is None:
-            return False
-        stored = self._store.size(remote)
-        # Logs grow while they are sent.
-        if not min(before[0], after[0]) <= stored <= max(before[0], after[0]):
-            raise OSError(errno.EIO, f"{name}: {stored} bytes arrived instead of {after[0]}")
         self._sent[name] = before
         if self._there is not None:
             self._there[remote] = None
@@ -135,11 +121,11 @@ class Mirror:
             del self._there[remote]
 
     def _prune(self) -> None:
-        """Removes the checkpoints that a run here would have removed."""
+        """Remove the checkpoints that a run here would have removed."""
         ours = [s for s in steps_in(self._sent, whole=True) if self._is_sent(s)]
         if not ours or self._there is None:
             return
-        # Later ones than the run has gone on from were damaged: they push out no whole ones.
+        # Those after the one that the run resumed from were damaged: they push out no whole ones.
         last = self._last_used or ours[0]
         kept = [s for s in steps_in(self._there) if s <= last or s in ours][: self._keep]
         for step in steps_in(self._there):
@@ -155,7 +141,7 @@ class Mirror:
     # --- what an earlier process has sent --------------------------------------------------------
 
     def _recognise(self) -> None:
-        """Takes note of what need not be sent: checkpoints, by their state.json, and old logs."""
+        """Find out what need not be sent: checkpoints, by their state.json, and old logs."""
         assert self._there is not None
         names = self._local(summary=False)
         for step in steps_in(dict.fromkeys(names), whole=True):
@@ -168,10 +154,7 @@ class Mirror:
 
     def _same_state(self, step: str) -> bool:
         name = f"{CHECKPOINTS}/{step}/{STATE}"
-        with tempfile.TemporaryDirectory(prefix="mtln-") as folder:
-            into = Path(folder, STATE)
-            self._store.read(name, into, lambda _: None)
-            return into.read_bytes() == (self._folder / name).read_bytes()
+        return read_small(self._store, name) == (self._folder / name).read_bytes()
 
     def _note_sent(self, names: list[str]) -> None:
         for name in names:
@@ -179,9 +162,9 @@ class Mirror:
                 self._sent[name] = stamp
 
     def _find_first_attempt(self) -> int:
-        """What to add to the numbers of attempts here, if others of those numbers are there.
+        """Return what to add to the numbers of attempts here, if others of those are there.
 
-        Attempts are counted from 0 on every machine that a run goes on upon.
+        Attempts are counted from 0 on every machine that a run is resumed on.
         """
         ours = list(_attempts(self._local(summary=False)))
         theirs = list(_attempts(self._there or {}))
