@@ -10,8 +10,7 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from train.data.evaluation_loader import Batch
-from train.distributed.collectives import OneProcess
-from train.distributed.collectives.base import Counts
+from train.distributed.collectives import Counts, OneProcess
 from train.evaluation.evaluator import EvaluatedTask, Evaluator, PredictStep
 from train.evaluation.metrics import classification_metrics, confusion_matrix
 from train.evaluation.pixel_metrics import PixelCounts, segmentation_metrics

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ByteSize
 
 from tests.object_store import ObjectStore, Proxy, Seen
-from tests.train.stored_sets import data_set, put
+from tests.train.storage.stored_sets import data_set, put
 from train.errors import UserError
 from train.storage.dataset_staging import Staging
 from train.storage.retry import StorageError

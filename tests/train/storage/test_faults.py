@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.object_store import ObjectStore, Proxy
-from tests.train.stored_sets import data_set, put
+from tests.train.storage.stored_sets import data_set, put
 from train.storage.copier import Copier, copy
 from train.storage.retry import StorageError
 from train.storage.stores import Folder, open_store

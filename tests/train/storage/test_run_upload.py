@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, Seen
-from tests.train.stored_sets import sha256
+from tests.train.storage.stored_sets import sha256
 from train.errors import UserError
 from train.storage.run_mirror import Mirror
 from train.storage.run_upload import Uploader

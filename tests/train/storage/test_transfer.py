@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.object_store import ObjectStore, Proxy, Seen
-from tests.train.stored_sets import data_set, put, sha256
+from tests.train.storage.stored_sets import data_set, put, sha256
 from train.files import sha256_file
 from train.storage.copier import Copier, copy
 from train.storage.digests import Verified, expected_files

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.native_calls import native
-from tests.train.shared_rank import vector
-from train.native import shared_memory
+from tests.train.distributed.shared_memory_rank import vector
+from tests.train.native.calls import native
+from train.distributed import shared_memory
 
-RANK = Path(__file__).with_name("shared_rank.py")
+RANK = Path(__file__).with_name("shared_memory_rank.py")
 PIECE = 1000
 # Less than there are ranks, around the size of a piece, several pieces; and again, at once.
 SIZES = (1, 2, 999, 1000, 1001, 5003, 1000, 1)

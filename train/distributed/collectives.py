@@ -1,4 +1,4 @@
-"""What an engine has to offer, and the job of one rank, which needs none."""
+"""The collective operations of a job: what every engine offers, and the job of one rank."""
 
 from typing import Protocol
 
@@ -13,28 +13,30 @@ Counts = npt.NDArray[np.int64]
 
 
 class Collectives(Protocol):
-    """What the job needs of the other ranks."""
+    """Operations that all ranks call in the same order."""
 
     world_size: int
 
     def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
-        """Cell for the compiled step that sums a float32 vector over the ranks; None for one.
+        """Return a cell for the compiled step that sums a float32 vector over the ranks.
+
+        It is None where there is one rank.
 
         Args:
             precision: Type of the numbers on the wire. They come back as float32 in any case.
         """
 
     def mean(self, vector: Floats) -> Floats:
-        """Mean of a float32 vector over the ranks, bit for bit the same on all of them."""
+        """Return the mean of a float32 vector over the ranks, bit for bit the same on all."""
 
     def broadcast(self, vector: Floats) -> Floats:
-        """Rank 0's float32 vector; the others' is only looked at for its length."""
+        """Return rank 0's float32 vector; of the others' only the length counts."""
 
     def sum_counts(self, counts: Counts) -> Counts:
-        """Exact sum over the ranks of non-negative integers below 2^48."""
+        """Return the exact sum over the ranks of non-negative integers below 2^48."""
 
     def barrier(self) -> None:
-        """Waits until all ranks are here."""
+        """Wait until all ranks are here."""
 
 
 class OneProcess:

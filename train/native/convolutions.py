@@ -1,12 +1,10 @@
-"""Convolution of maps in NHWC order, with what is added to its result.
+"""Convolutions of NHWC maps: one for all images, and 1x1 ones with weights of each of K tasks.
 
-Shapes: N = images, H, W = height and width, C = channels. x (N, H, W, C_in), weight (C_out, C_in,
-k, k) with odd k, bias (C_out,), y (N, ceil(H / stride), ceil(W / stride), C_out). A map has k // 2
-zeros around it.
+Shapes: N = images, H, W = height and width, C = channels.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mindspore import Tensor, ops
@@ -15,7 +13,7 @@ from train.native.operators import operator, options
 
 
 def convolution_options(stride: int) -> Tensor:
-    """The last input of the operators here."""
+    """Return the last input of :func:`convolution`."""
     return options(stride)
 
 
@@ -23,10 +21,12 @@ def convolution_options(stride: int) -> Tensor:
 def convolution(
     stride: int, bias: bool = True, residual: bool = False, needs_dx: bool = True
 ) -> ops.Custom:
-    """A convolution: y = x * weight (+ bias) (+ residual).
+    """Return an operator for y = x * weight (+ bias) (+ residual), a map with k // 2 zeros around.
 
-    Inputs: x; weight; bias, if there is one; residual, of the shape of y, if there is one;
-    :func:`convolution_options`.
+    Inputs: x (N, H, W, C_in); weight (C_out, C_in, k, k) with odd k; bias (C_out,), if there is
+    one; residual, of the shape of y, if there is one; :func:`convolution_options`.
+
+    Output: y (N, ceil(H / stride), ceil(W / stride), C_out).
 
     Args:
         stride: The convolution's.
@@ -34,7 +34,7 @@ def convolution(
         residual: Whether there is a residual.
         needs_dx: Whether x has a gradient; without one, the operator gives zeros.
     """
-    gradients = _gradients(bias, needs_dx)
+    gradients = _convolution_gradients(bias, needs_dx)
 
     # The graph compiler takes no bprop with *inputs.
     def of_neither(x: Any, weight: Any, options: Any, out: Any, dout: Any) -> Any:
@@ -68,8 +68,8 @@ def convolution(
     return primitive
 
 
-def _gradients(bias: bool, needs_dx: bool) -> Callable[..., Any]:
-    """A function of dy, x, weight, options -> (dx, dweight, dbias if there is one)."""
+def _convolution_gradients(bias: bool, needs_dx: bool) -> Callable[..., Any]:
+    """Return a function of dy, x, weight, options -> (dx, dweight, dbias if there is one)."""
 
     def shapes(dy: Any, x: Any, weight: Any, _: Any) -> Any:
         found = [x] * needs_dx + [weight] + [weight[:1]] * bias
@@ -86,3 +86,50 @@ def _gradients(bias: bool, needs_dx: bool) -> Callable[..., Any]:
         return ops.zeros_like(x), primitive(dy, x, weight, options)
 
     return primitive if needs_dx else without_dx if bias else dweight_alone
+
+
+def pointwise_options(counts: Sequence[int]) -> Tensor:
+    """Return the last input of :func:`pointwise`.
+
+    Args:
+        counts: Images of every task, in their order in the map.
+    """
+    return options(*counts)
+
+
+@functools.cache
+def pointwise(num_tasks: int, halves: int) -> ops.Custom:
+    """Return an operator for 1x1 convolutions, with the weight and bias of the task of an image.
+
+    Inputs: a tuple with x (N, H, W, C), or with two halves (N, H, W, C_1) and (N, H, W, C_2) that
+    stand for their concatenation, C = C_1 + C_2; K weights (C_out, C, 1, 1) and K biases (C_out,),
+    each kind a tuple; :func:`pointwise_options`.
+
+    Output: y (N, H, W, C_out).
+
+    A primitive with a gradient, and no cell with one: MindSpore would copy the parameters that such
+    a cell is given twice in a step, as the step writes to them.
+
+    Args:
+        num_tasks: K.
+        halves: 1 or 2 maps.
+    """
+    name = "pointwise" if halves == 1 else "pointwise_pair"
+    weights_end = halves + num_tasks
+    # dy, maps, weights, options -> gradients of maps, weights and biases.
+    gradient = operator(
+        f"{name}_grad",
+        lambda dy, maps, weights, _: (*maps, *weights, *(weight[:1] for weight in weights)),
+        outputs=halves + 2 * num_tasks,
+    )
+
+    def bprop(maps: Any, weights: Any, biases: Any, options: Any, out: Any, dout: Any) -> Any:
+        found = gradient(dout, maps, weights, options)
+        return (
+            found[:halves],
+            found[halves:weights_end],
+            found[weights_end:],
+            ops.zeros_like(options),
+        )
+
+    return operator(name, lambda maps, weights, *_: (*maps[0][:3], weights[0][0]), bprop=bprop)

@@ -1,6 +1,6 @@
 """A rank that uses the MPI engine and writes down, rank by rank, what it got.
 
-mpirun -n N python tests/train/mpi_collectives.py FOLDER
+mpirun -n N python tests/train/distributed/mpi_rank.py FOLDER
 """
 
 import sys
@@ -48,7 +48,7 @@ def main() -> None:
     from mindspore import Tensor
 
     from train.distributed import cluster
-    from train.distributed.collectives.mpi import AllReduce, MPICollectives
+    from train.distributed.mpi_engine import MPICollectives, PythonAllReduce
     from train.optim.flat import Flatten
     from train.step.reduction import Exchange, Reduction
 
@@ -68,7 +68,7 @@ def main() -> None:
     for precision in HALVES:
         in_half = collectives.all_reduce_cell(precision)
         assert in_half is not None
-        in_python = AllReduce(collectives._comm_of_steps, precision)
+        in_python = PythonAllReduce(collectives._comm_of_steps, precision)
         for name, reduce in (("native", in_half), ("python", in_python)):
             for size in SIZES[:-1]:
                 vector = Tensor(own_vector(place.rank, size))

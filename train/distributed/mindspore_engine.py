@@ -1,12 +1,15 @@
-"""HCCL on Ascend, NCCL on GPU, MCCL on CPU, all behind ``mindspore.communication``."""
+"""HCCL on Ascend, NCCL on GPU, MCCL on CPU, all behind ``mindspore.communication``.
+
+Shape: n = values of the vector.
+"""
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from train.config.precision import Precision
-from train.distributed.collectives.base import Counts, Floats
-from train.native import shared_memory
+from train.distributed import shared_memory
+from train.distributed.collectives import Counts, Floats
 
 # The reduction carries float32, exact for integers up to 2^24. Counts travel as digits of 8 bits,
 # so the sum of a digit over up to 65,793 ranks is exact.
@@ -33,28 +36,28 @@ class MindSporeCollectives:
         self._share_memory = on_cpu and shared_memory.join(rank, world_size, self._sum_of)
 
     def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
-        """See :class:`Collectives`."""
+        """See :class:`train.distributed.collectives.Collectives`."""
         if precision != "float32":
             return HalfAllReduce(precision)
         return shared_memory.AllReduce() if self._share_memory else AllReduce()
 
     def mean(self, vector: Floats) -> Floats:
-        """See :class:`Collectives`."""
+        """See :class:`train.distributed.collectives.Collectives`."""
         total: Floats = self._sum(Tensor(vector)).asnumpy()
         return total / np.float32(self.world_size)
 
     def broadcast(self, vector: Floats) -> Floats:
-        """See :class:`Collectives`."""
+        """See :class:`train.distributed.collectives.Collectives`."""
         result: Floats = self._broadcast(Tensor(vector)).asnumpy()
         return result
 
     def sum_counts(self, counts: Counts) -> Counts:
-        """See :class:`Collectives`."""
+        """See :class:`train.distributed.collectives.Collectives`."""
         digits = self._sum(Tensor(to_digits(counts))).asnumpy()
         return from_digits(digits).reshape(counts.shape)
 
     def barrier(self) -> None:
-        """See :class:`Collectives`."""
+        """See :class:`train.distributed.collectives.Collectives`."""
         self._sum(Tensor(np.zeros(1, np.float32))).asnumpy()
 
     def _sum_of(self, number: int) -> int:
@@ -103,14 +106,14 @@ class Broadcast(nn.Cell):
 
 
 def to_digits(counts: Counts) -> Floats:
-    """Non-negative integers -> float32 vector of their base-256 digits."""
+    """Return the base-256 digits of non-negative integers as a float32 vector."""
     shifts = _DIGIT_BITS * np.arange(_NUM_DIGITS)[:, None]
     digits = (counts.reshape(1, -1) >> shifts) & ((1 << _DIGIT_BITS) - 1)
     return digits.astype(np.float32).ravel()
 
 
 def from_digits(digits: Floats) -> Counts:
-    """The inverse of :func:`to_digits`, also for sums of digits."""
+    """Return the integers of digits or of sums of digits: the inverse of :func:`to_digits`."""
     rows = digits.astype(np.int64).reshape(_NUM_DIGITS, -1)
     shifts = _DIGIT_BITS * np.arange(_NUM_DIGITS)[:, None]
     total: Counts = (rows << shifts).sum(axis=0)

@@ -1,4 +1,7 @@
-"""The reduction between ranks of one machine through memory that they share."""
+"""The reduction between ranks of one machine through memory that they share.
+
+Shape: n = values of the vector.
+"""
 
 import ctypes
 import mmap
@@ -35,12 +38,12 @@ class AllReduce(nn.Cell):
 
 
 def join(rank: int, world_size: int, sum_of: Callable[[int], int]) -> bool:
-    """Maps memory that all ranks share; whether all can, as they cannot on several machines.
+    """Map memory that all ranks share; False unless all can, as on several machines.
 
     Args:
         rank: This rank.
         world_size: Number of ranks.
-        sum_of: The sum over all ranks of a number of each, from 0 to 2^47.
+        sum_of: Returns the sum over all ranks of a number of each, from 0 to 2^47.
     """
     is_first = rank == 0
     path = _FOLDER / f"mtln-{sum_of(secrets.randbits(47) if is_first else 0):x}"
@@ -60,7 +63,7 @@ def join(rank: int, world_size: int, sum_of: Callable[[int], int]) -> bool:
 
 
 def share(memory: mmap.mmap, rank: int, world_size: int, piece: int = _PIECE) -> None:
-    """Tells the library where the memory is.
+    """Tell the native library where the memory is.
 
     Args:
         memory: Zeros, mapped by all ranks.
@@ -84,14 +87,14 @@ _mapped: list[mmap.mmap] = []
 
 
 def num_bytes(world_size: int, piece: int) -> int:
-    """Size of the memory."""
+    """Return the size of the memory."""
     size = library.load().mtln_shared_bytes
     size.restype = ctypes.c_int64
     return int(size(world_size, ctypes.c_int64(piece)))
 
 
 def _map(path: Path, world_size: int, rank: int) -> mmap.mmap | None:
-    """Maps the memory, which rank 0 makes; None where it cannot."""
+    """Map the memory, which rank 0 makes; None where it cannot be."""
     try:
         size = num_bytes(world_size, _PIECE)
         flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if rank == 0 else 0)

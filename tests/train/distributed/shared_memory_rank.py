@@ -1,4 +1,6 @@
-"""A rank that reduces through shared memory: python shared_rank.py FILE RANK RANKS PIECE SIZE ...
+"""A rank that reduces through shared memory.
+
+    python shared_memory_rank.py FILE RANK RANKS PIECE SIZE ...
 
 Rank 0 makes the file beforehand. Writes what it got to FILE.RANK.npy, vectors one after the other.
 """
@@ -10,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from tests.train.native_calls import call
-from train.native import shared_memory
+from tests.train.native.calls import call
+from train.distributed import shared_memory
 
 
 def vector(rank: int, size: int) -> np.ndarray:
