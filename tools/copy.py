@@ -8,7 +8,7 @@ import time
 
 from train import storage
 from train.errors import UserError
-from train.storage.progress import Progress
+from train.storage.transfer import Progress
 
 _EPILOG = """\
 SRC and DST are paths, s3://BUCKET/KEY or obs://BUCKET/KEY; one of both is on this machine.

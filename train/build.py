@@ -16,9 +16,9 @@ from train.data.evaluation_loader import EvaluationLoader
 from train.data.record_set import RecordSet
 from train.data.sampler import split_shares
 from train.distributed.cluster import Cluster, device_target
-from train.distributed.collectives import Collectives, MindSporeCollectives, OneProcess
-from train.distributed.collectives.mpi import AllReduce as PythonAllReduce
-from train.distributed.collectives.mpi import MPICollectives
+from train.distributed.collectives import Collectives, OneProcess
+from train.distributed.mindspore_engine import MindSporeCollectives
+from train.distributed.mpi_engine import MPICollectives, PythonAllReduce
 from train.errors import UserError
 from train.evaluation.evaluator import Evaluator
 from train.model.backend import Backend

@@ -1,4 +1,4 @@
-"""Who am I: rank, world size and device of this process, and joining the other ranks."""
+"""Rank, world size and device of this process, and joining and leaving the other ranks."""
 
 import os
 import socket
@@ -10,8 +10,7 @@ from typing import Literal
 import mindspore as ms
 from mindspore import communication
 
-from train.distributed import mpirun
-from train.distributed.collectives import mpi
+from train.distributed import mpi_engine, mpirun
 from train.environment import visible_npus
 from train.errors import UserError
 from train.native import library as native
@@ -20,8 +19,8 @@ _SCHEDULER_SECONDS = 300
 
 Engine = Literal["none", "mindspore", "mpi"]
 
-# Where our launcher, msrun or one with a rank table puts rank, world size and device.
-_STARTED_OTHERWISE: tuple[tuple[str, ...], ...] = (
+# Variables for rank, world size and device, as set by our launcher, msrun or a rank table start.
+_VARIABLES: tuple[tuple[str, ...], ...] = (
     ("RANK_ID", "MS_NODE_ID"),
     ("RANK_SIZE", "MS_WORKER_NUM"),
     ("DEVICE_ID",),
@@ -30,15 +29,15 @@ _STARTED_OTHERWISE: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class Cluster:
-    """Place of this process in the job.
+    """The place of this process in the job.
 
     Attributes:
         rank: 0..world_size-1.
         world_size: Number of ranks.
         device_target: "Ascend", "GPU" or "CPU".
         device_id: Number of the device among those this process can see.
-        under_mpirun: Whether mpirun has given this process its place. The ranks then share one
-            output, and on CPU they are connected by MPI.
+        under_mpirun: Whether mpirun has assigned the rank. The ranks then share one output, and on
+            CPU they are connected by MPI.
     """
 
     rank: int
@@ -54,26 +53,26 @@ class Cluster:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether this rank shows what it does: each has a log of its own, but not under mpirun."""
+        """Whether this rank prints what it does: each has its own log, except under mpirun."""
         return self.is_first or not self.under_mpirun
 
     @property
     def engine(self) -> Engine:
-        """What connects the ranks: MindSpore's own engine, or MPI where that does not start."""
+        """The engine that connects the ranks: MindSpore's, or MPI where that does not start."""
         if self.world_size == 1:
             return "none"
         return "mpi" if self.under_mpirun and self.device_target == "CPU" else "mindspore"
 
 
 def identify(environment: Mapping[str, str], device: str = "auto") -> Cluster:
-    """Reads rank and world size as the starter of this process has set them.
+    """Read rank and world size from the variables of whatever has started this process.
 
-    Starters are ``python -m launch`` and msrun, one with a rank table, or mpirun.
+    That is ``python -m launch``, msrun, a launcher with a rank table, or mpirun.
 
     Raises:
         UserError: A variable is missing or is no number in its range.
     """
-    ranks, sizes, devices = _STARTED_OTHERWISE
+    ranks, sizes, devices = _VARIABLES
     if found := mpirun.names(environment):
         ranks, sizes, devices = ((name,) for name in found)
     world_size = _number(environment, sizes, default=1)
@@ -87,7 +86,7 @@ def identify(environment: Mapping[str, str], device: str = "auto") -> Cluster:
 
 
 def device_target(device: str) -> str:
-    """``device``, or for "auto" Ascend where the machine has NPUs, otherwise CPU."""
+    """Return ``device``, or for "auto" Ascend where the machine has NPUs, otherwise CPU."""
     if device != "auto":
         return device
     return "Ascend" if visible_npus(os.environ) else "CPU"
@@ -99,7 +98,7 @@ def is_scheduler(environment: Mapping[str, str]) -> bool:
 
 
 def start(cluster: Cluster) -> None:
-    """Configures MindSpore for this process and joins the other ranks.
+    """Configure MindSpore for this process and join the other ranks.
 
     Blocks until all ranks are there. Must come before any tensor is made.
     """
@@ -119,35 +118,35 @@ def start(cluster: Cluster) -> None:
         ms.set_context(runtime_num_threads=threads)
         native.set_threads(threads)
     if cluster.engine == "mpi":
-        mpi.join(cluster.rank, cluster.world_size)
+        mpi_engine.join(cluster.rank, cluster.world_size)
     elif cluster.engine == "mindspore":
         _wait_for_scheduler(os.environ)
         communication.init()
 
 
 def _num_threads(environment: Mapping[str, str]) -> int:
-    """The cores of this process, or fewer where its starter says that it shares them."""
+    """Return the number of cores of this process, or OMP_NUM_THREADS where that is fewer."""
     cores, wanted = len(os.sched_getaffinity(0)), environment.get("OMP_NUM_THREADS", "")
     return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
 
 
 def close(cluster: Cluster) -> None:
-    """Leaves the other ranks, at the end of a successful run; they must be at their end too.
+    """Leave the other ranks, at the end of a successful run; they must be at their end too.
 
     Under mpirun a rank that ends without this takes the job down.
     """
     if cluster.engine == "mpi":
-        mpi.close()
+        mpi_engine.close()
 
 
 def run_scheduler() -> None:
-    """Serves the ranks as scheduler of the dynamic cluster until they have left."""
+    """Serve the ranks as scheduler of the dynamic cluster until they have left."""
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     communication.init()
 
 
 def _wait_for_scheduler(environment: Mapping[str, str]) -> None:
-    """Waits until the scheduler of a dynamic cluster listens, if there is one.
+    """Wait until the scheduler of a dynamic cluster listens, if there is one.
 
     A rank whose first attempt to register fails is held up by MindSpore for up to a minute. A
     scheduler that never comes is MindSpore's to report.

@@ -13,20 +13,21 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from train.model import layers as stock
 from train.model import norms
 from train.model.backend import Backend
-from train.native.batch_norm import (
+from train.native.convolutions import (
+    convolution,
+    convolution_options,
+    pointwise,
+    pointwise_options,
+)
+from train.native.maps import gate, max_pool, max_pool_options, resize
+from train.native.norms import (
     batch_norm,
     batch_norm_gate,
     batch_norm_inference,
     batch_norm_options,
+    group_norm,
 )
-from train.native.convolution import convolution, convolution_options
-from train.native.cross_entropy import cross_entropy
-from train.native.gate import gate
-from train.native.group_norm import group_norm
-from train.native.max_pool import max_pool, max_pool_options
-from train.native.pointwise import pointwise, pointwise_options
-from train.native.resize import resize
-from train.native.scene_heads import images_of_tasks, scene_heads
+from train.native.scene_tasks import cross_entropy, images_of_tasks, scene_heads
 from train.native.update import Flatten, SGDUpdate, Subtract
 from train.optim.optimizers import SGD, FlatOptimizer, Update
 
@@ -101,7 +102,8 @@ class NativeBackend(Backend):
     def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
         """See the base class."""
         if isinstance(optimizer, SGD):
-            return SGDUpdate(optimizer, parameters)
+            decay, momentum = optimizer.decay, optimizer.momentum
+            return SGDUpdate(parameters, decay, momentum, optimizer.mu, optimizer.nesterov)
         return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
 
 

@@ -10,7 +10,7 @@ from train.native.library import NativeUnavailable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Says in one line what came of it; 1 if there are no operators now."""
+    """Say in one line what came of it; return 1 if there are no operators now."""
     parser = argparse.ArgumentParser(prog="python -m train.native", description=__doc__)
     parser.add_argument(
         "--quiet", action="store_true", help="say nothing if there was nothing to do"
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         is_missing = bool(library.missing())
         if is_missing:
-            compiler()  # that there is none is told before
+            compiler()  # raises if there is none, before anything is said
             say("building, once, 10-30 seconds ...")
         folder = build()
         library.load()
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def say(text: str) -> None:
-    """A line for the user; what a script reads is elsewhere."""
+    """Print a line for the user; the standard output is left to scripts."""
     print(f"native CPU operators: {text}", file=sys.stderr)
 
 

@@ -31,27 +31,27 @@ def is_switched_off() -> bool:
 
 
 def levels() -> tuple[str, ...]:
-    """The instruction sets that libraries are built for on this kind of machine."""
+    """Return the instruction sets that libraries are built for on this kind of machine."""
     return tuple(_X86_LEVELS) if platform.machine() == "x86_64" else (platform.machine(),)
 
 
 def folder() -> Path:
-    """Where the libraries of these sources are, for this kind of machine and MindSpore."""
+    """Return where the libraries of these sources are, for this kind of machine and MindSpore."""
     return Path(__file__).parent / "built" / f"{platform.machine()}-{_digest()}"
 
 
 def path_of(level: str) -> Path:
-    """The library for an instruction set."""
+    """Return the library for an instruction set."""
     return folder() / f"libmtln-{level}.so"
 
 
 def missing() -> list[str]:
-    """The instruction sets whose library is not built."""
+    """Return the instruction sets whose library is not built."""
     return [level for level in levels() if not path_of(level).is_file()]
 
 
 def onednn() -> Path:
-    """MindSpore's own oneDNN.
+    """Return MindSpore's own oneDNN.
 
     Raises:
         NativeUnavailable: There is none.
@@ -67,7 +67,7 @@ def onednn() -> Path:
 
 @functools.cache
 def load() -> ctypes.CDLL:
-    """The library for this processor.
+    """Return the library for this processor.
 
     Raises:
         NativeUnavailable: It is switched off, not built, not for this processor, or broken.
@@ -86,7 +86,7 @@ def load() -> ctypes.CDLL:
 
 
 def set_threads(threads: int) -> None:
-    """The threads of this process that share the work of an operator, where there are operators."""
+    """Set how many threads of this process share the work of an operator, if there are any."""
     with contextlib.suppress(NativeUnavailable):
         load().mtln_set_threads(threads)
 
@@ -111,7 +111,7 @@ def _processor_flags() -> set[str]:
 
 @functools.cache
 def _digest() -> str:
-    """Of everything that decides what a library contains, the path of oneDNN too."""
+    """Return the digest of all that decides what a library contains, the path of oneDNN too."""
     digest = hashlib.sha256(str(onednn()).encode())
     for file in sorted([*SOURCE.iterdir(), Path(__file__).with_name("build.py")]):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())

@@ -21,7 +21,7 @@ def operator(
     bprop: Callable[..., Any] | None = None,
     written: Sequence[bool] = (),
 ) -> ops.Custom:
-    """A primitive that calls a function of the library; all its outputs are float32.
+    """Return a primitive that calls a function of the library; all its outputs are float32.
 
     Args:
         name: The function, ``MTLN_OPERATOR(name)`` in the C++ source.
@@ -49,5 +49,10 @@ def operator(
 
 
 def options(*values: int) -> Tensor:
-    """What an operator has to know beside its tensors: its last input."""
+    """Return what an operator has to know beside its tensors: its last input."""
     return Tensor(np.array(values, np.int32))
+
+
+def zeros_like_each(values: Any) -> Any:
+    """Return the gradients of a tuple of inputs that have none. Called in graphs."""
+    return tuple([ops.zeros_like(value) for value in values])

@@ -1,4 +1,7 @@
-"""What the step does with all parameters at once, each in one operator."""
+"""What the step does with all parameters at once, each in one operator.
+
+Shape: P = values of all parameters.
+"""
 
 from collections.abc import Sequence
 
@@ -7,11 +10,10 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn
 
 from train.native.operators import operator, options
-from train.optim.optimizers import SGD
 
 
 class Flatten(nn.Cell):
-    """As :class:`train.optim.vectors.Flatten`."""
+    """Concatenates tensors of any shape into one vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +25,7 @@ class Flatten(nn.Cell):
 
 
 class Subtract(nn.Cell):
-    """As :class:`train.optim.vectors.Subtract`."""
+    """Subtracts a flat vector from parameters of any shape."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         super().__init__(auto_prefix=False)
@@ -31,34 +33,57 @@ class Subtract(nn.Cell):
         self.subtract = operator("subtract", lambda *_: (1,), written=(False, True))
 
     def construct(self, change: Tensor) -> Tensor:
-        """Change of all values, one parameter after the other: (sum of their sizes,)."""
+        """Change of all values, one parameter after the other: (P,)."""
         return self.subtract(change, self.parameters)
 
 
 class SGDUpdate(nn.Cell):
-    """As :class:`train.optim.optimizers.Update` with SGD, in one pass over memory."""
+    """Momentum SGD with weight decay, in one pass over memory: m = mu m + g, w -= rate m.
 
-    def __init__(self, optimizer: SGD, parameters: Sequence[Parameter]) -> None:
+    Args:
+        parameters: The parameters, in the order of their values in the vectors.
+        decay: Weight decay of every value (P,).
+        momentum: m (P,).
+        mu: Momentum in [0, 1).
+        nesterov: Whether to look ahead.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        decay: Parameter,
+        momentum: Parameter,
+        mu: float,
+        nesterov: bool,
+    ) -> None:
         super().__init__(auto_prefix=False)
-        self.optimizer = optimizer
         self.parameters = ParameterTuple(parameters)
-        self.momentum = Tensor(np.float32(optimizer.mu))
-        self.own_options = options(int(optimizer.nesterov))
+        self.decay, self.momentum = decay, momentum
+        self.mu = Tensor(np.float32(mu))
+        self.own_options = options(int(nesterov))
         written = (*(False,) * 6, True, True, False)
         self.sgd = operator("sgd", lambda *_: (1,), written=written)
 
     def construct(
         self, gradient: Tensor, factor: Tensor, finite: Tensor, rate: Tensor, number: Tensor
     ) -> Tensor:
-        """See :class:`train.optim.optimizers.Update`."""
+        """One update.
+
+        Args:
+            gradient: Of all values, (P,).
+            factor: What the gradient is multiplied by, scalar.
+            finite: bool scalar; if false, everything stays as it is.
+            rate: Learning rate, scalar.
+            number: Of no account here; other optimizers need it.
+        """
         return self.sgd(
             gradient,
             factor,
             rate,
             finite.astype(ms.float32),
+            self.mu,
+            self.decay,
             self.momentum,
-            self.optimizer.decay,
-            self.optimizer.momentum,
             self.parameters,
             self.own_options,
         )

@@ -2,15 +2,17 @@
 
 import os
 import time
+from pathlib import Path
 
 from train.config.schema import Config
 from train.process.heartbeat import Heartbeat
+from train.run.checkpoint import read_state
 from train.storage.address import is_remote
-from train.storage.fetch import fetch_run
-from train.storage.mirror import Mirror
-from train.storage.staging import Staging
+from train.storage.dataset_staging import Staging
+from train.storage.run_download import fetch_run
+from train.storage.run_mirror import Mirror
+from train.storage.run_upload import Uploader
 from train.storage.stores import open_store
-from train.storage.upload import Uploader
 
 # So that rank 0, whose lines are seen, is the one that copies on its node.
 _HEAD_START = 2.0
@@ -37,7 +39,7 @@ def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
     say = _print if shown else _ignore
     staging = Staging(variables, limits, say, lambda: heartbeat.beat(0))
     if is_first and is_remote(run_dir := str(config.run_dir)):
-        fetch_run(run_dir, config.run_folder, variables, limits.tries, say)
+        fetch_run(run_dir, config.run_folder, variables, limits.tries, say, _is_whole)
     places = [config.location_of(name) for name in config.datasets]
     addresses = [place for place in places if isinstance(place, str)]
     if addresses and not is_first:
@@ -61,6 +63,10 @@ def uploader_of(config: Config) -> Uploader | None:
         limits.upload_seconds,
         _print,
     )
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    return read_state(checkpoint) is not None
 
 
 def _print(line: str) -> None:

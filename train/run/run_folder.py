@@ -11,7 +11,7 @@ from train.config.schema import Config
 from train.errors import UserError
 from train.files import replace_file
 from train.run.object_storage import uploader_of
-from train.storage.upload import Outcome, Uploader
+from train.storage.run_upload import Outcome, Uploader
 
 Values = dict[str, Any]
 

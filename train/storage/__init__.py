@@ -1,40 +1,37 @@
-"""Folders on the disk and in object storage (``s3://``, ``obs://``) behind one interface.
+"""Files in object storage (``s3://``, ``obs://``) and on the disk: data sets in, results out.
 
-A :class:`Store` is a tree of files below an address. :func:`open_store` opens one, :func:`copy`
-makes one like another. Nothing here is imported from s3fs before a bucket is really used.
+What the rest builds on::
+
+    address           what an address looks like
+    connection        endpoint, region and keys of a bucket, from environment variables
+    settings          the section ``storage`` of a configuration
+    stores            a folder or a bucket as a tree of files: list, read, write, remove
+    retry             trying again with growing pauses, and the errors in the end
+    digests           SHA-256 of files: which are expected, which were verified
+    locks             locks between the processes of a node
+
+Copies::
+
+    transfer          one file, verified and resumed where it broke off
+    copier            a whole tree: what is missing there
+
+Data sets of a run, in::
+
+    dataset_staging   one process of a node copies, the others wait
+    dataset_cache     the copies on a node: users, size, eviction
+
+The run folder, in and out::
+
+    run_download      the newest whole checkpoint, to resume from
+    run_mirror        what has changed since the last pass, and in which order it is sent
+    run_upload        the thread that makes these passes while the run trains
 
 Files and folders whose name begins with a dot do not count: this project names what is not whole
-yet like that, and :func:`copy` does so too.
+yet like that. s3fs is not imported before a bucket is really used.
 """
 
-from train.storage.address import (
-    SCHEMES,
-    check_location,
-    is_remote,
-    is_visible,
-    local_run_folder,
-)
-from train.storage.copier import Copied, Copier, Plan, copy
-from train.storage.retry import Damaged, Stopped, StorageError, reason
-from train.storage.stores import File, Folder, Store, Tick, open_store
+from train.storage.copier import Copier, copy
+from train.storage.retry import StorageError
+from train.storage.stores import open_store
 
-__all__ = [
-    "SCHEMES",
-    "Copied",
-    "Copier",
-    "Damaged",
-    "File",
-    "Folder",
-    "Plan",
-    "Stopped",
-    "StorageError",
-    "Store",
-    "Tick",
-    "check_location",
-    "copy",
-    "is_remote",
-    "is_visible",
-    "local_run_folder",
-    "open_store",
-    "reason",
-]
+__all__ = ["Copier", "StorageError", "copy", "open_store"]

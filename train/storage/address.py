@@ -1,4 +1,4 @@
-"""What an address of object storage looks like. Imports nothing, as a configuration needs it."""
+"""What an address of object storage looks like: ``s3://BUCKET/KEY`` or ``obs://BUCKET/KEY``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def is_remote(address: str) -> bool:
 
 
 def is_visible(name: str) -> bool:
-    """Whether a file of this name counts."""
+    """Whether a file of this name counts: no part of it begins with a dot."""
     return not any(part.startswith(".") for part in name.split("/"))
 
 
 def split_address(address: str) -> tuple[str, str, str]:
-    """Scheme, bucket and key of ``s3://BUCKET[/KEY]`` or ``obs://BUCKET[/KEY]``.
+    """Return scheme, bucket and key of ``s3://BUCKET[/KEY]`` or ``obs://BUCKET[/KEY]``.
 
     Raises:
-        ValueError: it is no such address; the message repeats no keys that may stand in it.
+        ValueError: It is no such address; the message repeats no keys that may stand in it.
     """
     scheme, _, rest = address.partition("://")
     bucket, _, key = rest.partition("/")
@@ -36,10 +36,10 @@ def split_address(address: str) -> tuple[str, str, str]:
 
 
 def check_location(text: str) -> str:
-    """A path, or an address without a slash at its end whose key could be a path as well.
+    """Return a path, or an address without a slash at its end whose key could be a path as well.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: It is neither.
     """
     if not is_remote(text):
         if "://" in text:
@@ -55,7 +55,7 @@ def check_location(text: str) -> str:
 
 
 def local_run_folder(run_dir: str) -> Path:
-    """The folder in which a run works whose run folder is ``run_dir``.
+    """Return the folder in which a run works whose run folder is ``run_dir``.
 
     The launcher has the same rule (``launch.description``), as that is where it puts the logs.
     """

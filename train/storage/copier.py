@@ -1,22 +1,21 @@
-"""Makes one store like another: how data sets come to a node and how results leave it."""
+"""Copying a whole tree of files between two stores: what is missing there, several at a time."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from train.errors import UserError
-from train.storage.digests import VOUCHERS, Known, Verified, vouched_for
-from train.storage.receive import Receiver
-from train.storage.retry import Persistence, Stopped
+from train.files import free_bytes
+from train.storage.digests import Expected, Verified, expected_files, is_marker
+from train.storage.retry import Retry, Stopped
 from train.storage.stores import File, Folder, Store, open_store
+from train.storage.transfer import Receiver, read_small, send
 
 _WORKERS = 8
 
@@ -26,10 +25,10 @@ class Copied:
     """What :func:`copy` did.
 
     Attributes:
-        files: number of files copied.
-        bytes: their size.
-        unchanged: files that were there already.
-        vanished: names of files that were removed from a local source while it was copied.
+        files: Number of files copied.
+        bytes: Their size.
+        unchanged: Files that were there already.
+        vanished: Names of files that were removed from a local source while it was copied.
     """
 
     files: int = 0
@@ -43,20 +42,20 @@ class Plan:
     """What is to be copied.
 
     Attributes:
-        files: by name, as they are in the source.
-        unchanged: number of files that are there already.
-        found: all files of the source.
-        known: what the manifests and checkpoints among them say of files.
+        files: By name, as they are in the source.
+        unchanged: Number of files that are there already.
+        found: All files of the source.
+        expected: What the manifests and checkpoints among them say of files.
     """
 
     files: dict[str, File]
     unchanged: int
     found: dict[str, File] = field(default_factory=dict)
-    known: dict[str, Known] = field(default_factory=dict)
+    expected: dict[str, Expected] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
-        """The size of all."""
+        """Size of all."""
         return sum(file.size for file in self.files.values())
 
 
@@ -70,16 +69,16 @@ class Copier:
     older.
 
     Args:
-        source: what to copy.
-        target: where to.
-        tries: how often anything is tried; the pauses between grow from half a second.
-        progress: told how many more bytes have moved, from any thread.
-        verified: files whose digests need not be computed again.
-        keep_unfinished: what a copy that breaks off has begun is left, for the next to go on with
+        source: What to copy.
+        target: Where to.
+        tries: How often anything is tried; the pauses between grow from half a second.
+        progress: Told how many more bytes have moved, from any thread.
+        verified: Files whose digests need not be computed again.
+        keep_unfinished: Whether files that a failed copy has begun stay, for the next to resume
             where the digest is known. No other process may copy to the target meanwhile.
 
     Raises:
-        UserError: both are in object storage.
+        UserError: Both are in object storage.
     """
 
     def __init__(
@@ -98,112 +97,113 @@ class Copier:
         if isinstance(target, Folder) and Path(target.address).is_file():
             raise UserError(f"{target.address}: is a file, where a folder is needed")
         self.source, self.target = source, target
-        self._again = Persistence(tries)
+        self._retry = Retry(tries)
         self._progress = progress
         self._verified = verified or Verified()
         self._receiver = None
         if isinstance(target, Folder):
             self._receiver = Receiver(
-                source, target, self._again, self._tick, self._verified, keep_unfinished
+                source, target, self._retry, self._tick, self._verified, keep_unfinished
             )
 
     def stop(self) -> None:
-        """Ends what is under way, from another thread or a signal."""
-        self._again.stop.set()
+        """End what is under way, from another thread or a signal."""
+        self._retry.stop.set()
 
     def plan(self, everything: bool = False, missing_ok: bool = False) -> Plan:
-        """Compares the two.
+        """Compare the two.
 
         Args:
-            everything: copy also what is there already.
-            missing_ok: it is fine if there is nothing to copy.
+            everything: Whether to copy also what is there already.
+            missing_ok: Whether there may be nothing to copy.
 
         Raises:
-            UserError: one of them cannot be read, there is nothing to copy, or no room for it.
-            StorageError: one of them could not be listed.
+            UserError: One of them cannot be read, there is nothing to copy, or no room for it.
+            StorageError: One of them could not be listed.
         """
         found = self.listing()
         if not found and not missing_ok:
             raise UserError(f"{self.source.address}: there is nothing")
-        known = self.known(found) if isinstance(self.target, Folder) else {}
-        plan = self.compare(found, known, everything)
+        expected = self.expected(found) if isinstance(self.target, Folder) else {}
+        plan = self.compare(found, expected, everything)
         if isinstance(self.target, Folder):
-            _require_room(self.target.root, plan.bytes)
+            root = self.target.root
+            if (free := free_bytes(root)) < plan.bytes:
+                raise UserError(f"{root}: {plan.bytes:,} bytes are needed, {free:,} are free")
         return plan
 
     def listing(self) -> dict[str, File]:
-        """All files of the source.
+        """Return all files of the source.
 
         Raises:
-            UserError: it cannot be listed.
-            StorageError: it could not be listed.
+            UserError: It cannot be listed.
+            StorageError: It could not be listed.
         """
-        return self._again.do(self.source.address, self.source.files)
+        return self._retry.call(self.source.address, self.source.files)
 
-    def remember(self) -> None:
-        """Keeps which files were found right, though nothing was copied."""
-        self._verified.save()
-
-    def known(self, found: Mapping[str, File]) -> dict[str, Known]:
-        """Reads the manifests and checkpoints among the files of the source.
+    def expected(self, found: Mapping[str, File]) -> dict[str, Expected]:
+        """Read the manifests and checkpoints among the files of the source.
 
         They get a digest too: that of what was read, so that no other comes with the files.
 
         Raises:
-            UserError: one of them cannot be read.
-            StorageError: one of them could not be read.
+            UserError: One of them cannot be read.
+            StorageError: One of them could not be read.
         """
-        known: dict[str, Known] = {}
-        for name in sorted(found):
-            if name.rsplit("/", 1)[-1] in VOUCHERS:
-                content = self.content(name, found[name])
-                known |= vouched_for(name, content)
-                known[name] = Known(hashlib.sha256(content).hexdigest(), len(content))
-        return known
+        expected: dict[str, Expected] = {}
+        for name in filter(is_marker, sorted(found)):
+            content = self._content(name, found[name].size)
+            expected |= expected_files(name, content)
+            expected[name] = Expected(hashlib.sha256(content).hexdigest(), len(content))
+        return expected
 
-    def content(self, name: str, file: File) -> bytes:
-        """What a small file of the source holds.
+    def _content(self, name: str, size: int) -> bytes:
+        def read() -> bytes:
+            content = read_small(self.source, name)
+            if len(content) != size:
+                raise OSError(errno.EIO, f"{len(content)} bytes arrived, not {size}")
+            return content
 
-        Raises:
-            UserError: it cannot be read.
-            StorageError: it could not be read.
-        """
-        with tempfile.TemporaryDirectory(prefix="mtln-") as folder:
-            into = Path(folder, "content")
-
-            def read() -> bytes:
-                self.source.read(name, into, lambda _: None)
-                content = into.read_bytes()
-                if len(content) != file.size:
-                    raise OSError(errno.EIO, f"{len(content)} bytes arrived, not {file.size}")
-                return content
-
-            return self._again.do(f"{name} from {self.source.address}", read)
+        return self._retry.call(f"{name} from {self.source.address}", read)
 
     def compare(
-        self, found: Mapping[str, File], known: Mapping[str, Known], everything: bool = False
+        self, found: Mapping[str, File], expected: Mapping[str, Expected], everything: bool = False
     ) -> Plan:
-        """Finds out what of the source the target lacks."""
-        there = {} if everything else self._again.do(self.target.address, self.target.files)
+        """Find out what of the source the target lacks."""
+        there = {} if everything else self._retry.call(self.target.address, self.target.files)
         files = {
             name: file
             for name, file in found.items()
-            if not self._is_copy(name, there.get(name), file, known.get(name))
+            if not self._is_copy(name, there.get(name), file, expected.get(name))
         }
-        return Plan(files, len(found) - len(files), dict(found), dict(known))
+        return Plan(files, len(found) - len(files), dict(found), dict(expected))
+
+    def _is_copy(
+        self, name: str, there: File | None, file: File, expected: Expected | None
+    ) -> bool:
+        if there is None or there.size != file.size:
+            return False
+        if expected and isinstance(self.target, Folder):
+            return self._verified.matches(self.target.path(name), expected.sha256)
+        # Whole seconds: that is how exactly object stores keep time.
+        return int(there.modified) >= int(file.modified)
+
+    def save_verified(self) -> None:
+        """Write down which files were verified, though nothing was copied."""
+        self._verified.save()
 
     def run(self, plan: Plan) -> Copied:
-        """Copies.
+        """Copy.
 
         Raises:
-            UserError: something is missing, forbidden or full.
-            Damaged: a file is not the one its manifest or checkpoint lists.
-            StorageError: a file could not be copied.
+            UserError: Something is missing, forbidden or full.
+            Damaged: A file is not the one its manifest or checkpoint lists.
+            StorageError: A file could not be copied.
         """
         copied = Copied(unchanged=plan.unchanged)
-        vouchers = {name for name in plan.files if name.rsplit("/", 1)[-1] in VOUCHERS}
+        markers = set(filter(is_marker, plan.files))
         try:
-            for names in (plan.files.keys() - vouchers, vouchers):
+            for names in (plan.files.keys() - markers, markers):
                 self._run(sorted(names), plan, copied)
         finally:
             self._verified.save()
@@ -225,63 +225,27 @@ class Copier:
                 raise
 
     def _copy(self, name: str, plan: Plan) -> int | None:
-        """Copies a file; its size, or None if it has vanished from the disk."""
-        source, known = self.source, plan.known.get(name)
-        if isinstance(source, Folder) and known is None:
+        """Copy a file; return its size, or None if it has vanished from the disk."""
+        source, expected = self.source, plan.expected.get(name)
+        if isinstance(source, Folder) and expected is None:
             path = source.path(name)
             what = f"{path} to {self.target.address}"
-            return self._again.do(what, lambda: self._send(name, path))
+            return self._retry.call(what, lambda: send(self.target, name, path, self._tick))
         assert self._receiver is not None
-        return self._receiver.fetch(name, plan.files[name], known)
-
-    def _send(self, name: str, path: Path) -> int | None:
-        try:
-            before = path.stat().st_size
-            self.target.write(name, path, self._tick)
-            after = path.stat().st_size
-        except FileNotFoundError:
-            if path.exists():
-                raise  # so it is the target that lacks something
-            return None
-        stored = self.target.size(name)
-        # Logs grow while they are copied.
-        if not min(before, after) <= stored <= max(before, after):
-            raise OSError(errno.EIO, f"{stored} bytes arrived instead of {after}")
-        return stored
-
-    def _is_copy(self, name: str, there: File | None, file: File, known: Known | None) -> bool:
-        if there is None or there.size != file.size:
-            return False
-        if known and isinstance(self.target, Folder):
-            return self._verified.is_right(self.target.path(name), known.sha256)
-        # Whole seconds: that is how exactly object stores keep time.
-        return int(there.modified) >= int(file.modified)
+        return self._receiver.receive(name, plan.files[name], expected)
 
     def _tick(self, count: int) -> None:
-        if self._again.stop.is_set():
+        if self._retry.stop.is_set():
             raise Stopped
         self._progress(count)
 
 
 def copy(source: str, target: str, environment: Mapping[str, str] = os.environ) -> Copied:
-    """Copies a folder or file between the disk and object storage, see :class:`Copier`.
+    """Copy a folder or file between the disk and object storage, see :class:`Copier`.
 
     Raises:
-        UserError: something is missing, forbidden or full.
-        StorageError: a file could not be copied.
+        UserError: Something is missing, forbidden or full.
+        StorageError: A file could not be copied.
     """
     copier = Copier(open_store(source, environment), open_store(target, environment))
     return copier.run(copier.plan())
-
-
-def free_bytes(folder: Path) -> int:
-    """What is free on the disk of a folder, which need not be there yet."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-def _require_room(folder: Path, size: int) -> None:
-    free = free_bytes(folder)
-    if free < size:
-        raise UserError(f"{folder}: {size:,} bytes are needed, {free:,} are free")

@@ -1,52 +1,48 @@
-"""Digests of files: those that are known before a copy, and those that were found right before."""
+"""Digests of files: those expected of a copy, and those that were verified before."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.files import replace_file
+from train.files import replace_file, sha256_file
 
-# What a file of this name says of the files beside it is true only once they are there: the
-# manifest of a data set, the digests of a checkpoint, the end of a run. So they are copied last.
 MANIFEST, STATE, SUMMARY = "manifest.json", "state.json", "summary.json"
-VOUCHERS = frozenset({MANIFEST, STATE, SUMMARY})
+# Files that declare those beside them complete: the manifest of a data set, the digests of a
+# checkpoint, the end of a run. They are true only once the others are there, so they come last.
+MARKERS = frozenset({MANIFEST, STATE, SUMMARY})
 
-_PIECE = 2**20
+Stamp = tuple[int, int, int]
+"""Size, time of the last change and inode of a file: while they are the same, so is the file."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of a file before it is there.
+class Expected:
+    """What a file must be.
 
     Attributes:
-        sha256: digest in hexadecimal.
-        bytes: its size, None if that is not known.
+        sha256: Digest in hexadecimal.
+        bytes: Its size, None if that is not known.
     """
 
     sha256: str
     bytes: int | None = None
 
 
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+def is_marker(name: str) -> bool:
+    """Whether a file declares those beside it complete."""
+    return name.rsplit("/", 1)[-1] in MARKERS
 
 
-def vouched_for(name: str, content: bytes) -> dict[str, Known]:
-    """What a manifest.json or state.json says of other files; empty if it is none of ours.
+def expected_files(name: str, content: bytes) -> dict[str, Expected]:
+    """Return what a manifest.json or state.json says of other files; empty if it is none of ours.
 
     Args:
-        name: its name, whose folder the other names get.
-        content: what it holds.
+        name: Its name, whose folder the other names get.
+        content: What it holds.
     """
     folder, _, kind = name.rpartition("/")
     try:
@@ -57,27 +53,31 @@ def vouched_for(name: str, content: bytes) -> dict[str, Known]:
     return {f"{folder}/{file}" if folder else file: known for file, known in found.items()}
 
 
-def _shards(manifest: dict[str, Any]) -> Iterator[tuple[str, Known]]:
+def _shards(manifest: dict[str, Any]) -> Iterator[tuple[str, Expected]]:
     for split in manifest["splits"].values():
         for shard in split["shards"]:
-            yield shard["file"], Known(shard["sha256"], shard["bytes"])
-            yield f"{shard['file']}.db", Known(shard["index_sha256"], shard["index_bytes"])
+            yield shard["file"], Expected(shard["sha256"], shard["bytes"])
+            yield f"{shard['file']}.db", Expected(shard["index_sha256"], shard["index_bytes"])
     if listing := manifest.get("listing"):
-        yield "records.csv", Known(listing["sha256"], listing["bytes"])
+        yield "records.csv", Expected(listing["sha256"], listing["bytes"])
 
 
-def _checkpoint(state: dict[str, Any]) -> Iterator[tuple[str, Known]]:
+def _checkpoint(state: dict[str, Any]) -> Iterator[tuple[str, Expected]]:
     for file, sha256 in state["files"].items():
-        yield file, Known(sha256)
+        yield file, Expected(sha256)
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return the stamp of a file."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 class Verified:
-    """Remembers which files had which digest, so that they need not be read again.
-
-    A file counts as the one remembered only while size, time of change and inode are the same.
+    """Remembers which files had which digest, so that unchanged ones need not be read again.
 
     Args:
-        path: where to keep it beyond this process, None for nowhere.
+        path: Where to keep it beyond this process, None for nowhere.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -89,12 +89,12 @@ class Verified:
             except (OSError, ValueError, TypeError):  # then every file is read again
                 self._found = {}
 
-    def is_right(self, path: Path, sha256: str) -> bool:
+    def matches(self, path: Path, sha256: str) -> bool:
         """Whether a file is there and has the digest."""
         try:
-            stamp = _stamp(path)
+            stamp = stamp_of(path)
             if self._found.get(str(path)) != [*stamp, sha256]:
-                if digest_of(path) != sha256 or _stamp(path) != stamp:
+                if sha256_file(path) != sha256 or stamp_of(path) != stamp:
                     return False
                 self._found[str(path)] = [*stamp, sha256]
             return True
@@ -102,15 +102,10 @@ class Verified:
             return False
 
     def add(self, path: Path, sha256: str) -> None:
-        """Remembers a file that was found right."""
-        self._found[str(path)] = [*_stamp(path), sha256]
+        """Record a file that has just been verified."""
+        self._found[str(path)] = [*stamp_of(path), sha256]
 
     def save(self) -> None:
-        """Keeps what was found."""
+        """Write the record for the next process."""
         if self._path is not None:
             replace_file(self._path, json.dumps(self._found).encode())
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LOOK_EVERY = 0.2
+_POLL_SECONDS = 0.2
 
 
 class Lock:
     """A lock that one process holds alone, or several share.
 
     Args:
-        path: an empty file, made if need be and never removed: who still waits for a file that is
-            gone would share nothing with who makes it anew.
+        path: An empty file, made if need be and never removed: a process that still waits for a
+            removed file would share nothing with one that makes it anew.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,7 +24,7 @@ class Lock:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def take(self, shared: bool = False) -> bool:
-        """Takes it, or changes the kind in which it is held; False if others hold it."""
+        """Take the lock, or change the kind in which it is held; False if others hold it."""
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
             fcntl.flock(self._file, kind | fcntl.LOCK_NB)
@@ -32,30 +32,26 @@ class Lock:
             return False
         return True
 
-    def used(self) -> float:
-        """When it was last touched, in seconds since 1970."""
-        return os.fstat(self._file).st_mtime
-
     def touch(self) -> None:
-        """Notes that it is used now."""
+        """Record the present as the time of the last use."""
         os.utime(self._file)
 
     def free(self) -> None:
-        """Gives it up."""
+        """Give the lock up."""
         os.close(self._file)
 
 
 @contextmanager
 def waiting(lock: Lock, wait: Callable[[float], None]) -> Iterator[None]:
-    """Holds a lock alone, once it can be had.
+    """Hold a lock alone, once it can be had.
 
     Args:
-        lock: the lock, which is given up in the end.
-        wait: called with the seconds to wait before the next look; may raise.
+        lock: The lock, which is given up in the end.
+        wait: Called with the seconds to wait before the next try; may raise.
     """
     try:
         while not lock.take():
-            wait(_LOOK_EVERY)
+            wait(_POLL_SECONDS)
         yield
     finally:
         lock.free()

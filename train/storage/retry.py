@@ -1,4 +1,4 @@
-"""Doing again what a store failed to do, and saying in one line why it was no use."""
+"""Trying again what a store failed to do, and saying in one line why that was no use."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from train.errors import UserError
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Of botocore, known by name so that it need not be imported: no keys, half a key, a bad value.
+_NO_USE = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ParamValidationError",
+    "ProfileNotFound",
+}
 
 T = TypeVar("T")
 
@@ -33,24 +40,31 @@ class WrongDigest(Exception):
     """What has arrived is not what was expected."""
 
 
-class Persistence:
-    """Tries again, after growing pauses.
+class Retry:
+    """Calls something until it succeeds, with exponential backoff.
 
     Args:
-        tries: how often anything is tried.
+        tries: How often anything is tried at most.
+
+    Attributes:
+        stop: Set from another thread to end it all.
     """
 
     def __init__(self, tries: int) -> None:
         self.tries = tries
         self.stop = threading.Event()
 
-    def do(self, what: str, action: Callable[[], T]) -> T:
-        """Does something, again and again if need be.
+    def call(self, what: str, action: Callable[[], T]) -> T:
+        """Return the result of an action, tried again and again if need be.
+
+        Args:
+            what: What messages call it.
+            action: What to do.
 
         Raises:
-            UserError: it is no use to try again: something is missing, forbidden or full.
-            Damaged: the last try brought the wrong content.
-            StorageError: it failed every time.
+            UserError: It is no use to try again: something is missing, forbidden or full.
+            Damaged: The last try brought the wrong content.
+            StorageError: It failed every time.
             Stopped: ``stop`` was set meanwhile.
         """
         pause = _FIRST_PAUSE
@@ -65,7 +79,7 @@ class Persistence:
                 if attempt == self.tries:
                     kind = Damaged if isinstance(error, WrongDigest) else StorageError
                     raise kind(f"{what}: {reason(error)} ({attempt} tries)") from error
-            # Not all at once again, those whom the same trouble has met.
+            # Jitter: those whom the same trouble has met should not all come back at once.
             if self.stop.wait(pause * random.uniform(0.7, 1.3)):
                 raise Stopped
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -73,13 +87,13 @@ class Persistence:
 
 
 def reason(error: BaseException) -> str:
-    """One line that says what an error is about."""
+    """Return one line that says what an error is about."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())
 
 
 def permanent(error: Exception) -> str | None:
-    """Why it is no use to try again, or None."""
+    """Return why it is no use to try again, or None if it may be."""
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return "the disk is full"
     local = getattr(error, "filename", None)
@@ -89,12 +103,4 @@ def permanent(error: Exception) -> str | None:
         return f"does not exist ({reason(error)})"
     if isinstance(error, PermissionError):
         return f"access denied ({reason(error)})"
-    # botocore's, told by name since it need not be imported: no keys, half a key, a bad value.
-    if type(error).__name__ in {
-        "NoCredentialsError",
-        "PartialCredentialsError",
-        "ParamValidationError",
-        "ProfileNotFound",
-    }:
-        return reason(error)
-    return None
+    return reason(error) if type(error).__name__ in _NO_USE else None

@@ -29,8 +29,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from train.errors import UserError
-from train.storage.access import Access
 from train.storage.address import check_location, is_remote
+from train.storage.connection import Connection
 
 _SECRETS = frozenset({"access_key", "secret_key", "token"})
 
@@ -45,7 +45,7 @@ _OTHERS = {
 
 
 def _location(value: object) -> Path | str:
-    """A path, or the address of something in object storage as a text."""
+    """Return a path, or the address of something in object storage as a text."""
     if isinstance(value, Path):
         return value
     if not isinstance(value, str):
@@ -59,7 +59,7 @@ Location = Annotated[Path | str, BeforeValidator(_location)]
 
 
 def key_problem(place: Path | str) -> str | None:
-    """What is wrong with an address that was put together, or None."""
+    """Return what is wrong with an address that was put together, or None."""
     try:
         check_location(str(place))
     except ValueError as error:
@@ -128,7 +128,7 @@ class StorageConfig(BaseModel):
         return self
 
     def variables(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment for :mod:`train.storage.access`, with what is given here in it."""
+        """Return the environment for :mod:`train.storage.connection`, with what is given here."""
         result = dict(environment)
         given = {
             "ENDPOINT": self.endpoint,
@@ -139,7 +139,7 @@ class StorageConfig(BaseModel):
             if value is not None:
                 result |= {f"{prefix}_{name}": value for prefix in ("OBS", "S3")}
         if self.access_key and self.secret_key:
-            for prefix in ("OBS_", ""):  # those that are looked at first
+            for prefix in ("OBS_", ""):  # those that count first
                 result[f"{prefix}ACCESS_KEY_ID"] = self.access_key.get_secret_value()
                 result[f"{prefix}SECRET_ACCESS_KEY"] = self.secret_key.get_secret_value()
                 result[f"{prefix}SECURITY_TOKEN"] = (
@@ -149,10 +149,10 @@ class StorageConfig(BaseModel):
         return result
 
     def resolved(self, environment: Mapping[str, str]) -> Limits:
-        """The values that do not say how a bucket is reached, with the variables that stand in.
+        """Return the values that do not say how a bucket is reached, or their variables'.
 
         Raises:
-            UserError: a variable has no allowed value.
+            UserError: A variable has no allowed value.
         """
         values: dict[str, Any] = {}
         for key, variable in _OTHERS.items():
@@ -164,7 +164,7 @@ class StorageConfig(BaseModel):
         return Limits(**values)
 
     def cache_folder(self, environment: Mapping[str, str]) -> Path:
-        """Where copies of data sets are kept."""
+        """Return where copies of data sets are kept."""
         if self.cache is not None:
             return self.cache.expanduser()
         if folder := environment.get(_CACHE):
@@ -174,13 +174,13 @@ class StorageConfig(BaseModel):
         return Path("~/.cache/mtln").expanduser()
 
     def local_copy(self, address: str, environment: Mapping[str, str] = os.environ) -> Path:
-        """The folder in the cache for the data set at an address.
+        """Return the folder in the cache for the data set at an address.
 
         Raises:
-            UserError: a variable has no allowed value.
+            UserError: A variable has no allowed value.
         """
         scheme, _, rest = address.partition("://")
-        endpoint = Access.read(scheme, self.variables(environment)).endpoint
+        endpoint = Connection.read(scheme, self.variables(environment)).endpoint
         digest = hashlib.sha256(f"{endpoint} {address}".encode()).hexdigest()[:16]
         name = rest.rpartition("/")[2]
         readable = "".join(c if (c.isascii() and c.isalnum()) or c in "-_" else "_" for c in name)

@@ -5,10 +5,7 @@ import sys
 import threading
 import time
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.paths import ROOT
 from train.distributed.cluster import (
@@ -18,8 +15,6 @@ from train.distributed.cluster import (
     identify,
     is_scheduler,
 )
-from train.distributed.collectives import OneProcess
-from train.distributed.collectives.communication import from_digits, to_digits
 from train.errors import UserError
 
 LAUNCHER = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "8", "MS_NODE_ID": "3"}
@@ -33,6 +28,7 @@ MPICH = {"PMI_RANK": "13", "PMI_SIZE": "16", "MPI_LOCALRANKID": "5"}
 # What MindSpore copies when it is loaded under OpenMPI.
 COPIED = {"RANK_ID": "13", "RANK_SIZE": "16", "DEVICE_ID": "5"}
 ALONE = {"RANK_ID": "0", "RANK_SIZE": "1"}
+SCHEDULED = {"MS_ROLE": "MS_WORKER", "MS_SCHED_HOST": "127.0.0.1"}
 
 
 @pytest.mark.parametrize(
@@ -142,35 +138,25 @@ def test_a_rank_waits_until_the_scheduler_listens() -> None:
 
         thread = threading.Thread(target=listen_late)
         thread.start()
-        environment = {"MS_ROLE": "MS_WORKER", "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": port}
-        _wait_for_scheduler(environment)
+        _wait_for_scheduler({**SCHEDULED, "MS_SCHED_PORT": port})
         assert listening.is_set()
         thread.join()
 
 
-def test_no_scheduler_no_wait() -> None:
-    _wait_for_scheduler(RANK_TABLE)
-
-
-counts = st.lists(st.integers(0, 2**45), min_size=1, max_size=5)
-
-
-@given(st.lists(counts.map(lambda c: (c * 5)[:5]), min_size=1, max_size=8))
-def test_counts_are_summed_exactly(per_rank: list[list[int]]) -> None:
-    """In float32, which the reduction carries, a count above 2^24 would lose its last digits."""
-    digits = [to_digits(np.array(c, np.int64)) for c in per_rank]
-    total = np.sum(digits, axis=0, dtype=np.float32)
-    assert from_digits(total).tolist() == np.sum(per_rank, axis=0, dtype=np.int64).tolist()
-
-
-def test_digits_of_8192_ranks_are_exact() -> None:
-    """Each digit's sum over the ranks stays below 2^24, the largest that float32 counts to."""
-    counts = 2**48 - 1 - np.random.default_rng(0).integers(0, 100, 8192)
-    total = to_digits(counts).reshape(-1, counts.size).sum(axis=1, dtype=np.float32)
-    assert from_digits(total).tolist() == [counts.sum()]
-
-
-def test_one_process_changes_nothing() -> None:
-    vector, alone = np.arange(3, dtype=np.float32), OneProcess()
-    assert alone.mean(vector) is vector and alone.broadcast(vector) is vector
-    assert alone.all_reduce_cell() is None
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        RANK_TABLE,
+        LAUNCHER,
+        SCHEDULED,
+        {**SCHEDULED, "MS_SCHED_PORT": "1", "MS_ROLE": "MS_SCHED"},
+    ],
+)
+def test_no_scheduler_no_wait(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection is tried, and no time passes."""
+    tried: list[object] = []
+    monkeypatch.setattr(socket, "create_connection", lambda address, timeout: tried.append(address))
+    monkeypatch.setattr(time, "sleep", tried.append)
+    _wait_for_scheduler(environment)
+    assert tried == []

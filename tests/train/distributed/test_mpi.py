@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from tests.marked import AS_ROOT, StartMarked, needs_open_mpi
 from tests.paths import ROOT
-from tests.train.mpi_collectives import (
+from tests.train.distributed.mpi_rank import (
     SIZES,
     own_counts,
     own_gradients,
@@ -177,7 +177,7 @@ def test_library_of_another_mpi(start_config: Path, start: StartMarked, tmp_path
 def collected(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]]:
     """What three ranks got of the collectives."""
     folder = tmp_path_factory.mktemp("collectives")
-    script = ROOT / "tests/train/mpi_collectives.py"
+    script = ROOT / "tests/train/distributed/mpi_rank.py"
     ended = subprocess.run(
         [str(word) for word in mpirun(3, script, folder)],
         env={**os.environ, **AS_ROOT, "PYTHONPATH": str(ROOT)},

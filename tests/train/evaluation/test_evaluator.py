@@ -11,8 +11,7 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from train.data.batch import Batch, BatchLayout
-from train.distributed.collectives import OneProcess
-from train.distributed.collectives.base import Counts
+from train.distributed.collectives import Counts, OneProcess
 from train.evaluation.evaluator import Evaluator
 from train.evaluation.predict_step import PredictStep
 from train.step.graph_cache import GraphCache

@@ -5,15 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native_calls import (
+from tests.train.native.calls import (
     Array,
     assert_alike,
+    assert_all_close,
     assert_close,
+    assert_refused,
     call,
-    code,
     grid,
     native,
     options,
+    threads_used,
 )
 
 # Every value passes a handful of operations, each with a rounding of 6e-8.
@@ -25,7 +27,6 @@ shapes = st.tuples(
     st.integers(1, 11),
     st.sampled_from([1, 3, 5, 16, 17, 40, 64]),
 )  # N, H, W, C
-threads_used = st.sampled_from([1, 2])
 
 
 def window(i: int, size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -171,8 +172,7 @@ def test_resize_of_what_is_not_finite(value: float) -> None:
 def test_unfit_inputs_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     x, y, winners = np.zeros((1, 4, 4, 4)), np.zeros((1, 2, 2, 4)), np.zeros(4)
     arrays = [a.astype(np.float32) for a in (x, y, winners)]
-    assert code("max_pool", [arrays[0], options(1, 2)], arrays[1:]) != 0
-    message = capfd.readouterr().err
+    message = assert_refused("max_pool", [arrays[0], options(1, 2)], arrays[1:], capfd)
     assert message == "native operator max_pool: no kernel 1 with stride 2 from 4 x 4 to 2 x 2\n"
 
 
@@ -181,9 +181,7 @@ def test_in_a_graph(graph_mode: None) -> None:
     import mindspore as ms
     from mindspore import Tensor, nn, ops
 
-    from train.native.gate import gate
-    from train.native.max_pool import max_pool, max_pool_options
-    from train.native.resize import resize
+    from train.native.maps import gate, max_pool, max_pool_options, resize
 
     native()
     rng = np.random.default_rng(0)
@@ -217,5 +215,4 @@ def test_in_a_graph(graph_mode: None) -> None:
         ms.value_and_grad(net, (0, 1))(z, x) for net in (Native(), Stock())
     )
     assert float(loss) == pytest.approx(float(stock_loss), rel=1e-5)
-    for actual, wanted in zip(gradients, expected, strict=True):
-        assert_close(actual.asnumpy(), wanted.asnumpy(), 1e-5)
+    assert_all_close([g.asnumpy() for g in gradients], [g.asnumpy() for g in expected], 1e-5)

@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native_calls import Array, assert_close, call, code, grid, options
+from tests.train.native.calls import (
+    Array,
+    assert_all_close,
+    assert_all_equal,
+    assert_close,
+    assert_refused,
+    call,
+    grid,
+    native,
+    options,
+    parameters,
+    threads_used,
+)
 
 # Sums are taken in parts and in double precision, so that little more than the rounding of inputs
 # and coefficients is left: some 6e-8, times the few operations that a value passes.
@@ -20,7 +32,6 @@ channels = st.sampled_from([1, 3, 5, 16, 17, 32, 40, 64, 130])
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9), channels)  # H, W, C
 counts_of_tasks = st.sampled_from([(1,), (3,), (2, 1), (1, 3, 2)])
 activations = st.sampled_from([NONE, RELU, GATE])
-threads_used = st.sampled_from([1, 2])
 
 
 def sigmoid(x: Array) -> Array:
@@ -183,9 +194,8 @@ def test_batch_norm_of_what_is_not_finite(value: float, activation: int) -> None
 def test_batch_norm_is_repeatable(threads: int) -> None:
     case = Case((3, 4), (20, 20, 40), RELU)
     first, second = (case.forward(threads) for _ in range(2))
-    assert all((a == b).all() for a, b in zip(first, second, strict=True))
-    first, second = (case.backward(first[1], threads) for _ in range(2))
-    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+    assert_all_equal(first, second)
+    assert_all_equal(*(case.backward(first[1], threads) for _ in range(2)))
 
 
 @grid
@@ -227,22 +237,20 @@ def test_group_norm(
 def test_unfit_inputs_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     x, one = np.zeros((3, 2, 2, 4), np.float32), np.zeros(4, np.float32)
     saved = np.zeros((2, 1, 4), np.float32)
-    assert code("batch_norm", [x, one, one, one, one, options(NONE, 2)], [x, saved]) != 0
-    message = capfd.readouterr().err
+    inputs = [x, one, one, one, one, options(NONE, 2)]
+    message = assert_refused("batch_norm", inputs, [x, saved], capfd)
     assert message == "native operator batch_norm: the tasks have 2 images, the map 3\n"
-    assert code("group_norm", [x, one, one], [x, np.zeros((2, 3, 3), np.float32)]) != 0
-    message = capfd.readouterr().err
+    saved = np.zeros((2, 3, 3), np.float32)
+    message = assert_refused("group_norm", [x, one, one], [x, saved], capfd)
     assert message == "native operator group_norm: 4 channels cannot be 3 groups\n"
 
 
 def test_in_a_graph(graph_mode: None) -> None:
     """Two steps with all norms and their gradients, beside MindSpore's own."""
     import mindspore as ms
-    from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+    from mindspore import ParameterTuple, Tensor, nn, ops
 
-    from tests.train.native_calls import native
-    from train.native.batch_norm import batch_norm, batch_norm_gate, batch_norm_options
-    from train.native.group_norm import group_norm
+    from train.native.norms import batch_norm, batch_norm_gate, batch_norm_options, group_norm
 
     native()
     counts, size = [2, 3], (4, 5, 8)
@@ -250,12 +258,7 @@ def test_in_a_graph(graph_mode: None) -> None:
     x, target = rng.normal(1, 2, (2, sum(counts), *size)).astype(np.float32)
 
     def vectors(name: str, value: float) -> ParameterTuple:
-        return ParameterTuple(
-            [
-                Parameter(Tensor(np.full(size[-1], value + 0.1 * t, np.float32)), name=f"{name}{t}")
-                for t in range(len(counts))
-            ]
-        )
+        return parameters(name, [np.full(size[-1], value + 0.1 * t) for t in range(len(counts))])
 
     class Native(nn.Cell):
         def __init__(self) -> None:
@@ -304,7 +307,5 @@ def test_in_a_graph(graph_mode: None) -> None:
         return found, [a.asnumpy() for a in (*net.mean, *net.variance)]
 
     (found, moved), (expected, stock_moved) = two_steps(Native()), two_steps(Stock())
-    for actual, wanted in zip(found, expected, strict=True):
-        assert_close(actual, wanted, 1e-5)
-    for actual, wanted in zip(moved, stock_moved, strict=True):
-        assert_close(actual, wanted, 1e-6)
+    assert_all_close(found, expected, 1e-5)
+    assert_all_close(moved, stock_moved, 1e-6)

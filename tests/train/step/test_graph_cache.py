@@ -16,9 +16,9 @@ from tests.paths import ROOT
 from train import build
 from train.config.precision import Precision
 from train.config.schema import Config
+from train.distributed import mindspore_engine, mpi_engine, shared_memory
 from train.distributed.cluster import Cluster
-from train.distributed.collectives import OneProcess, communication, mpi
-from train.native import shared_memory
+from train.distributed.collectives import OneProcess
 from train.step import graph_cache
 from train.step.graph_cache import GraphCache, _Store
 
@@ -169,7 +169,7 @@ def test_graphs_know_how_their_ranks_reduce(
     names = {"datasets": {"a": {"records": "a"}}, "tasks": {"a": {}}, "schedule": {"steps": 1}}
     config = Config.model_validate({**names, "run_dir": "none", "device": "CPU"})
     place = Cluster(0, 2, "CPU")
-    kinds = (shared_memory.AllReduce, communication.AllReduce, mpi.AllReduce)
+    kinds = (shared_memory.AllReduce, mindspore_engine.AllReduce, mpi_engine.PythonAllReduce)
     caches = [build.build_graph_cache(config, place, Reducing(kind), []) for kind in kinds]
     one, two, _ = (cache._identity for cache in caches)
     assert one != two

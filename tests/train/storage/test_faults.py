@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.object_store import ObjectStore, Proxy
-from tests.train.stored_sets import data_set, put
-from train import storage
-from train.storage import Copier, Folder, StorageError, open_store
+from tests.train.storage.stored_sets import data_set, put
+from train.storage.copier import Copier, copy
+from train.storage.retry import StorageError
+from train.storage.stores import Folder, open_store
 
 FAULTS: list[int | str] = [500, 503, "reset", "lost", "truncate", "short", "spoilt"]
 
@@ -61,16 +62,16 @@ def test_a_body_that_stands_still_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """A slow one is waited for; one of which nothing comes any more is asked for again."""
-    monkeypatch.setattr("train.storage.bucket._READ_SECONDS", 0.4)
+    monkeypatch.setattr("train.storage.stores._READ_SECONDS", 0.4)
     url = put(object_store, "x", {"big": bytes(100_000)})
     proxy.seconds = 0.1
     proxy.faults.extend([None, "slow"])
-    storage.copy(url, str(tmp_path / "slow"), through)
+    copy(url, str(tmp_path / "slow"), through)
     assert proxy.done == ["slow"] and len(proxy.seen) == 2
     proxy.seconds = 1.5
     proxy.faults.extend([None, "slow"])
     started = time.monotonic()
-    storage.copy(url, str(tmp_path / "still"), through)
+    copy(url, str(tmp_path / "still"), through)
     assert [request.method for request in proxy.seen[2:]] == ["GET", "GET", "GET"]
     assert (tmp_path / "still/big").read_bytes() == bytes(100_000)
     proxy.faults.extend([None, "slow"])

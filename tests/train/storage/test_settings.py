@@ -12,8 +12,8 @@ import launch.description
 from train.config.reader import dump_config, load_config
 from train.config.schema import Config
 from train.errors import UserError
-from train.storage import local_run_folder
-from train.storage.access import Access
+from train.storage.address import local_run_folder
+from train.storage.connection import Connection
 from train.storage.settings import Limits, StorageConfig
 
 Write = Callable[[dict[str, Any]], Path]
@@ -147,7 +147,7 @@ def test_secrets_are_in_no_dump(write_config: Write) -> None:
         assert not any(secret in text for secret in KEYS.values())
     # Nor anything in their place that would be taken for keys when the dump is loaded.
     assert not any(key in dump_config(config) for key in KEYS)
-    access = Access.read("s3", config.storage.variables({}))
+    access = Connection.read("s3", config.storage.variables({}))
     assert (access.key, access.secret, access.token) == tuple(KEYS.values())
 
 
@@ -164,11 +164,11 @@ def test_the_configuration_wins_over_the_environment(scheme: str) -> None:
     }
     section = {"endpoint": "https://mine", "region": "here", "addressing_style": "path"}
     config = StorageConfig.model_validate({**section, **KEYS})
-    found = Access.read(scheme, config.variables(environment))
-    assert found == Access("https://mine", "here", "path", *KEYS.values())
+    found = Connection.read(scheme, config.variables(environment))
+    assert found == Connection("https://mine", "here", "path", *KEYS.values())
     # Keys without a token must not get the token of others.
     keys = {name: KEYS[name] for name in ("access_key", "secret_key")}
-    found = Access.read(scheme, StorageConfig.model_validate(keys).variables(environment))
+    found = Connection.read(scheme, StorageConfig.model_validate(keys).variables(environment))
     assert (found.key, found.token, found.endpoint) == (KEYS["access_key"], None, "https://other")
     assert StorageConfig().variables(environment) == environment
 

@@ -21,9 +21,9 @@ from tests.object_store import (
     proxy_before,
 )
 from tests.train.runs import assert_same_bits, summary_of
-from train import storage
 from train.__main__ import main
 from train.process.stop import StopRequest
+from train.storage.copier import copy
 from train.trainer import Trainer
 
 WriteConfig = Callable[[dict[str, Any]], Path]
@@ -70,7 +70,7 @@ def site(
     store = ObjectStore(moto)
     folder = tmp_path_factory.mktemp("site")
     records = one_task_tree["datasets"]["coast"]["records"]
-    storage.copy(records, store.url("data/coast ü"), store.variables)
+    copy(records, store.url("data/coast ü"), store.variables)
     tree = {
         **one_task_tree,
         "data_root": store.url("data"),

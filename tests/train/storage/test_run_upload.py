@@ -1,0 +1,235 @@
+"""Results on their way out: in which order, what is removed, and what a store's trouble does."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, Seen
+from tests.train.storage.stored_sets import sha256
+from train.errors import UserError
+from train.storage.run_mirror import Mirror
+from train.storage.run_upload import Uploader
+from train.storage.stores import open_store
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    (folder / "logs/attempt_0").mkdir(parents=True)
+    (folder / "logs/attempt_0/worker_0.log").write_text("hello\n")
+    (folder / "config.yaml").write_text("seed: 1\n")
+    (folder / "metrics.jsonl").write_text("{}\n")
+    return folder
+
+
+def save(run: Path, step: int) -> None:
+    """A checkpoint as a run leaves it."""
+    folder = run / f"checkpoints/step_{step:08d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    model = f"model of step {step}".encode()
+    (folder / "model.safetensors").write_bytes(model)
+    (folder / "state.json").write_text(json.dumps({"files": {"model.safetensors": sha256(model)}}))
+
+
+def remove(run: Path, step: int) -> None:
+    for path in (run / f"checkpoints/step_{step:08d}").iterdir():
+        path.unlink()
+    (run / f"checkpoints/step_{step:08d}").rmdir()
+
+
+def requests(proxy: Proxy, *methods: str) -> list[str]:
+    """Method and last parts of the names."""
+    return [
+        f"{r.method} {'/'.join(r.url.split('?')[0].split('/')[-2:])}"
+        for r in proxy.seen
+        if r.method in methods
+    ]
+
+
+def test_a_checkpoint_is_whole_from_its_first_moment_to_its_last(
+    run: Path, object_store: ObjectStore, proxy: Proxy, through: dict[str, str]
+) -> None:
+    mirror = Mirror(run, open_store(object_store.url("r"), through), keep=2)
+    mirror.begin(0)
+    for step in (2, 4, 6):
+        save(run, step)
+        if step == 6:
+            remove(run, 2)
+        proxy.seen.clear()
+        mirror.update(summary=False)
+    assert requests(proxy, "PUT", "DELETE") == [
+        "PUT step_00000006/model.safetensors",
+        "PUT step_00000006/state.json",
+        "DELETE step_00000002/state.json",
+        "DELETE step_00000002/model.safetensors",
+    ]
+    assert not [r for r in proxy.seen if r.method == "POST"]  # DeleteObjects
+    (run / "summary.json").write_text("{}")
+    assert mirror.missing() == [] and mirror.missing(summary=True) == ["summary.json"]
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write("{}\n")
+    proxy.seen.clear()
+    mirror.update(summary=True)
+    assert requests(proxy, "PUT") == ["PUT r/metrics.jsonl", "PUT r/summary.json"]
+    assert mirror.missing(summary=True) == []
+
+    # Written again, as by a run that did the step once more: never with the old state.json.
+    save(run, 6)
+    (run / "checkpoints/step_00000006/state.json").write_text('{"other": 1}')
+    proxy.seen.clear()
+    mirror.update(summary=False)
+    assert requests(proxy, "PUT", "DELETE") == [
+        "DELETE step_00000006/state.json",
+        "PUT step_00000006/model.safetensors",
+        "PUT step_00000006/state.json",
+    ]
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_sent_gets_no_state(
+    run: Path, object_store: ObjectStore, proxy: Proxy, through: dict[str, str]
+) -> None:
+    mirror = Mirror(run, open_store(object_store.url("r"), through), keep=2)
+    mirror.begin(0)
+    save(run, 2)
+
+    def vanish(request: Seen) -> None:
+        if request.method == "PUT" and "step_00000002" in request.url:
+            (run / "checkpoints/step_00000002/model.safetensors").unlink(missing_ok=True)
+
+    proxy.before = vanish
+    mirror.update(summary=False)
+    assert not [key for key in object_store.keys("r") if key.endswith("state.json")]
+
+
+def test_what_a_run_did_not_go_on_from_pushes_out_nothing(
+    run: Path, object_store: ObjectStore, through: dict[str, str]
+) -> None:
+    for step in (3, 4, 6):  # damaged, or a run would go on from there
+        object_store.put(f"r/checkpoints/step_{step:08d}/state.json", b"{}")
+    save(run, 2)
+    mirror = Mirror(run, open_store(object_store.url("r"), through), keep=2)
+    mirror.begin(2)
+    save(run, 4)
+    mirror.update(summary=False)
+    kept = {key.split("/")[2] for key in object_store.keys("r/checkpoints")}
+    assert kept == {"step_00000002", "step_00000004"}
+
+
+def test_another_process_sends_only_what_is_new(
+    run: Path, object_store: ObjectStore, proxy: Proxy, through: dict[str, str]
+) -> None:
+    address = object_store.url("r")
+    save(run, 2)
+    (run / "summary.json").write_text("{}")
+    first = Mirror(run, open_store(address, through), keep=2)
+    first.begin(0)
+    first.update(summary=True)
+
+    (run / "summary.json").unlink()  # as a run does that goes on
+    proxy.seen.clear()
+    second = Mirror(run, open_store(address, through), keep=2)
+    second.begin(2)
+    second.update(summary=False)
+    assert requests(proxy, "PUT", "DELETE") == [
+        "PUT r/config.yaml",
+        "DELETE r/summary.json",
+        "PUT r/metrics.jsonl",
+    ]
+
+
+def test_logs_of_another_machine_are_not_overwritten(
+    run: Path, object_store: ObjectStore, through: dict[str, str]
+) -> None:
+    for attempt in (0, 1):
+        object_store.put(f"r/logs/attempt_{attempt}/worker_0.log", b"of another machine")
+    mirror = Mirror(run, open_store(object_store.url("r"), through), keep=2)
+    mirror.begin(0)
+    mirror.update(summary=False)
+    assert object_store.get("r/logs/attempt_0/worker_0.log") == b"of another machine"
+    assert object_store.get("r/logs/attempt_2/worker_0.log") == b"hello\n"
+
+
+@pytest.fixture
+def uploader(
+    run: Path, object_store: ObjectStore, through: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[list[str]], Uploader]:
+    monkeypatch.setattr("train.storage.run_upload._FIRST_PAUSE", 0.05)
+    address = object_store.url("r")
+
+    def make(said: list[str]) -> Uploader:
+        mirror = Mirror(run, open_store(address, through), keep=2)
+        return Uploader(address, mirror, 1000.0, 600.0, said.append)
+
+    return make
+
+
+def test_trouble_is_told_once_and_outlasted(
+    run: Path, proxy: Proxy, object_store: ObjectStore, uploader: Callable[[list[str]], Uploader]
+) -> None:
+    said: list[str] = []
+    ours = uploader(said)
+    proxy.faults.extend([503, "reset", 500])
+    ours.start(0)
+    save(run, 2)
+    ours.soon()
+    assert ours.finish(time.monotonic() + 30).missing == []
+    assert len(said) == 2 and "could not be uploaded" in said[0] and "again" in said[1]
+    assert object_store.keys("r/checkpoints")
+    ours.close()
+
+
+def test_the_end_waits_no_longer_than_it_may(
+    run: Path, proxy: Proxy, uploader: Callable[[list[str]], Uploader]
+) -> None:
+    ours = uploader([])
+    ours.start(0)
+    proxy.down = True
+    save(run, 2)
+    outcome = ours.finish(time.monotonic() + 0.5, with_summary=True)
+    step = "checkpoints/step_00000002"
+    assert {f"{step}/model.safetensors", f"{step}/state.json"} <= set(outcome.missing)
+    assert "config.yaml" not in outcome.missing
+    assert outcome.error
+    ours.close()
+
+
+def test_forbidden_at_the_start(
+    proxy: Proxy, uploader: Callable[[list[str]], Uploader], object_store: ObjectStore
+) -> None:
+    proxy.faults.append(403)
+    with pytest.raises(UserError, match=f"^run_dir: {object_store.url('r')}: access denied"):
+        uploader([]).start(0)
+
+
+def test_requests_of_an_upload_are_what_obs_takes(
+    run: Path, proxy: Proxy, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.endpoint)
+    monkeypatch.setenv("http_proxy", proxy.endpoint)
+    variables = {
+        "OBS_ENDPOINT": "http://obs.cn-test-1.myhuaweicloud.com",
+        "OBS_ACCESS_KEY_ID": "one",
+        "OBS_SECRET_ACCESS_KEY": SECRET,
+        "OBS_SECURITY_TOKEN": TOKEN,
+    }
+    mirror = Mirror(run, open_store(object_store.url("r", "obs"), variables), keep=1)
+    mirror.begin(0)
+    for step in (2, 4):
+        save(run, step)
+        mirror.update(summary=False)
+    assert {r.method for r in proxy.seen} == {"GET", "PUT", "HEAD", "DELETE"}
+    host = f"http://{object_store.bucket}.obs.cn-test-1.myhuaweicloud.com/"
+    for request in proxy.seen:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        assert request.url.startswith(host)
+        assert headers["x-amz-security-token"] == TOKEN
+        assert len(headers["x-amz-content-sha256"]) == 64
+        assert not {"content-encoding", "transfer-encoding", "x-amz-trailer"} & headers.keys()
+        assert not [name for name in headers if name.startswith("x-amz-checksum")]
+        if request.method == "PUT":
+            assert "content-length" in headers
+        if request.method == "DELETE":
+            assert "/checkpoints/step_00000002/" in request.url

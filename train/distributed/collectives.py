@@ -1,0 +1,64 @@
+"""The collective operations of a job: what every engine offers, and the job of one rank."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from mindspore import nn
+
+from train.config.precision import Precision
+
+Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
+
+
+class Collectives(Protocol):
+    """Operations that all ranks call in the same order."""
+
+    world_size: int
+
+    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
+        """Return a cell for the compiled step that sums a float32 vector over the ranks.
+
+        It is None where there is one rank.
+
+        Args:
+            precision: Type of the numbers on the wire. They come back as float32 in any case.
+        """
+
+    def mean(self, vector: Floats) -> Floats:
+        """Return the mean of a float32 vector over the ranks, bit for bit the same on all."""
+
+    def broadcast(self, vector: Floats) -> Floats:
+        """Return rank 0's float32 vector; of the others' only the length counts."""
+
+    def sum_counts(self, counts: Counts) -> Counts:
+        """Return the exact sum over the ranks of non-negative integers below 2^48."""
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+
+
+class OneProcess:
+    """A job of one rank: nothing to exchange."""
+
+    world_size = 1
+
+    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
+        """See :class:`Collectives`."""
+        return None
+
+    def mean(self, vector: Floats) -> Floats:
+        """See :class:`Collectives`."""
+        return vector
+
+    def broadcast(self, vector: Floats) -> Floats:
+        """See :class:`Collectives`."""
+        return vector
+
+    def sum_counts(self, counts: Counts) -> Counts:
+        """See :class:`Collectives`."""
+        return counts
+
+    def barrier(self) -> None:
+        """See :class:`Collectives`."""

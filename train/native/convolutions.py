@@ -1,0 +1,135 @@
+"""Convolutions of NHWC maps: one for all images, and 1x1 ones with weights of each of K tasks.
+
+Shapes: N = images, H, W = height and width, C = channels.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mindspore import Tensor, ops
+
+from train.native.operators import operator, options
+
+
+def convolution_options(stride: int) -> Tensor:
+    """Return the last input of :func:`convolution`."""
+    return options(stride)
+
+
+@functools.cache
+def convolution(
+    stride: int, bias: bool = True, residual: bool = False, needs_dx: bool = True
+) -> ops.Custom:
+    """Return an operator for y = x * weight (+ bias) (+ residual), a map with k // 2 zeros around.
+
+    Inputs: x (N, H, W, C_in); weight (C_out, C_in, k, k) with odd k; bias (C_out,), if there is
+    one; residual, of the shape of y, if there is one; :func:`convolution_options`.
+
+    Output: y (N, ceil(H / stride), ceil(W / stride), C_out).
+
+    Args:
+        stride: The convolution's.
+        bias: Whether there is a bias.
+        residual: Whether there is a residual.
+        needs_dx: Whether x has a gradient; without one, the operator gives zeros.
+    """
+    gradients = _convolution_gradients(bias, needs_dx)
+
+    # The graph compiler takes no bprop with *inputs.
+    def of_neither(x: Any, weight: Any, options: Any, out: Any, dout: Any) -> Any:
+        return (*gradients(dout, x, weight, options), ops.zeros_like(options))
+
+    def of_bias(x: Any, weight: Any, bias: Any, options: Any, out: Any, dout: Any) -> Any:
+        return (*gradients(dout, x, weight, options), ops.zeros_like(options))
+
+    def of_residual(x: Any, weight: Any, residual: Any, options: Any, out: Any, dout: Any) -> Any:
+        return (*gradients(dout, x, weight, options), dout, ops.zeros_like(options))
+
+    def of_both(
+        x: Any, weight: Any, bias: Any, residual: Any, options: Any, out: Any, dout: Any
+    ) -> Any:
+        return (*gradients(dout, x, weight, options), dout, ops.zeros_like(options))
+
+    bprops: dict[tuple[bool, bool], Callable[..., Any]] = {
+        (False, False): of_neither,
+        (True, False): of_bias,
+        (False, True): of_residual,
+        (True, True): of_both,
+    }
+    name = "convolution" + ("_bias" if bias else "") + ("_residual" if residual else "")
+    primitive = operator(
+        name,
+        lambda x, weight, *_: (x[0], -(-x[1] // stride), -(-x[2] // stride), weight[0]),
+        bprop=bprops[bias, residual],
+    )
+    # The compiler takes two calls for the same if names, attributes and inputs are equal.
+    primitive.add_prim_attr("needs_dx", needs_dx)
+    return primitive
+
+
+def _convolution_gradients(bias: bool, needs_dx: bool) -> Callable[..., Any]:
+    """Return a function of dy, x, weight, options -> (dx, dweight, dbias if there is one)."""
+
+    def shapes(dy: Any, x: Any, weight: Any, _: Any) -> Any:
+        found = [x] * needs_dx + [weight] + [weight[:1]] * bias
+        return tuple(found) if len(found) > 1 else weight
+
+    primitive: Callable[..., Any] = operator(
+        "convolution_grad", shapes, outputs=1 + needs_dx + bias
+    )
+
+    def without_dx(dy: Any, x: Any, weight: Any, options: Any) -> Any:
+        return (ops.zeros_like(x), *primitive(dy, x, weight, options))
+
+    def dweight_alone(dy: Any, x: Any, weight: Any, options: Any) -> Any:
+        return ops.zeros_like(x), primitive(dy, x, weight, options)
+
+    return primitive if needs_dx else without_dx if bias else dweight_alone
+
+
+def pointwise_options(counts: Sequence[int]) -> Tensor:
+    """Return the last input of :func:`pointwise`.
+
+    Args:
+        counts: Images of every task, in their order in the map.
+    """
+    return options(*counts)
+
+
+@functools.cache
+def pointwise(num_tasks: int, halves: int) -> ops.Custom:
+    """Return an operator for 1x1 convolutions, with the weight and bias of the task of an image.
+
+    Inputs: a tuple with x (N, H, W, C), or with two halves (N, H, W, C_1) and (N, H, W, C_2) that
+    stand for their concatenation, C = C_1 + C_2; K weights (C_out, C, 1, 1) and K biases (C_out,),
+    each kind a tuple; :func:`pointwise_options`.
+
+    Output: y (N, H, W, C_out).
+
+    A primitive with a gradient, and no cell with one: MindSpore would copy the parameters that such
+    a cell is given twice in a step, as the step writes to them.
+
+    Args:
+        num_tasks: K.
+        halves: 1 or 2 maps.
+    """
+    name = "pointwise" if halves == 1 else "pointwise_pair"
+    weights_end = halves + num_tasks
+    # dy, maps, weights, options -> gradients of maps, weights and biases.
+    gradient = operator(
+        f"{name}_grad",
+        lambda dy, maps, weights, _: (*maps, *weights, *(weight[:1] for weight in weights)),
+        outputs=halves + 2 * num_tasks,
+    )
+
+    def bprop(maps: Any, weights: Any, biases: Any, options: Any, out: Any, dout: Any) -> Any:
+        found = gradient(dout, maps, weights, options)
+        return (
+            found[:halves],
+            found[halves:weights_end],
+            found[weights_end:],
+            ops.zeros_like(options),
+        )
+
+    return operator(name, lambda maps, weights, *_: (*maps[0][:3], weights[0][0]), bprop=bprop)

@@ -1,0 +1,176 @@
+"""Staging: the data sets of a run are copied to this node before training, by one process.
+
+The process that comes first copies. The others wait and take what it made, or fail as it failed;
+if it dies, the next one takes over and resumes the copy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from train.errors import UserError
+from train.storage.copier import Copier, Plan
+from train.storage.dataset_cache import Entry, Note, Room
+from train.storage.digests import MANIFEST, Verified
+from train.storage.locks import Lock, waiting
+from train.storage.retry import StorageError
+from train.storage.settings import Limits
+from train.storage.stores import Folder, open_store
+from train.storage.transfer import Progress
+
+
+class Staging:
+    """Stages data sets for this process, and keeps them in the cache until it releases them.
+
+    Args:
+        variables: How buckets are reached, see :mod:`train.storage.connection`.
+        limits: Of the cache and of waiting.
+        say: Called with a line now and then.
+        alive: Called often, so that a watchdog sees that this process does something.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        limits: Limits,
+        say: Callable[[str], None],
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._variables = variables
+        self._limits = limits
+        self._say = say
+        self._alive = alive
+        self._held: list[Lock] = []
+
+    def stage(self, address: str, folder: Path) -> None:
+        """Make a folder of the cache hold the data set at an address, whole and verified.
+
+        Raises:
+            UserError: The data set, the store or the cache is not as it has to be.
+            StorageError: It could not be copied, or another process took too long.
+        """
+        asked = time.time()
+        entry = Entry(folder)
+        try:
+            with waiting(entry.lock(), self._wait_for_the_copy(address, asked)):
+                note = entry.read()
+                # A copy that was finished before this process asked does not count: the data set
+                # may have changed. To make sure costs a listing and its manifest.
+                if note is None or note.address != address or note.finished < asked:
+                    note = self._copy(address, entry)
+                if note.error is not None:
+                    raise UserError(note.error) if note.mistake else StorageError(note.error)
+                self._hold(entry)
+        except OSError as error:
+            raise UserError(
+                f"storage.cache: {error.filename or folder}: {error.strerror}"
+            ) from None
+
+    def release(self) -> None:
+        """Let other processes remove the data sets."""
+        while self._held:
+            self._held.pop().free()
+
+    def _wait_for_the_copy(self, address: str, asked: float) -> Callable[[float], None]:
+        told = False
+
+        def wait(seconds: float) -> None:
+            nonlocal told
+            if not told:
+                self._say(f"waiting for another process of this node, which copies {address}")
+                told = True
+            if time.time() > asked + self._limits.wait_seconds:
+                raise StorageError(
+                    f"{address}: another process of this node was still copying it after "
+                    f"{self._limits.wait_seconds:g} s (storage.wait_seconds)"
+                )
+            self._alive()
+            time.sleep(seconds)
+
+        return wait
+
+    def _hold(self, entry: Entry) -> None:
+        """Keep others from removing or changing the files while this process lives."""
+        use = entry.use()
+        use.take(shared=True)  # a process that holds it alone holds the other lock as well
+        use.touch()
+        self._held.append(use)
+
+    def _copy(self, address: str, entry: Entry) -> Note:
+        """Copy, and note for the processes that wait how it ended."""
+        note = Note(address, (entry.read() or Note(address)).bytes)
+        try:
+            note = Note(address, self._copy_missing(address, entry))
+        except (UserError, StorageError) as error:
+            mistake = isinstance(error, UserError)
+            note = replace(note, error=str(error), mistake=mistake)
+        note = replace(note, finished=time.time())
+        entry.write(note)
+        return note
+
+    def _copy_missing(self, address: str, entry: Entry) -> int:
+        """Copy what is missing; return the size of the data set in bytes."""
+        progress = Progress(self._say, self._alive)
+        store, target = open_store(address, self._variables), Folder(entry.folder)
+        copier = Copier(
+            store, target, self._limits.tries, progress.move, Verified(entry.verified), True
+        )
+        plan = _plan(copier)
+        size = sum(plan.found[name].size for name in plan.expected)
+        if not plan.files:
+            self._remove_others(entry.folder, plan)
+            self._say(f"{address} is in the cache: {entry.folder}")
+            copier.save_verified()
+            return size
+        use = entry.use()
+        try:
+            if not use.take():
+                raise UserError(
+                    f"{address}: has changed, while another job of this node uses the copy in "
+                    f"{entry.folder}: wait for its end, or choose another storage.cache"
+                )
+            room = Room(entry.folder.parent, self._limits.cache_size)
+            for removed in room.make(entry, Note(address, size), plan.bytes):
+                self._say(f"{removed} was removed from the cache to make room")
+            self._say(f"copying {address} to {entry.folder}: {plan.bytes / 1e6:,.1f} MB")
+            progress.begin(plan.bytes)
+            # From here to its end the folder holds no whole data set.
+            target.remove(MANIFEST)
+            self._remove_others(entry.folder, plan)
+            plan.files.setdefault(MANIFEST, plan.found[MANIFEST])
+            copier.run(plan)
+        finally:
+            use.free()
+        return size
+
+    def _remove_others(self, folder: Path, plan: Plan) -> None:
+        """Remove what is no part of the data set any more, but not what was begun of it."""
+        if not folder.is_dir():
+            return
+        for path in folder.iterdir():
+            begun = any(path.name.startswith(f".{name}.") for name in plan.files)
+            if path.name not in plan.expected and not begun:
+                path.unlink()
+
+
+def _plan(copier: Copier) -> Plan:
+    """Plan the copy of a data set: the files that its manifest lists, and the manifest."""
+    address = copier.source.address
+    found = copier.listing()
+    if MANIFEST not in found:
+        what = f"no {MANIFEST} in it, so not a prepared data set" if found else "there is nothing"
+        raise UserError(f"{address}: {what}")
+    expected = copier.expected({MANIFEST: found[MANIFEST]})
+    if len(expected) == 1:
+        raise UserError(f"{address}/{MANIFEST}: is not the manifest of a prepared data set")
+    for name, file in expected.items():
+        if name not in found:
+            raise UserError(f"{address}/{name}: missing, but listed in {MANIFEST}")
+        if file.bytes not in (None, found[name].size):
+            raise UserError(
+                f"{address}/{name}: damaged: {found[name].size} bytes, {MANIFEST} says {file.bytes}"
+            )
+    return copier.compare({name: found[name] for name in expected}, expected)

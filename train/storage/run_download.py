@@ -1,0 +1,105 @@
+"""Fetching what a run needs to resume from its run folder in object storage."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from train.errors import UserError
+from train.files import flush_folder
+from train.storage.copier import Copier, Plan
+from train.storage.digests import STATE, SUMMARY
+from train.storage.retry import Damaged, Retry
+from train.storage.stores import Folder, open_store
+
+CHECKPOINTS = "checkpoints"
+METRICS = "metrics.jsonl"
+
+
+def fetch_run(
+    address: str,
+    folder: Path,
+    variables: Mapping[str, str],
+    tries: int,
+    say: Callable[[str], None],
+    is_whole: Callable[[Path], bool],
+) -> None:
+    """Fetch the newest whole checkpoint of a run, with its metrics, if it is newer than ours.
+
+    Args:
+        address: The run folder in object storage.
+        folder: The run folder on this machine.
+        variables: See :mod:`train.storage.connection`.
+        tries: How often a request is tried.
+        say: Called with a line on what was found.
+        is_whole: Tells whether a folder on this machine is a whole checkpoint.
+
+    Raises:
+        UserError: The store cannot be used as it is asked for.
+        StorageError: It did not answer.
+    """
+    store = open_store(address, variables)
+    found = Retry(tries).call(f"run_dir: {address}", store.files)
+    checkpoints = folder / CHECKPOINTS
+    ours = next(filter(is_whole, sorted(checkpoints.glob("step_*"), reverse=True)), None)
+    for step in steps_in(found, whole=True):
+        if ours is not None and step <= ours.name:
+            return
+        source = f"{address}/{CHECKPOINTS}/{step}"
+        if _fetch_checkpoint(source, checkpoints, variables, tries, is_whole):
+            break
+        say(f"{address}/{CHECKPOINTS}/{step} is damaged or not whole: it is not used")
+    else:
+        return
+    say(f"{address}/{CHECKPOINTS}/{step} was fetched")
+    copier = Copier(store, Folder(folder), tries)
+    copier.run(Plan({name: found[name] for name in (METRICS, SUMMARY) if name in found}, 0))
+
+
+def steps_in(names: Mapping[str, object], whole: bool = False) -> list[str]:
+    """Return the names of the checkpoints that have files, newest first.
+
+    Args:
+        names: Names of the files of a run folder.
+        whole: Only the checkpoints that count, as their state.json is there.
+    """
+    steps = set()
+    for name in names:
+        parts = name.split("/")
+        of_checkpoint = len(parts) == 3 and parts[0] == CHECKPOINTS and parts[1].startswith("step_")
+        if of_checkpoint and (parts[2] == STATE or not whole):
+            steps.add(parts[1])
+    return sorted(steps, reverse=True)
+
+
+def _fetch_checkpoint(
+    address: str,
+    checkpoints: Path,
+    variables: Mapping[str, str],
+    tries: int,
+    is_whole: Callable[[Path], bool],
+) -> bool:
+    """Fetch a checkpoint; False if it is not whole."""
+    final = checkpoints / address.rpartition("/")[2]
+    temporary = final.with_name(f".{final.name}.fetched")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        copier = Copier(open_store(address, variables), Folder(temporary), tries)
+        plan = copier.plan()
+        if not plan.expected.keys() <= plan.found.keys():
+            return False
+        copier.run(plan)
+        if not is_whole(temporary):
+            return False
+        shutil.rmtree(final, ignore_errors=True)  # one that does not count
+        temporary.rename(final)
+        flush_folder(checkpoints)
+        return True
+    except Damaged:
+        return False
+    except OSError as error:
+        raise UserError(f"run_dir: {error.filename}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
