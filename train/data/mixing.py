@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from train.config.schema import AugmentConfig
+from train.config.sections import AugmentConfig
 
 Array = npt.NDArray[Any]
 

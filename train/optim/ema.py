@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 from mindspore import Parameter, nn
 
+from train.arrays import Arrays
 from train.optim.vectors import pack, split, unpack
-from train.run.checkpoint import Arrays
 
 
 class ModelAverage:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.config.schema import AugmentConfig
+from train.config.sections import AugmentConfig
 from train.data.mixing import mix
 
 COUNT, SIZE = 6, 24
