@@ -103,23 +103,23 @@ class Config(Section):
         return local_run_folder(str(self.run_dir))
 
     def records_of(self, dataset: str) -> Path:
-        """Folder with the records of a data set, in the cache if they are in object storage."""
+        """Return the folder with the records of a data set: in the cache if they are in a store."""
         place = self.location_of(dataset)
         return place if isinstance(place, Path) else self.storage.local_copy(place)
 
     def location_of(self, dataset: str) -> Path | str:
-        """Where the records of a data set are: a folder, or an address as a text."""
+        """Return where the records of a data set are: a folder, or an address as a text."""
         root, records = self.data_root, self.datasets[dataset].records
         if isinstance(records, str) or (isinstance(root, str) and records.is_absolute()):
             return records
         return root / records if isinstance(root, Path) else f"{root}/{records.as_posix()}"
 
     def augment_of(self, dataset: str) -> AugmentConfig:
-        """Augmentations of a data set."""
+        """Return the augmentations of a data set."""
         return self.datasets[dataset].augment or self.augment
 
     def dataset_of(self, task: str) -> str:
-        """Name of the data set that feeds a task."""
+        """Return the name of the data set that feeds a task."""
         return self.tasks[task].dataset or task
 
     def _dataset_problems(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sign of life that the launcher's hang watch looks at."""
+"""The sign of life that the launcher's hang watch looks for."""
 
 import os
 from collections.abc import Mapping
@@ -7,10 +7,10 @@ from train.environment import HEARTBEAT
 
 
 class Heartbeat:
-    """Keeps the number of the current step in the file named by ``MTLN_HEARTBEAT``.
+    """The number of the current step, kept in the file named by ``MTLN_HEARTBEAT``.
 
     Every beat changes the file's time, so work that is no step (evaluation, saving) beats too.
-    Without the variable, in a job that nobody watches, it does nothing.
+    Without the variable, in a job that nobody watches, nothing is written.
 
     Args:
         environment: Where the variable is looked up.

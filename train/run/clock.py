@@ -37,7 +37,7 @@ class Throughput:
 
 
 class RunClock:
-    """Measures steps in laps, between moments at which all computations are known to be finished.
+    """The time of steps, in laps between moments at which all computations are finished.
 
     Attributes:
         total: All laps of the run, also those before it was stopped and resumed.

@@ -15,7 +15,7 @@ _PLAIN_WIDTH = 120
 
 
 class Display:
-    """Shows the run on standard output.
+    """The progress and the results of a run on standard output.
 
     Args:
         steps: Length of the run.

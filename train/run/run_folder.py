@@ -19,7 +19,7 @@ Values = dict[str, Any]
 
 
 class RunFolder:
-    """Writes and reads the files of one run.
+    """The files of one run.
 
     Args:
         config: The run.

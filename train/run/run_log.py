@@ -22,10 +22,10 @@ from train.step.train_step import TrainStep
 
 
 class RunLog:
-    """Writes down and shows how a run goes on.
+    """The record of a run.
 
-    Only rank 0 writes to the run folder; what is shown, every rank shows that has an output of its
-    own.
+    Rank 0 alone writes to the run folder; every rank that has an output of its own shows what
+    happens.
 
     Args:
         config: The run.

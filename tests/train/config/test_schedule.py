@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.config.schedule import intervals, learning_rate
+from train.config.schedule import Interval, Schedule, intervals, learning_rate
+from train.config.schema import Config
 from train.config.sections import SizeStage
 
 
@@ -36,3 +37,21 @@ def test_learning_rate() -> None:
     assert rates[99] == pytest.approx(0.2 * (1 + math.cos(math.pi * 89 / 90)))
     assert max(rates) == pytest.approx(0.4)
     assert learning_rate(0, 100, 0.4, 0.0) == 0.4
+
+
+def test_the_schedule_of_a_run() -> None:
+    config = Config.model_validate(
+        {
+            "run_dir": "runs/job",
+            "datasets": {"ucm": {"records": "data/ucm"}},
+            "tasks": {"ucm": {}},
+            "image": {"size": 10, "stages": [{"until": 0.5, "size": 8}]},
+            "schedule": {"steps": 25, "consolidate_every": 10, "warmup": 0.2},
+            "optimizer": {"learning_rate": 0.5},
+        }
+    )
+    schedule = Schedule(config)
+    assert list(schedule.intervals(10)) == [Interval(10, 20, 8), Interval(20, 25, 10)]
+    assert [schedule.learning_rate(step) for step in (0, 4)] == [0.1, 0.5]
+    left = {done: schedule.pixels_left(done) for done in (0, 10, 17, 24, 25)}
+    assert left == {0: 1780, 10: 1140, 17: 692, 24: 100, 25: 0}
