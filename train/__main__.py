@@ -18,7 +18,7 @@ _SECONDS_AFTER_A_FAILURE = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs this rank; the exit code."""
+    """Run this rank; return the exit code."""
     options = _parse(arguments)
     folder: RunFolder | None = None
     try:

@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 
 from train import environment
+from train.config.marks import NOT_IN_GRAPHS, marked
 from train.config.schema import Config
 from train.data.damage import DamageWatch
 from train.data.evaluation_loader import EvaluationLoader
@@ -59,11 +60,6 @@ def require_precisions(config: Config, cluster: Cluster) -> None:
             "reduction.precision: must be float32 or float16 on a CPU, where MindSpore has no "
             "reduction in 'bfloat16' (MPI does: launch/run_mpi.sh)"
         )
-
-
-# Where files are, and how often something is written: no graph depends on it. When in doubt a key
-# stays, and a graph is compiled once more than need be.
-_NOT_IN_GRAPHS = {"run_dir", "data_root", "storage", "log_every", "checkpoint"}
 
 
 def build_collectives(cluster: Cluster) -> Collectives:
@@ -161,7 +157,7 @@ def build_graph_cache(
         "operators": problem or library.load()._name,
         "versions": [platform.python_version(), ms.__version__, np.__version__],
         "variables": settings_of(os.environ),
-        "config": config.model_dump(mode="json", exclude=_NOT_IN_GRAPHS),
+        "config": config.model_dump(mode="json", exclude=marked(Config, NOT_IN_GRAPHS)),
         "manifests": [asdict(s.manifest) for s in sets],
         "rank": asdict(cluster),
         "reduction": f"{reduction.__module__}.{reduction.__qualname__}",

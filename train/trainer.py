@@ -1,20 +1,14 @@
 """The training loop: steps -> consolidate -> evaluate -> checkpoint."""
 
 import os
-import platform
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
 from train import build
-from train.config.schedule import Stretch, learning_rate, stretches
+from train.config.schedule import Interval, Schedule
 from train.config.schema import Config
 from train.data.batch import Batch
 from train.data.damage import DamageWatch
@@ -28,19 +22,15 @@ from train.optim.loss_balance import build_balance
 from train.optim.optimizers import scalar
 from train.process.heartbeat import Heartbeat
 from train.process.stop import StopRequest
-from train.run.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
-from train.run.display import Display
+from train.run.clock import RunClock
+from train.run.identity import require_same_run, run_identity
 from train.run.pretrained import start_from
 from train.run.run_folder import RunFolder
-from train.run.state import TrainingState, require_same_run, run_identity
-from train.run.throughput import StepClock, Throughput
+from train.run.run_log import RunLog
+from train.run.state import TrainingState
 from train.step.consolidation import Consolidator
+from train.step.results import StepResults
 from train.tasks.base import TaskLosses, resolve_tasks, wanted_masks
-
-_BRIEF_METRICS = (
-    *("accuracy", "average_accuracy", "kappa", "images"),
-    *("pixel_accuracy", "mean_iou", "frequency_weighted_iou", "pixels"),
-)
 
 
 class Trainer:
@@ -52,14 +42,16 @@ class Trainer:
     """
 
     def __init__(self, config: Config, cluster: Cluster) -> None:
+        # A part that the configuration chooses among several comes from a build function, any other
+        # from its constructor.
         self.config = config
         self.cluster = cluster
         build.require_precisions(config, cluster)
-        self.folder = RunFolder.of(config, cluster.is_first)
+        self.folder = RunFolder(config, cluster.is_first)
+        self.schedule = Schedule(config)
         self.sets = open_record_sets(config)
         self.tasks = resolve_tasks(config, self.sets)
         self.shares = build.build_shares(config, self.sets)
-        self.images_per_step = sum(self.shares.values())
         self.watch = DamageWatch(self.sets, config.on_bad_record)
         if config.check_records:
             self.watch.check_all()
@@ -84,19 +76,18 @@ class Trainer:
             cluster.world_size,
             wanted_masks(self.tasks),
         )
-        task_losses = TaskLosses(
-            self.tasks, self.loader.layout, self.loader.weights, self.network.backend
-        )
         self.train_step = build.build_step(
             config,
             self.network,
-            task_losses,
+            TaskLosses(self.tasks, self.loader.layout, self.loader.weights, self.network.backend),
             optimizer,
             self.balance,
             self.collectives,
             self.loss_scale,
         )
+        self.compiled_sizes: set[int] = set()
         self.graphs = build.build_graph_cache(config, cluster, self.collectives, self.sets)
+        self.heartbeat = Heartbeat(os.environ)
         self.evaluator = build.build_evaluator(
             config,
             self.network,
@@ -105,120 +96,91 @@ class Trainer:
             self.watch,
             self.collectives,
             cluster.rank,
-            alive=self._beat,
+            alive=self.heartbeat.beat,
             graphs=self.graphs,
         )
-        self.display = Display(config.schedule.steps, cluster.shows_progress, cluster.under_mpirun)
-        self.heartbeat = Heartbeat(os.environ)
         self.stop_request = StopRequest()
-        self.step = 0
-        self.throughput = Throughput()
-        self.clock = StepClock(self.throughput)
-        self.compiled_sizes: set[int] = set()
-        self.wall_seconds = 0.0
-        self.since = time.perf_counter()
+        self.clock = RunClock()
+        self.log = RunLog(config, cluster, self.folder, self.clock, self.shares)
 
     def run(self) -> None:
-        """Trains to the end of the schedule, from the newest checkpoint if there is one."""
+        """Train to the end of the schedule, from the newest checkpoint if there is one."""
         try:
             start = self._resume()
-            if start == self.config.schedule.steps and self._is_completed():
+            if start == self.schedule.steps and self._sum(self.log.show_old_summary()):
                 return
-            self._tell_about_operators()
-            self._tell_about_data()
+            self._tell_what_is_used()
             if self.cluster.is_first:
                 self._start_from_pretrained(start)
-                self.folder.start(self.config, start)
+                self.folder.start(start)
             self.state.broadcast(self.collectives)
             with self.stop_request:
-                for stretch, batches in self.loader.batches(self._stretches(start)):
-                    self._train(stretch, batches)
-                    self._consolidate(stretch)
-                    self._evaluate_if_due(stretch.last)
-                    stop = self._asked_to_stop()
+                for interval, batches in self.loader.batches(self.schedule.intervals(start)):
+                    self._train(interval, batches)
+                    self._consolidate(interval)
+                    self._evaluate_if_due(interval.last)
+                    stop = self._is_asked_to_stop()
                     self._share_damage()
-                    self._save_if_due(stretch.last, stop or self.watch.must_stop)
-                    self._refuse_damage(stretch.last)
+                    self._save_if_due(interval.last, stop or self.watch.must_stop)
+                    self._refuse_damage(interval.last)
                     if stop:
-                        return self._stop(stretch.last)
+                        return self._stop(interval.last)
             self._finish()
         finally:
-            self.display.close()
+            self.log.close()
 
     # --- start -----------------------------------------------------------------------------
 
     def _resume(self) -> int:
-        """Loads the newest whole checkpoint on rank 0; the step to go on from, on all ranks."""
+        """Load the newest whole checkpoint on rank 0; return the step to go on from to all."""
         step = 0
-        if self.cluster.is_first and (path := self._newest_checkpoint()):
-            checkpoint = load_checkpoint(path)
+        if self.cluster.is_first and (newest := self.folder.load_checkpoint(self.log.say)):
+            path, checkpoint = newest
             identity = run_identity(self.config, self.sets)
             require_same_run(checkpoint.state["run"], identity, str(self.folder.path))
             self.state.load(checkpoint)
-            self.throughput = Throughput(**checkpoint.state["throughput"])
-            self.clock = StepClock(self.throughput)
-            self.wall_seconds = checkpoint.state["wall_seconds"]
+            self.clock.load(checkpoint.state)
             step = checkpoint.step
-            self.display.say(f"Resuming from {path}")
-        self.step = int(self.collectives.sum_counts(np.array([step]))[0])
-        return self.step
+            self.log.say(f"Resuming from {path}")
+        self.heartbeat.step = self._sum(step)
+        return self.heartbeat.step
 
-    def _newest_checkpoint(self) -> Path | None:
-        newest = newest_checkpoint(self.folder.checkpoints)
-        for path in sorted(self.folder.checkpoints.glob("step_*")):
-            if newest is None or path > newest:
-                self.display.say(f"{path} is damaged or not finished: it is not used")
-        return newest
+    def _tell_what_is_used(self) -> None:
+        """Show what is unusual about operators and data, if anything is."""
+        problem = build.native_problem(self.config)
+        if problem is not None and self.cluster.device_target == "CPU":
+            self.log.say(f"MindSpore's own CPU operators, which are slower: {problem}")
+        if self.config.cache == "ram":
+            self.log.say(self.loader.describe_cache())
+        if self.watch.damages:
+            self.log.say(self.watch.message("left out"))
 
     def _start_from_pretrained(self, start: int) -> None:
         if self.config.init_from is not None and start == 0:
-            self.display.say(start_from(self.network, self.config.init_from))
-
-    def _is_completed(self) -> bool:
-        """Whether a summary is there already; if so, shows it."""
-        summary = self.folder.read_summary() if self.cluster.is_first else None
-        if summary is not None:
-            self.display.say("This run is completed (for a new one choose another run_dir=...).")
-            self.display.summary(summary, str(self.folder.path))
-        return bool(self.collectives.sum_counts(np.array([summary is not None]))[0])
-
-    def _tell_about_operators(self) -> None:
-        problem = build.native_problem(self.config)
-        if problem is not None and self.cluster.device_target == "CPU":
-            self.display.say(f"MindSpore's own CPU operators, which are slower: {problem}")
-
-    def _tell_about_data(self) -> None:
-        if self.config.cache == "ram":
-            self.display.say(self.loader.describe_cache())
-        if self.watch.damages:
-            self.display.say(self.watch.message("left out"))
-
-    def _stretches(self, start: int) -> Iterator[Stretch]:
-        schedule, image = self.config.schedule, self.config.image
-        unit = schedule.consolidate_every
-        return stretches(start, schedule.steps, unit, image.size, image.stages)
+            self.log.say(start_from(self.network, self.config.init_from))
 
     # --- the steps between two consolidation points ----------------------------------------
 
-    def _train(self, stretch: Stretch, batches: Iterator[Batch]) -> None:
+    def _train(self, interval: Interval, batches: Iterator[Batch]) -> None:
+        """Make the steps of an interval, and log some of them."""
         self.clock.restart()
         results: list[Tensor] = []
-        for step, batch in enumerate(self.clock.waited(batches), start=stretch.first):
-            tensors = [Tensor(array) for array in batch]
-            inputs = scalar(self._rate(step)), scalar(step + 1), *tensors
-            if stretch.size in self.compiled_sizes:
-                results.append(self.train_step(*inputs))
-                self.clock.count(self.images_per_step, stretch.size)
-            else:
-                results.append(self._first_step(stretch.size, inputs))
-            self.step = done = step + 1
-            self._beat()
-            if done % self.config.log_every == 0 or done == stretch.last:
-                self._log(done, results)
+        for step, batch in enumerate(self.clock.waited(batches), start=interval.first):
+            rate, number = scalar(self.schedule.learning_rate(step)), scalar(step + 1)
+            inputs = rate, number, *map(Tensor, batch)
+            results.append(self._update(interval.size, inputs))
+            done = step + 1
+            self.heartbeat.beat(done)
+            if done % self.config.log_every == 0 or done == interval.last:
+                self._report(done, results)
                 results = []
 
-    def _first_step(self, size: int, inputs: tuple[Tensor, ...]) -> Tensor:
-        """The first step with images of a size: it compiles, which does not count as training."""
+    def _update(self, size: int, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Make a step; the first one with images of a size compiles, which is no training time."""
+        if size in self.compiled_sizes:
+            result = self.train_step(*inputs)
+            self.clock.count(sum(self.shares.values()), size)
+            return result
         with self.graphs.compiling("step", size):
             result = self.train_step(*inputs)
         result.asnumpy()
@@ -226,169 +188,88 @@ class Trainer:
         self.clock.restart()
         return result
 
-    def _beat(self) -> None:
-        self.heartbeat.beat(self.step)
-
-    def _rate(self, step: int) -> float:
-        options, schedule = self.config.optimizer, self.config.schedule
-        return learning_rate(step, schedule.steps, options.learning_rate, schedule.warmup)
-
-    def _log(self, done: int, results: list[Tensor]) -> None:
-        """Reads what the last steps gave, the only time the host waits for the device."""
-        rows = np.stack([r.asnumpy() for r in results])
-        updates = rows[rows[:, -1] == 1]  # losses and norm of a skipped step are no numbers
-        lap = self.clock.lap()
-        if not len(updates):
-            return self._without_update(done, len(rows))
-        *by_loss, norm, _ = (float(v) for v in updates.mean(axis=0))
-        losses, weights = np.split(np.array(by_loss), 2)
-        by_task = dict(zip(self.config.tasks, losses.tolist(), strict=True))
-        left = self.clock.seconds_for(self._pixels_left(done))
-        self.display.update(done, by_task, lap.images_per_second, left)
-        if self.cluster.is_first:
-            self.folder.log(
-                done,
-                done * self.images_per_step,
-                kind="train",
-                loss=sum(by_task.values()),
-                tasks={
-                    task: {"loss": loss, "weight": weight}
-                    for (task, loss), weight in zip(by_task.items(), weights.tolist(), strict=True)
-                },
-                learning_rate=self._rate(done - 1),
-                gradient_norm=norm,
-                skipped_steps=len(rows) - len(updates),
-                **({} if self.loss_scale is None else {"loss_scale": self.loss_scale.current()}),
-                images_per_second=round(lap.images_per_second, 2),
-                data_wait=round(lap.waiting_share, 4),
-            )
-
-    def _without_update(self, done: int, steps: int) -> None:
-        """Ends the run, unless its loss scale is still on the way down to where gradients fit."""
-        scale = 1.0 if self.loss_scale is None else self.loss_scale.current()
-        if scale == 1:
+    def _report(self, done: int, vectors: list[Tensor]) -> None:
+        """Read what the last steps gave, the only time the host waits for the device."""
+        results = StepResults.of([vector.asnumpy() for vector in vectors])
+        scale = None if self.loss_scale is None else self.loss_scale.current()
+        # A scale above 1 is still on the way down to where gradients fit.
+        if not results.updates and (scale is None or scale == 1):
             raise UserError(
-                f"training has diverged: no gradient of the {steps} steps up to {done} was "
-                "finite (try a smaller optimizer.learning_rate, or optimizer.clip_norm)"
+                f"training has diverged: no gradient of the {results.skipped} steps up to {done} "
+                "was finite (try a smaller optimizer.learning_rate, or optimizer.clip_norm)"
             )
-        self.display.say(f"step {done}: no gradient was finite, the loss scale is now {scale:g}")
-        if self.cluster.is_first:
-            images = done * self.images_per_step
-            self.folder.log(done, images, kind="skipped", skipped_steps=steps, loss_scale=scale)
-
-    def _pixels_left(self, done: int) -> float:
-        unit = self.config.schedule.consolidate_every
-        rest = self._stretches(done - done % unit)
-        steps = ((s.last - max(s.first, done), s.size) for s in rest)
-        return float(sum(n * self.images_per_step * size * size for n, size in steps))
+        self.log.steps(done, results, scale)
 
     # --- consolidation points --------------------------------------------------------------
 
-    def _consolidate(self, stretch: Stretch) -> None:
+    def _consolidate(self, interval: Interval) -> None:
         self.consolidator.consolidate()
         self.balance.consolidate()
-        self.average.update(stretch.first, stretch.last)
+        self.average.update(interval.first, interval.last)
         self.clock.lap()  # it is part of training, so its time counts
 
     def _evaluate_if_due(self, step: int) -> None:
         every = self.config.evaluate.every
-        if every and step % every == 0 and step < self.config.schedule.steps:
+        if every and step % every == 0 and step < self.schedule.steps:
             self._evaluate(step, "val")
 
     def _evaluate(self, step: int, split: str) -> Metrics:
         with self.average.in_place():
             metrics = self.evaluator.evaluate(split)
-        self.display.metrics(f"step {step}, {split}", metrics)
-        if self.cluster.is_first:
-            brief = {t: {k: m[k] for k in _BRIEF_METRICS if k in m} for t, m in metrics.items()}
-            images = step * self.images_per_step
-            self.folder.log(step, images, kind="evaluation", split=split, tasks=brief)
+        self.log.evaluation(step, split, metrics)
         return metrics
 
-    def _save_if_due(self, step: int, stop: bool) -> None:
-        every = self.config.checkpoint.every
-        if stop or (every and step % every == 0) or step == self.config.schedule.steps:
-            self._save(step)
-            self._beat()
-
-    def _asked_to_stop(self) -> bool:
-        """Whether any rank was asked to: signals come to the ranks at different times."""
-        return bool(self.collectives.sum_counts(np.array([self.stop_request.number]))[0])
+    def _is_asked_to_stop(self) -> bool:
+        """Tell whether any rank was asked to: signals come to the ranks at different times."""
+        return bool(self._sum(self.stop_request.number))
 
     def _share_damage(self) -> None:
-        """Lets all ranks know of damaged records that any of them has come across."""
-        if self.collectives.sum_counts(np.array([self.watch.unshared]))[0]:
+        """Let all ranks know of damaged records that any of them has come across."""
+        if self._sum(self.watch.unshared):
             self.watch.share(self.collectives)
 
     def _refuse_damage(self, step: int) -> None:
-        """Ends the run if there are damaged records that it may not or cannot do without."""
+        """End the run if there are damaged records that it may not or cannot do without."""
         if self.watch.must_stop:
-            self.display.close()
+            self.log.close()
             raise UserError(self.watch.message(f"stopped, saved at step {step}"))
+
+    def _save_if_due(self, step: int, stop: bool) -> None:
+        every = self.config.checkpoint.every
+        if stop or (every and step % every == 0) or step == self.schedule.steps:
+            self._save(step)
+            self.heartbeat.beat()
 
     def _save(self, step: int) -> None:
         if self.cluster.is_first:
-            model, optimizer = self.state.to_arrays()
-            state = {
+            facts = {
                 "run": run_identity(self.config, self.sets),
                 "classes": {task.name: task.classes for task in self.tasks},
-                "throughput": asdict(self.throughput),
-                "wall_seconds": self._wall_seconds(),
+                **self.clock.to_state(),
             }
-            checkpoint = Checkpoint(step, model, optimizer, state, self.average.to_arrays())
-            save_checkpoint(self.folder.checkpoints, checkpoint, self.config.checkpoint.keep)
-            self.folder.upload_soon()
+            self.folder.save_checkpoint(self.state.to_checkpoint(step, facts))
         self.collectives.barrier()
-
-    def _wall_seconds(self) -> float:
-        return self.wall_seconds + time.perf_counter() - self.since
 
     # --- the end ---------------------------------------------------------------------------
 
     def _stop(self, step: int) -> None:
-        """Ends the run before its time, as it was asked to; the same command goes on from here."""
-        self.display.close()
+        """End the run before its time, as it was asked to; the same command goes on from here."""
+        self.log.close()
         if self.cluster.is_first:
-            self.display.say(f"Stopped at step {step}; the same command goes on from there.")
+            self.log.say(f"Stopped at step {step}; the same command goes on from there.")
             self.folder.close()
         sys.stdout.flush()
         self.stop_request.obey()
 
     def _finish(self) -> None:
-        """Evaluates the final model and writes the summary."""
-        steps = self.config.schedule.steps
+        """Evaluate the final model and write the summary."""
+        steps = self.schedule.steps
         splits = {split: self._evaluate(steps, split) for split in ("val", "test")}
         self._share_damage()
         self._refuse_damage(steps)
-        damage = self.watch.summary(self.collectives)
-        if self.cluster.is_first:
-            summary = {**self._summary(splits), "bad_records": damage}
-            self.folder.write_summary(summary)
-            self.display.summary(summary, str(self.folder.path))
+        self.log.summary(splits, self.watch.summary(self.collectives), self.train_step)
         self.collectives.barrier()
 
-    def _summary(self, splits: dict[str, Metrics]) -> dict[str, Any]:
-        steps = self.config.schedule.steps
-        return {
-            "status": "completed",
-            "step": steps,
-            "world_size": self.cluster.world_size,
-            "device": self.cluster.device_target,
-            "images_seen": steps * self.images_per_step,
-            "images_per_step": self.shares,
-            "wall_seconds": round(self._wall_seconds(), 2),
-            "images_per_second": round(self.throughput.images_per_second, 2),
-            "data_wait": round(self.throughput.waiting_share, 4),
-            "bytes_reduced_per_step": self.train_step.bytes_reduced,
-            "parameters": {
-                "shared": self.train_step.num_shared,
-                "tasks": self.train_step.num_values - self.train_step.num_shared,
-            },
-            "tasks": {t: {s: m[t] for s, m in splits.items()} for t in self.config.tasks},
-            "versions": {
-                "python": platform.python_version(),
-                "mindspore": ms.__version__,
-                "numpy": np.__version__,
-                "machine": platform.machine(),
-            },
-        }
+    def _sum(self, number: int) -> int:
+        """Return the sum of a number over the ranks."""
+        return int(self.collectives.sum_counts(np.array([number]))[0])

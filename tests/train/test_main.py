@@ -203,14 +203,14 @@ def test_a_skipped_step_leaves_the_log_readable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """NaN is no JSON, and a mean over it would hide the other steps."""
-    real = Trainer._log
+    real = Trainer._report
 
     def spoil(self: Trainer, done: int, results: list[Tensor]) -> None:
         spoilt = results[0].asnumpy().copy()
         spoilt[:] = [np.nan] * (len(spoilt) - 1) + [0]  # what the step returns when it skips
         real(self, done, [Tensor(spoilt), *results[1:]])
 
-    monkeypatch.setattr(Trainer, "_log", spoil)
+    monkeypatch.setattr(Trainer, "_report", spoil)
     path = write_config({**small_config, "log_every": 2})
     assert main([str(path), f"run_dir={run_dir}"]) == 0
     text = (run_dir / "metrics.jsonl").read_text()

@@ -1,4 +1,4 @@
-"""Reads a configuration: YAML file plus ``key.sub=value`` overrides, with every error at once."""
+"""Reading a configuration: YAML file plus ``key.sub=value`` overrides, with every error at once."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
@@ -6,8 +6,9 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from train.config.marks import is_section
 from train.config.schema import Config
 from train.errors import UserError
 from train.storage.settings import is_secret
@@ -17,7 +18,7 @@ Key = tuple[str, ...]
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The resolved configuration.
+    """Read a configuration and resolve what it leaves open.
 
     Args:
         path: YAML file.
@@ -41,7 +42,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """The configuration as YAML that :func:`load_config` reads again."""
+    """Return the configuration as YAML that :func:`load_config` reads again."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
@@ -60,7 +61,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Tree:
-    """A YAML file whose top level is a mapping."""
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        UserError: It cannot be read, is no such file, or has a key twice.
+    """
     try:
         with path.open(encoding="utf-8") as file:
             tree = yaml.load(file, Loader=_UniqueKeyLoader)
@@ -75,7 +80,7 @@ def read_yaml(path: Path) -> Tree:
 
 
 def _add_default_tasks(tree: Tree) -> set[Key]:
-    """Gives every data set that no task names a scene task of its own name; their keys."""
+    """Give every data set that no task names a scene task of its own name; return their keys."""
     datasets, tasks = tree.get("datasets"), tree.setdefault("tasks", {})
     if not isinstance(datasets, dict) or not isinstance(tasks, dict):
         return set()
@@ -88,7 +93,7 @@ def _add_default_tasks(tree: Tree) -> set[Key]:
 
 
 def _inherit_augment(tree: Tree) -> set[Key]:
-    """Gives the augmentations of a data set what they leave open; the keys that were added."""
+    """Fill in what the augmentations of a data set leave open; return the keys that were added."""
     common, datasets = tree.get("augment"), tree.get("datasets")
     if not isinstance(common, dict) or not isinstance(datasets, dict):
         return set()
@@ -124,7 +129,7 @@ def _apply_override(tree: Tree, text: str) -> tuple[str, ...]:
 
 
 def _explain(error: Tree, path: Path, overridden: list[tuple[str, ...]]) -> str:
-    """One line for one of pydantic's errors."""
+    """Put one of pydantic's errors into one line."""
     where = tuple(str(part) for part in error["loc"] if part != "[key]")
     source = "command line" if _is_overridden(where, overridden) else str(path)
     if error["type"] == "extra_forbidden":
@@ -143,7 +148,7 @@ def _explain(error: Tree, path: Path, overridden: list[tuple[str, ...]]) -> str:
 
 
 def _is_overridden(where: tuple[str, ...], overridden: list[tuple[str, ...]]) -> bool:
-    """Whether an override set what is at a place, or a part of it."""
+    """Tell whether an override set what is at a place, or a part of it."""
     common = [min(len(where), len(key)) for key in overridden]
     return any(n > 0 and where[:n] == key[:n] for n, key in zip(common, overridden, strict=True))
 
@@ -174,19 +179,15 @@ def _allowed_keys(where: Sequence[str]) -> list[str]:
     kind: Any = Config
     for part in where:
         kind = _child(kind, part)
-    return list(kind.model_fields) if _is_section(kind) else []
+    return list(kind.model_fields) if is_section(kind) else []
 
 
 def _child(kind: Any, part: str) -> Any:
-    if _is_section(kind):
+    if is_section(kind):
         field = kind.model_fields.get(part)
         return field.annotation if field else None
     if get_origin(kind) in (Union, UnionType):
-        sections = [k for k in get_args(kind) if _is_section(k)]
+        sections = [k for k in get_args(kind) if is_section(k)]
         return _child(sections[0], part) if sections else None
     arguments = get_args(kind)  # of dict[Name, Section] or list[Section]
     return arguments[-1] if arguments else None
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

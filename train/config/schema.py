@@ -1,288 +1,47 @@
-"""The schema of a configuration file.
+"""A configuration: its keys, and what they must agree on.
 
-Every value has its meaning, unit and default here; :mod:`train.config.reader` reads the YAML file
-and the overrides of the command line into it.
+The keys of every section are in :mod:`train.config.sections`; :mod:`train.config.reader` reads the
+YAML file and the overrides of the command line into them.
 """
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ByteSize,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validator
 
+from train.config.marks import FREE_ON_RESUME, NOT_IN_GRAPHS
 from train.config.precision import Precision
+from train.config.sections import (
+    SHARES,
+    AugmentConfig,
+    BatchConfig,
+    CheckpointConfig,
+    DatasetConfig,
+    EvaluateConfig,
+    ImageConfig,
+    LossConfig,
+    ModelConfig,
+    Name,
+    OptimizerConfig,
+    ReductionConfig,
+    ScheduleConfig,
+    Section,
+    TaskConfig,
+)
 from train.storage.address import local_run_folder
 from train.storage.settings import Location, StorageConfig, key_problem
-
-# Names become parts of parameter names, file names and table headings.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-_SHARES = "must be equal, proportional, {temperature: T} or images per data set"
-
-
-class Section(BaseModel):
-    """Part of a configuration: unknown keys are errors, values do not change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class AugmentConfig(Section):
-    """Random changes of the training images. All off: the whole image, resized."""
-
-    crop_area: tuple[PositiveFloat, PositiveFloat] | None = (0.4, 1.0)
-    """Random-resized crop: smallest and largest part of the image's area; null for none."""
-    crop_aspect: tuple[PositiveFloat, PositiveFloat] = (0.8, 1.25)
-    """Smallest and largest width / height of the crop."""
-    flips: bool = True
-    """Left-right and up-down, each for every second image: there is no "up" seen from above."""
-    quarter_turns: bool = True
-    """Turn every second image by 90 degrees; with the flips, all eight orientations."""
-    brightness: Fraction = 0.2
-    """Factor 1 - b to 1 + b."""
-    contrast: Fraction = 0.2
-    """Factor 1 - c to 1 + c."""
-    saturation: Fraction = 0.0
-    """Factor 1 - s to 1 + s; 0 leaves it."""
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Shift by -h to h of the colour circle; 0 leaves it."""
-    mixup: NonNegativeFloat = 0.0
-    """MixUp (Zhang et al., ICLR 2018): every image is blended with another one of its data set and
-    part of the mixed batch, by a weight drawn from Beta(mixup, mixup); 0 for none."""
-    cutmix: NonNegativeFloat = 0.0
-    """CutMix (Yun et al., ICCV 2019): every image gets a rectangle of another one, whose area is
-    drawn from Beta(cutmix, cutmix); 0 for none. With ``mixup`` too, each takes half the steps."""
-    mix_probability: Fraction = 1.0
-    """Part of the steps in which images are mixed."""
-
-    @property
-    def mixes(self) -> bool:
-        """Whether images are mixed at all."""
-        return self.mix_probability > 0 and (self.mixup > 0 or self.cutmix > 0)
-
-
-class DatasetConfig(Section):
-    """One data set, as ``tools prepare`` wrote it."""
-
-    records: Location
-    """Folder with MindRecord shards and manifest.json, or its address in object storage."""
-    augment: AugmentConfig | None = None
-    """Augmentations of this data set; what is not given here is taken from ``augment``."""
-
-
-class TaskConfig(Section):
-    """One task: what is learned from a data set."""
-
-    dataset: Name | None = None
-    """The data set that feeds it; by default the one of the task's own name."""
-    kind: Literal["scene", "segmentation"] = "scene"
-    """``scene``: one label per image; ``segmentation``: one label per pixel, from masks."""
-    masks: Name | None = None
-    """Segmentation: the label space of the masks; by default the only one that the data set has."""
-    classes: PositiveInt | None = None
-    """Expected number of classes; it is an error if the manifest disagrees."""
-
-    @model_validator(mode="after")
-    def _masks_are_for_segmentation(self) -> "TaskConfig":
-        if self.masks is not None and self.kind != "segmentation":
-            raise ValueError("masks: only a task of kind segmentation has them")
-        return self
-
-
-class BatchConfig(Section):
-    """The mixed batch of a step, over all ranks."""
-
-    images_per_task: PositiveInt = 16
-    """Mean number of images per data set."""
-    shares: Literal["equal", "proportional"] | dict[str, float] = "equal"
-    """How the images are divided among the data sets: ``equal``; ``proportional`` to their training
-    records; ``{temperature: T}``, proportional to records ** (1 / T); or images per data set.
-    Every rank needs at least one image of every data set."""
-
-    @field_validator("shares", mode="before")
-    @classmethod
-    def _shares_are_a_rule_or_numbers(cls, value: object) -> object:
-        numbers = isinstance(value, dict) and all(type(v) in (int, float) for v in value.values())
-        if value in ("equal", "proportional") or numbers:
-            return value
-        raise ValueError(f"{_SHARES}, not {value!r}")
-
-
-class SizeStage(Section):
-    """A first part of the run with smaller images."""
-
-    until: Fraction
-    """The stage ends at this fraction of the steps (at the next consolidation point)."""
-    size: Annotated[int, Field(ge=8)]
-    """Height and width in pixels."""
-
-
-class ImageConfig(Section):
-    """Size of the images that the network sees."""
-
-    size: Annotated[int, Field(ge=8)] = 48
-    """Height and width in pixels, in evaluation always and in training after the stages."""
-    stages: list[SizeStage] = []
-    """Smaller images first ("progressive resizing"): much cheaper, and hardly less accurate."""
-
-    @model_validator(mode="after")
-    def _stages_are_in_order(self) -> "ImageConfig":
-        ends = [stage.until for stage in self.stages]
-        if ends != sorted(set(ends)):
-            raise ValueError(f"the stages must have growing 'until', not {ends}")
-        return self
-
-
-class ModelConfig(Section):
-    """The network: a shared trunk, and a branch and head per task."""
-
-    trunk: Literal["wide_resnet", "resnet18", "resnet34", "resnet50"] = "wide_resnet"
-    """``wide_resnet`` has strides 1, 2, 4, 8 and is made for small images, the others 4, 8, 16,
-    32."""
-    depth: int = 16
-    """Convolutions of a wide ResNet: 10, 16, 22, 28, ..."""
-    width: PositiveInt = 2
-    """Factor of a wide ResNet's channels."""
-    norm: Literal["batch", "group", "domain"] = "batch"
-    """``group`` makes N ranks with b images equal one rank with N * b images. ``domain``: batch
-    norm in the shared branch with statistics, scales and shifts per data set (Chang et al., CVPR
-    2019)."""
-    branch: Literal["attention", "linear"] = "attention"
-    """``attention``: MTLN, attention modules per task. ``linear``: heads on the trunk's own maps
-    ("hard parameter sharing"), the usual baseline."""
-    decoder_channels: PositiveInt = 32
-    """Channels of the decoder of a segmentation task."""
-
-    @model_validator(mode="after")
-    def _depth_fits(self) -> "ModelConfig":
-        if self.trunk != "wide_resnet":
-            defaults = (type(self).model_fields[key].default for key in ("depth", "width"))
-            if (self.depth, self.width) != tuple(defaults):
-                raise ValueError(f"depth and width are of wide_resnet, not of {self.trunk}")
-        if self.depth < 10 or (self.depth - 4) % 6:
-            raise ValueError(f"depth must be 10, 16, 22, 28, ... (6 n + 4), not {self.depth}")
-        return self
-
-
-class BalanceConfig(Section):
-    """How the losses of the tasks are weighted.
-
-    The weights of ``equal``, ``dwa`` and ``famo`` have the mean 1, those of ``uncertainty`` go to
-    1 / (2 loss).
-    """
-
-    rule: Literal["equal", "fixed", "uncertainty", "dwa", "famo"] = "equal"
-    """``equal``: all 1. ``fixed``: ``weights``. ``uncertainty``: learned log-variances (Kendall et
-    al., CVPR 2018). ``dwa``: dynamic weight average (Liu et al., CVPR 2019), anew at every
-    consolidation point. ``famo``: fast adaptive multitask optimization (Liu et al., NeurIPS 2023);
-    it costs a second forward pass per step, which batch norm counts in its statistics too."""
-    weights: dict[Name, PositiveFloat] = {}
-    """fixed only: the weight of every task."""
-    temperature: PositiveFloat = 2.0
-    """dwa only: the larger, the more alike the weights."""
-    learning_rate: PositiveFloat = 0.025
-    """uncertainty and famo only: of what is learned about the weights."""
-    decay: NonNegativeFloat = 0.001
-    """famo only: weight decay of what is learned, towards equal weights."""
-
-
-class LossConfig(Section):
-    """Cross-entropy per task; the tasks' losses are added."""
-
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Scene tasks: probability that is spread evenly over all classes."""
-    dice: NonNegativeFloat = 0.0
-    """Segmentation tasks: weight of a Dice loss beside the cross-entropy; 0 for none."""
-    balance: BalanceConfig = BalanceConfig()
-
-
-class OptimizerConfig(Section):
-    """Optimizer. Losses are means over the images, so is what ``learning_rate`` refers to."""
-
-    name: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: PositiveFloat = 0.05
-    """Peak of the schedule."""
-    weight_decay: NonNegativeFloat = 5e-4
-    """On weights; never on biases and the scales of norms."""
-    clip_norm: NonNegativeFloat = 0.0
-    """Largest global norm of the reduced gradient; 0 for no limit."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """sgd only."""
-    nesterov: bool = True
-    """sgd only."""
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    """adamw only."""
-    epsilon: PositiveFloat = 1e-8
-    """adamw only."""
-
-
-class ReductionConfig(Section):
-    """How the gradients get to the other ranks."""
-
-    precision: Precision = "float32"
-    """Type of the gradients on the wire; the losses and the norm beside them are float32 always.
-    With one of 16 bits half as many bytes travel. ``float16`` brings a dynamic loss scale here too;
-    ``bfloat16`` on a CPU needs MPI."""
-    bucket_mb: NonNegativeFloat = 0.0
-    """Largest message in MB (10^6 bytes); 0 for one message. Gradients are cut between parameters
-    (so a larger one has a message of its own) and sent in the order in which the backward pass is
-    done with them. Made for devices that compute and send at the same time; on a CPU it does not
-    pay."""
-
-
-class ScheduleConfig(Section):
-    """Length of the run and learning rate over it: linear warm-up, then a cosine to zero."""
-
-    steps: PositiveInt
-    warmup: Fraction = 0.1
-    """Fraction of the steps."""
-    consolidate_every: PositiveInt = 50
-    """Steps between two consolidation points, where the ranks average their task branches."""
-
-
-class EvaluateConfig(Section):
-    """Evaluation; only at consolidation points, and always at the end on ``val`` and ``test``."""
-
-    every: NonNegativeInt = 0
-    """Steps between evaluations on ``val`` during training; 0 for none."""
-    images: PositiveInt = 96
-    """Images per rank and evaluation step, mirror images included, divided among the data sets by
-    their size."""
-    flips: bool = False
-    """Average the answers for an image and its three mirror images: four times the work."""
-
-
-class CheckpointConfig(Section):
-    """Checkpoints; only at consolidation points, and always at the end."""
-
-    every: NonNegativeInt = 0
-    """Steps between checkpoints; 0 for one at the end only."""
-    keep: PositiveInt = 2
-    """The newest so many are kept."""
 
 
 class Config(Section):
     """One training run."""
 
     seed: NonNegativeInt = 1
-    device: Literal["auto", "Ascend", "GPU", "CPU"] = "auto"
+    device: Annotated[Literal["auto", "Ascend", "GPU", "CPU"], FREE_ON_RESUME] = "auto"
     """``auto``: Ascend where there is an NPU, otherwise CPU."""
-    run_dir: Location
+    run_dir: Annotated[Location, FREE_ON_RESUME, NOT_IN_GRAPHS]
     """Run folder; ``runs/<name of the configuration file>`` if it is not given. With an address in
     object storage the run works in ``runs/<bucket>/<key>``, and its results are uploaded."""
-    log_every: PositiveInt = 10
+    log_every: Annotated[PositiveInt, FREE_ON_RESUME, NOT_IN_GRAPHS] = 10
     """Steps between two lines of metrics.jsonl."""
     branches: Literal["local", "allreduce"] = "local"
     """``local``: every rank updates its task branches with its own images, and the ranks average
@@ -297,21 +56,17 @@ class Config(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Exponential moving average of the model, which is then what is evaluated: decay per step;
     it is taken at consolidation points. 0 for none."""
-    data_root: Location = Path()
+    data_root: Annotated[Location, FREE_ON_RESUME, NOT_IN_GRAPHS] = Path()
     """Folder or address that relative ``records`` are below; by default the current folder."""
-    cache: Literal["none", "ram"] = "none"
+    cache: Annotated[Literal["none", "ram"], FREE_ON_RESUME] = "none"
     """``ram``: every rank keeps the decoded training images of as many data sets as fit into
     ``cache_budget``, the smallest first, and decodes the others again whenever it needs them."""
-    cache_budget: ByteSize = ByteSize(4 * 10**9)
+    cache_budget: Annotated[ByteSize, FREE_ON_RESUME] = ByteSize(4 * 10**9)
     """Memory for them per rank, like 500MB or 4GB."""
-    check_records: bool = True
+    check_records: Annotated[bool, FREE_ON_RESUME] = True
     """Compare all shards with the digests in their manifests before training: about a second per
     GB and rank. Without it a damaged image may be decoded to something else unnoticed."""
-    on_bad_record: Literal["stop", "skip"] = "stop"
-    """A record that is damaged, or whose shard has vanished: ``stop`` ends the run at the next
-    consolidation point, with a checkpoint; ``skip`` goes on without it and says so in the
-    summary."""
-    datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
+    datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1), FREE_ON_RESUME]
     """The data sets by name."""
     tasks: dict[Name, TaskConfig]
     """The tasks by name. A data set that no task names feeds a scene task of its own name."""
@@ -323,9 +78,12 @@ class Config(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     reduction: ReductionConfig = ReductionConfig()
     schedule: ScheduleConfig
-    evaluate: EvaluateConfig = EvaluateConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    storage: StorageConfig = StorageConfig()
+    evaluate: Annotated[EvaluateConfig, FREE_ON_RESUME] = EvaluateConfig()
+    checkpoint: Annotated[CheckpointConfig, FREE_ON_RESUME, NOT_IN_GRAPHS] = CheckpointConfig()
+    storage: Annotated[StorageConfig, FREE_ON_RESUME, NOT_IN_GRAPHS] = StorageConfig()
+    on_bad_record: Annotated[Literal["stop"], Field(exclude=True)] = "stop"
+    """There for older configurations only: a damaged record always ends the run at the next
+    consolidation point, with a checkpoint."""
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Config":
@@ -345,23 +103,23 @@ class Config(Section):
         return local_run_folder(str(self.run_dir))
 
     def records_of(self, dataset: str) -> Path:
-        """Folder with the records of a data set, in the cache if they are in object storage."""
+        """Return the folder with the records of a data set: in the cache if they are in a store."""
         place = self.location_of(dataset)
         return place if isinstance(place, Path) else self.storage.local_copy(place)
 
     def location_of(self, dataset: str) -> Path | str:
-        """Where the records of a data set are: a folder, or an address as a text."""
+        """Return where the records of a data set are: a folder, or an address as a text."""
         root, records = self.data_root, self.datasets[dataset].records
         if isinstance(records, str) or (isinstance(root, str) and records.is_absolute()):
             return records
         return root / records if isinstance(root, Path) else f"{root}/{records.as_posix()}"
 
     def augment_of(self, dataset: str) -> AugmentConfig:
-        """Augmentations of a data set."""
+        """Return the augmentations of a data set."""
         return self.datasets[dataset].augment or self.augment
 
     def dataset_of(self, task: str) -> str:
-        """Name of the data set that feeds a task."""
+        """Return the name of the data set that feeds a task."""
         return self.tasks[task].dataset or task
 
     def _dataset_problems(self) -> list[str]:
@@ -390,7 +148,7 @@ class Config(Section):
             )
         if set(shares) != set(self.datasets):
             expected, given = ", ".join(self.datasets), ", ".join(shares)
-            return [f"batch.shares: {_SHARES} ({expected}), not for {given}"]
+            return [f"batch.shares: {SHARES} ({expected}), not for {given}"]
         return [
             f"batch.shares.{name}: must be a whole number of images above 0, not {share:g}"
             for name, share in shares.items()

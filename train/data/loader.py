@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import mindspore.dataset as ds
 import numpy as np
 
-from train.config.schedule import Stretch
+from train.config.schedule import Interval
 from train.config.schema import Config
 from train.data.batch import Batch, BatchLayout, DatasetPart
 from train.data.cache import Row, choose_cached, decode_all
@@ -99,35 +99,35 @@ class TrainLoader:
             for stream in self.streams
         ]
 
-    def batches(self, stretches: Iterable[Stretch]) -> Iterator[tuple[Stretch, Iterator[Batch]]]:
-        """Every stretch with its batches.
+    def batches(self, intervals: Iterable[Interval]) -> Iterator[tuple[Interval, Iterator[Batch]]]:
+        """Every interval with its batches.
 
-        The next stretch is opened before the current one is used, so that its first images are
+        The next interval is opened before the current one is used, so that its first images are
         decoded while the last steps of the current one are computed.
         """
-        ahead: tuple[Stretch, Iterator[Batch]] | None = None
-        for stretch in stretches:
-            opened = stretch, self._open(stretch)
+        ahead: tuple[Interval, Iterator[Batch]] | None = None
+        for interval in intervals:
+            opened = interval, self._open(interval)
             if ahead is not None:
                 yield ahead
             ahead = opened
         if ahead is not None:
             yield ahead
 
-    def _open(self, stretch: Stretch) -> Iterator[Batch]:
+    def _open(self, interval: Interval) -> Iterator[Batch]:
         parts = [
             TrainPart(
                 record_set,
-                stream.records(stretch.first, stretch.last, self.rank, self.world_size),
-                self._starter(record_set, stretch),
+                stream.records(interval.first, interval.last, self.rank, self.world_size),
+                self._starter(record_set, interval),
                 self.watch,
             )
             for record_set, stream in zip(self.sets, self.streams, strict=True)
         ]
-        return self._assemble(stretch, parts)
+        return self._assemble(interval, parts)
 
     def _starter(
-        self, record_set: RecordSet, stretch: Stretch
+        self, record_set: RecordSet, interval: Interval
     ) -> Callable[[Records], Iterator[Columns]]:
         """What starts the pipeline of a data set over rows of records."""
         name = record_set.name
@@ -136,35 +136,35 @@ class TrainLoader:
         decoded = rows is not None
 
         def start(records: Records) -> Iterator[Columns]:
-            # The operators take their seeds when the iterator is made: a stretch sees the same
+            # The operators take their seeds when the iterator is made: an interval sees the same
             # pixels whether the run was stopped before it or not.
-            ds.config.set_seed(self._augmentation_seed(stretch, name))
+            ds.config.set_seed(self._augmentation_seed(interval, name))
             flat = records.ravel()
             if rows is None:
                 pipeline = stored_records(record_set, "train", flat, masks)
             else:
                 pipeline = decoded_records(rows, flat, masks)
-            operators = training_transforms(stretch.size, augment, decoded)
+            operators = training_transforms(interval.size, augment, decoded)
             pipeline = pipeline.map(operators, "image", num_parallel_workers=1)
             for column in map(mask_column, masks):
-                operators = training_mask_transforms(stretch.size, augment, decoded)
+                operators = training_mask_transforms(interval.size, augment, decoded)
                 pipeline = pipeline.map(operators, column, num_parallel_workers=1)
             pipeline = pipeline.batch(records.shape[1], drop_remainder=True)
             return _columns(pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True))
 
         return start
 
-    def _augmentation_seed(self, stretch: Stretch, name: str) -> int:
-        text = f"{self.seed} {stretch.first} {name} {self.rank}"
+    def _augmentation_seed(self, interval: Interval, name: str) -> int:
+        text = f"{self.seed} {interval.first} {name} {self.rank}"
         return zlib.crc32(text.encode()) & 0x7FFFFFFF
 
-    def _assemble(self, stretch: Stretch, parts: Sequence[Iterable[Columns]]) -> Iterator[Batch]:
+    def _assemble(self, interval: Interval, parts: Sequence[Iterable[Columns]]) -> Iterator[Batch]:
         layout = self.layout
-        for step, columns in enumerate(zip(*parts, strict=True), start=stretch.first):
+        for step, columns in enumerate(zip(*parts, strict=True), start=interval.first):
             mixed = []
             for record_set, (images, labels, *masks) in zip(self.sets, columns, strict=True):
                 name = record_set.name
-                seed = (self._augmentation_seed(stretch, name), step)
+                seed = (self._augmentation_seed(interval, name), step)
                 mixed.append(mix(DatasetPart(images, labels, masks), self.augment[name], seed))
             yield layout.pack(mixed)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from train.config.schema import AugmentConfig
+from train.config.sections import AugmentConfig
 from train.data.batch import Array, DatasetPart
 
 

@@ -1,4 +1,4 @@
-"""One data set's part of the mixed batches of a stretch, whatever becomes of its records."""
+"""One data set's part of the mixed batches of an interval, whatever becomes of its records."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Columns = tuple[npt.NDArray[Any], ...]
 
 
 class TrainPart:
-    """The training images of one data set for the steps of a stretch.
+    """The training images of one data set for the steps of an interval.
 
     Its pipeline is started at once, so that the first images are decoded before they are needed.
     Where it fails, the damaged records are found and replaced, and it is started again from the

@@ -11,7 +11,7 @@ from mindspore import dtype as mstype
 from mindspore.dataset import transforms, vision
 from mindspore.dataset.vision import Inter
 
-from train.config.schema import AugmentConfig
+from train.config.sections import AugmentConfig
 
 Operators = list[Any]
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mindspore import Tensor
 
-from train.config.schema import ModelConfig
+from train.config.sections import ModelConfig
 from train.model.backend import Backend
 from train.model.resnet import BasicBlock, Bottleneck, ResNet
 from train.model.wide_resnet import WideResNet

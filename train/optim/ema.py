@@ -10,8 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from mindspore import Parameter, nn
 
-from train.optim.vectors import pack, split, unpack
-from train.run.checkpoint import Arrays
+from train.optim.vectors import Floats, pack, split, unpack
 
 
 class ModelAverage:
@@ -48,13 +47,13 @@ class ModelAverage:
         finally:
             unpack(model, self.parameters)
 
-    def to_arrays(self) -> Arrays:
+    def to_arrays(self) -> dict[str, Floats]:
         """The average by parameter name; empty if there is none."""
         parts = split(self.values, self.parameters)
         named = zip(self.parameters, parts, strict=True)
         return {p.name: np.ascontiguousarray(values) for p, values in named}
 
-    def load(self, arrays: Arrays) -> None:
+    def load(self, arrays: dict[str, Floats]) -> None:
         """Takes over what :meth:`to_arrays` gave."""
         if self.decay:
             self.values = np.concatenate([arrays[p.name].ravel() for p in self.parameters])

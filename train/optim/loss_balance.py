@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from mindspore import Parameter, Tensor, nn, ops
 
-from train.config.schema import BalanceConfig
+from train.config.sections import BalanceConfig
 from train.optim.vectors import Floats
 
 # Below it a loss counts as this much: logarithms and ratios stay finite.

@@ -1,1 +1,1 @@
-"""This process seen from outside: signs of life, signals, failures."""
+"""This process as seen from outside: signs of life, signals, failures."""

@@ -1,4 +1,4 @@
-"""How a rank that fails says so: to its log, to the launcher, and by its exit code."""
+"""How a rank that fails says so: in its log, to the launcher, and by its exit code."""
 
 import faulthandler
 import json
@@ -16,13 +16,13 @@ from train.storage.retry import StorageError
 
 
 def explain_crashes() -> None:
-    """Prints the Python stacks of all threads on a crash, and on USR1 (the hang watch's)."""
+    """Have the Python stacks of all threads printed on a crash, and on USR1 (the hang watch's)."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
 def report(error: Exception) -> int:
-    """Tells about an error on standard error and to the launcher; returns the exit code."""
+    """Tell about an error on standard error and to the launcher; return the exit code."""
     if isinstance(error, (UserError, StorageError)):
         text = error_text(error)
     else:
@@ -38,7 +38,7 @@ def report(error: Exception) -> int:
 
 
 def leave(code: int) -> None:
-    """Ends this process at once.
+    """End this process at once.
 
     MindSpore's own end of a rank waits for ranks that wait for this one, and may crash.
     """

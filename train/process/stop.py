@@ -10,9 +10,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 class StopRequest:
-    """Within its context, takes note of TERM, INT, HUP and USR2 instead of dying of them.
+    """A request to stop: TERM, INT, HUP or USR2, which do not end the process in its context.
 
-    Asked a second time with INT, the process dies. A signal that is ignored (nohup) stays ignored.
+    A second INT does. A signal that is ignored (nohup) stays ignored.
 
     Attributes:
         number: The signal, 0 as long as there was none.
@@ -34,7 +34,7 @@ class StopRequest:
         self._before.clear()
 
     def obey(self) -> None:
-        """Ends this process the way the signal would have."""
+        """End this process the way the signal would have."""
         number = self.number or signal.SIGTERM  # another rank was asked, and told this one
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -6,6 +6,7 @@ the others; without it, or if a digest differs, the folder does not count. A poi
 is never stored, since it could lie.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from train.files import flush_folder, write_flushed
 
+# By name.
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 FORMAT = "mtln-checkpoint"
@@ -51,7 +53,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Writes ``folder/step_XXXXXXXX`` and removes all but it and the ``keep - 1`` before it.
+    """Write ``folder/step_XXXXXXXX`` and remove all but it and the ``keep - 1`` before it.
 
     Later ones are removed too: a run that is at this step now did not go on from them, because
     they are damaged or it started anew, so they must neither be found nor push out whole ones.
@@ -86,39 +88,55 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint in a folder; damaged or unfinished ones do not count."""
-    for path in sorted(folder.glob("step_*"), reverse=True):
-        if read_state(path) is not None:
-            return path
+    """Find the newest whole checkpoint in a folder; damaged or unfinished ones do not count."""
+    return next((path for path in _newest_first(folder) if read_state(path) is not None), None)
+
+
+def load_newest(folder: Path) -> tuple[Path, Checkpoint] | None:
+    """Find the newest whole checkpoint in a folder and read it, all of its files once."""
+    for path in _newest_first(folder):
+        with contextlib.suppress(ValueError):
+            return path, load_checkpoint(path)
     return None
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a whole checkpoint.
+    """Read a whole checkpoint, all of its files once.
 
     Raises:
         ValueError: It is not whole.
     """
-    state = read_state(path)
-    if state is None:
+    whole = _read_whole(path)
+    if whole is None:
         raise ValueError(f"{path} is not a whole checkpoint")
-    model, optimizer = load_file(path / _MODEL), load_file(path / _OPTIMIZER)
-    average = load_file(path / _AVERAGE) if _AVERAGE in state["files"] else {}
-    return Checkpoint(state["step"], model, optimizer, state, average)
+    state, files = whole
+    average = load(files[_AVERAGE]) if _AVERAGE in files else {}
+    return Checkpoint(state["step"], load(files[_MODEL]), load(files[_OPTIMIZER]), state, average)
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """The state of a checkpoint, or None unless all its files are there with the right digest."""
+    """Return the state of a checkpoint; None unless all its files are there and not damaged."""
+    whole = _read_whole(path)
+    return None if whole is None else whole[0]
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step_*"), reverse=True)
+
+
+def _read_whole(path: Path) -> tuple[dict[str, Any], dict[str, bytes]] | None:
+    """Read state and files of a checkpoint; None unless all have the right digest."""
     try:
-        state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        state = dict(json.loads((path / _STATE).read_text(encoding="utf-8")))
         if (state["format"], state["version"]) != (FORMAT, VERSION):
             return None
+        files = {name: (path / name).read_bytes() for name in state["files"]}
         for name, digest in state["files"].items():
-            if hashlib.sha256((path / name).read_bytes()).hexdigest() != digest:
+            if hashlib.sha256(files[name]).hexdigest() != digest:
                 return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return dict(state)
+    return state, files
 
 
 def _remove(path: Path) -> None:

@@ -1,7 +1,7 @@
 """What the user sees while a run goes on: a progress bar, or plain lines without a terminal."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -9,13 +9,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-_PLAIN_WIDTH = 120
+from train.tasks.registry import KINDS, TaskKind, kind_of, percent
 
-Values = Mapping[str, Any]
+_PLAIN_WIDTH = 120
 
 
 class Display:
-    """Shows the run on standard output.
+    """The progress and the results of a run on standard output.
 
     Args:
         steps: Length of the run.
@@ -35,13 +35,20 @@ class Display:
         self.bar = _Bar(self.console, steps) if terminal else None
 
     def say(self, text: str) -> None:
-        """A line of text."""
+        """Show a line of text."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     def update(
         self, step: int, losses: Mapping[str, float], images_per_second: float, seconds_left: float
     ) -> None:
-        """State of the run after ``step`` steps."""
+        """Show the state of the run after ``step`` steps.
+
+        Args:
+            step: Steps done.
+            losses: Mean loss of every task over the last steps.
+            images_per_second: Over all ranks.
+            seconds_left: Estimate of the time to the end of the run.
+        """
         loss = "  ".join(f"{task} {value:.3f}" for task, value in losses.items())
         rest = f"{images_per_second:,.0f} images/s  {_duration(seconds_left)} left"
         if self.bar is not None:
@@ -50,27 +57,34 @@ class Display:
             self.say(f"step {step}/{self.steps}  loss {loss}  {rest}")
 
     def metrics(self, title: str, tasks: Mapping[str, Mapping[str, Any]]) -> None:
-        """One line with the accuracy of every scene task and the mean IoU of the others."""
-        scenes, segmentations = _by_kind(tasks, lambda metrics: metrics)
-        parts = [
-            f"{heading} "
-            + "  ".join(f"{name} {_percent(m[key], 1)}" for name, m in of_kind.items())
-            for heading, key, of_kind in (
-                ("accuracy", "accuracy", scenes),
-                ("mIoU", "mean_iou", segmentations),
-            )
-            if of_kind
-        ]
+        """Show one line with the main metric of every task: accuracy or mean IoU."""
+        parts = []
+        for kind, what in KINDS.items():
+            of_kind = [
+                f"{name} {percent(what.main.of(metrics), 1)}"
+                for name, metrics in tasks.items()
+                if kind_of(metrics) == kind
+            ]
+            if of_kind:
+                parts.append(f"{what.main.heading} {'  '.join(of_kind)}")
         self.say(f"{title}: {'; '.join(parts)}")
 
     def summary(self, summary: Mapping[str, Any], run_dir: str) -> None:
-        """The tables at the end of a run."""
+        """Show the tables at the end of a run.
+
+        Args:
+            summary: What is in summary.json.
+            run_dir: The run folder.
+        """
         self.close()
-        scenes, segmentations = _by_kind(summary["tasks"], lambda splits: splits["test"])
-        if scenes:
-            self.console.print(_scene_table(scenes))
-        if segmentations:
-            self.console.print(_segmentation_table(segmentations))
+        for kind, what in KINDS.items():
+            tasks = {
+                name: splits
+                for name, splits in summary["tasks"].items()
+                if kind_of(splits["test"]) == kind
+            }
+            if tasks:
+                self.console.print(_table(what, tasks))
         self.say(
             f"{summary['images_seen']:,} images in {_duration(summary['wall_seconds'])} on "
             f"{summary['world_size']} rank(s), {summary['images_per_second']:,.0f} images/s"
@@ -78,7 +92,7 @@ class Display:
         self.say(f"Run folder: {run_dir}")
 
     def close(self) -> None:
-        """Leaves the bar as it stands."""
+        """Leave the bar as it stands."""
         if self.bar is not None:
             self.bar.stop()
 
@@ -98,91 +112,33 @@ class _Bar(Progress):
         self.start()
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """What rich draws: the bar, then the losses."""
+        """Yield what rich draws: the bar, then the losses."""
         yield self.make_tasks_table(self.tasks)
         if self.losses:
             yield Text(f"loss {self.losses}")
 
     def show(self, step: int, speed: str, losses: str) -> None:
-        """Moves the bar and changes the texts."""
+        """Move the bar and change the texts."""
         self.losses = losses
         self.update(self.row, completed=step, description=speed)
 
 
-def _by_kind(
-    tasks: Mapping[str, Values], metrics_of: Callable[[Values], Values]
-) -> tuple[dict[str, Values], dict[str, Values]]:
-    """The (scene, segmentation) tasks; the metrics of older runs do not tell: they are scene."""
-    kinds = {name: metrics_of(values).get("kind", "scene") for name, values in tasks.items()}
-    scenes = {name: values for name, values in tasks.items() if kinds[name] == "scene"}
-    return scenes, {name: values for name, values in tasks.items() if name not in scenes}
-
-
-def _scene_table(tasks: Mapping[str, Values]) -> Table:
-    headings = ("images", "accuracy", "average accuracy", "kappa", "val accuracy")
-    table = _table("Test accuracy", headings)
-    for name, splits in tasks.items():
-        test, val = splits["test"], splits["val"]
-        table.add_row(
-            name,
-            f"{test['images']:,}",
-            _percent(test["accuracy"]),
-            _percent(test["average_accuracy"]),
-            "-" if test["kappa"] is None else f"{test['kappa']:.3f}",
-            _percent(val["accuracy"]),
-        )
-    return table
-
-
-def _segmentation_table(tasks: Mapping[str, Values]) -> Table:
-    """Below the network's figures those of the oracle, without which they say little."""
-    headings = (
-        "images",
-        "pixel accuracy",
-        "mIoU",
-        "fwIoU",
-        "multi-class\nimages",
-        "their mIoU",
-        "val mIoU",
-    )
-    table = _table("Test segmentation", headings)
-    table.caption = "oracle: what painting every image with its true scene class would give"
-    table.caption_justify = "left"
-    for name, splits in tasks.items():
-        test, val = splits["test"], splits["val"]
-        multi = test["multi_class"]
-        table.add_row(
-            name,
-            f"{test['images']:,}",
-            _percent(test["pixel_accuracy"]),
-            _percent(test["mean_iou"]),
-            _percent(test["frequency_weighted_iou"]),
-            f"{multi['images']:,}",
-            _percent(multi["mean_iou"]),
-            _percent(val["mean_iou"]),
-        )
-        if test["oracle"]:
-            table.add_row("  oracle", *_oracle_cells(test["oracle"], val["oracle"]))
-    return table
-
-
-def _oracle_cells(test: Values, val: Values) -> list[str]:
-    ratios = (test["pixel_accuracy"], test["mean_iou"])
-    multi_class = test["multi_class"]["mean_iou"]
-    return ["", *map(_percent, ratios), "", "", _percent(multi_class), _percent(val["mean_iou"])]
-
-
-def _table(title: str, headings: Iterable[str]) -> Table:
-    """An empty table of tasks."""
-    table = Table(title=title, title_justify="left")
+def _table(kind: TaskKind, tasks: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the table of all tasks of a kind, those of a reference below the network's."""
+    table = Table(title=kind.title, title_justify="left")
+    if kind.caption is not None:
+        table.caption, table.caption_justify = kind.caption, "left"
     table.add_column("task")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    for column in kind.table:
+        table.add_column(column.heading, justify="right")
+    for name, splits in tasks.items():
+        table.add_row(name, *(column.text(splits[column.split]) for column in kind.table))
+        reference = kind.reference
+        if reference is not None and splits["test"][reference]:
+            of_splits = {split: splits[split][reference] for split in ("val", "test")}
+            cells = (c.text_of_reference(of_splits[c.split]) for c in kind.table)
+            table.add_row(f"  {reference}", *cells)
     return table
-
-
-def _percent(ratio: float | None, digits: int = 2) -> str:
-    return "-" if ratio is None else f"{100 * ratio:.{digits}f} %"
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What a run has to do with object storage, as its configuration says."""
+"""What a run has in object storage, as its configuration says: data sets, checkpoints, results."""
 
 import os
 import time
@@ -19,7 +19,7 @@ _HEAD_START = 2.0
 
 
 def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
-    """Brings the data sets to this node and, on rank 0, the newest checkpoint to the run folder.
+    """Bring the data sets to this node and, on rank 0, the newest checkpoint to the run folder.
 
     Args:
         config: The run.
@@ -49,8 +49,8 @@ def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
     return staging
 
 
-def uploader_of(config: Config) -> Uploader | None:
-    """What uploads the results of a run; None if its run folder is on this machine."""
+def build_uploader(config: Config) -> Uploader | None:
+    """Build what uploads the results of a run; None if its run folder is on this machine."""
     run_dir = str(config.run_dir)
     if not is_remote(run_dir):
         return None

@@ -1,5 +1,6 @@
 """Starting the shared branch from one that is trained already (``init_from``)."""
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from safetensors.numpy import load_file
 from train.errors import UserError
 from train.model.mtln import MTLN, is_shared
 from train.optim.vectors import Floats
-from train.run.checkpoint import Arrays, load_checkpoint, newest_checkpoint, read_state
+from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint, load_newest
 
 # What a norm per data set (train.model.norms.DomainNorm) adds to the names of its parameters.
 _DOMAIN = re.compile(r"\.of\.[^.]+")
@@ -22,7 +23,7 @@ _LISTED = 4
 
 
 def start_from(network: MTLN, path: Path) -> str:
-    """Takes over parameters and batch-norm statistics of the shared branch where they fit.
+    """Take over parameters and batch-norm statistics of the shared branch where they fit.
 
     They fit if name and shape are equal. A norm per data set takes the values of the norm of the
     data set's name or, where there is one norm for all, of that one. Task branches stay as they
@@ -39,8 +40,8 @@ def start_from(network: MTLN, path: Path) -> str:
     Raises:
         UserError: It cannot be read, or nothing in it fits.
     """
-    source = _source(path)
-    arrays = _of_shared_branch(_read(source, path))
+    source, arrays = _read(path)
+    arrays = _of_shared_branch(arrays)
     wanted = [p for p in network.get_parameters() if is_shared(p.name)]
     found = {p.name: values for p in wanted if (values := _find(p.name, arrays)) is not None}
     taken = [p for p in wanted if p.name in found and found[p.name].shape == p.shape]
@@ -51,38 +52,42 @@ def start_from(network: MTLN, path: Path) -> str:
     return f"init_from: {source}: {_report(wanted, taken, found)}"
 
 
-def _source(path: Path) -> Path:
-    """The file or the checkpoint that a path stands for."""
+def _read(path: Path) -> tuple[Path, Arrays]:
+    """Return the file or checkpoint that a path stands for, and the arrays in it by name."""
     if not path.exists():
         raise _problem(path, "no such file or folder")
     if path.is_dir():
-        checkpoint = path if read_state(path) else newest_checkpoint(path / "checkpoints")
-        if checkpoint is None:
-            raise _problem(path, "neither a whole checkpoint nor a run folder that has one")
-        return checkpoint
+        source, checkpoint = _read_checkpoint(path)
+        # The moving average, if there is one, is what the run evaluated.
+        return source, checkpoint.average or checkpoint.model
     if path.suffix not in (".safetensors", ".ckpt"):
         raise _problem(path, "must be a run folder, a checkpoint, or a .safetensors or .ckpt file")
-    return path
-
-
-def _read(source: Path, path: Path) -> Arrays:
-    """All arrays in a file or checkpoint by the names that they have there."""
     try:
-        if source.is_dir():
-            checkpoint = load_checkpoint(source)
-            # The moving average, if there is one, is what the run evaluated.
-            return checkpoint.average or checkpoint.model
-        if source.suffix == ".safetensors":
-            return dict(load_file(source))
-        # Beside parameters there may be texts, which whoever saved it appended.
-        content = ms.load_checkpoint(str(source))
-        return {name: p.asnumpy() for name, p in content.items() if isinstance(p, Parameter)}
+        return path, _read_file(path)
     except (OSError, ValueError, TypeError, SafetensorError):
         raise _problem(path, "cannot be read: damaged, or of another format") from None
 
 
+def _read_checkpoint(path: Path) -> tuple[Path, Checkpoint]:
+    """Read a checkpoint, or the newest whole one of a run folder."""
+    with contextlib.suppress(ValueError):
+        return path, load_checkpoint(path)
+    newest = load_newest(path / "checkpoints")
+    if newest is None:
+        raise _problem(path, "neither a whole checkpoint nor a run folder that has one")
+    return newest
+
+
+def _read_file(path: Path) -> Arrays:
+    if path.suffix == ".safetensors":
+        return dict(load_file(path))
+    # Beside parameters there may be texts, which whoever saved it appended.
+    content = ms.load_checkpoint(str(path))
+    return {name: p.asnumpy() for name, p in content.items() if isinstance(p, Parameter)}
+
+
 def _of_shared_branch(arrays: Arrays) -> Arrays:
-    """The arrays of the shared branch by their names in a network."""
+    """Return the arrays of the shared branch by their names in a network."""
     of_network = {name: values for name, values in arrays.items() if name.startswith("shared.")}
     return of_network or {f"shared.trunk.{name}": values for name, values in arrays.items()}
 
@@ -114,14 +119,14 @@ def _report(wanted: Sequence[Parameter], taken: Sequence[Parameter], found: Arra
 
 
 def _largest_parts(left: Iterable[str], used: Iterable[str]) -> list[str]:
-    """Names of the largest parts of the network that hold some of ``left`` and none of ``used``."""
+    """Name the largest parts of the network that hold some of ``left`` and none of ``used``."""
     touched = {part for name in used for part in _parts(name)}
     # A dict, since a set would lose the order.
     return list(dict.fromkeys(next(p for p in _parts(n) if p not in touched) for n in left))
 
 
 def _parts(name: str) -> Iterable[str]:
-    """a.b.c -> a, a.b, a.b.c."""
+    """Yield the parts that a name is in: a.b.c -> a, a.b, a.b.c."""
     return itertools.accumulate(name.split("."), lambda part, word: f"{part}.{word}")
 
 

@@ -1,7 +1,8 @@
-"""The run folder: resolved configuration, metrics.jsonl, summary.json. Only rank 0 writes it."""
+"""The run folder: resolved configuration, checkpoints, metrics, summary. Only rank 0 writes it."""
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,42 +11,43 @@ from train.config.reader import dump_config
 from train.config.schema import Config
 from train.errors import UserError
 from train.files import replace_file
-from train.run.object_storage import uploader_of
-from train.storage.run_upload import Outcome, Uploader
+from train.run.checkpoint import Checkpoint, load_newest, save_checkpoint
+from train.run.object_storage import build_uploader
+from train.storage.run_upload import Outcome
 
 Values = dict[str, Any]
 
 
 class RunFolder:
-    """Writes and reads the files of one run.
+    """The files of one run.
 
     Args:
+        config: The run.
+        is_first: Whether this is rank 0.
+
+    Attributes:
         path: The folder; made when the run starts.
-        uploader: Brings what is in it to object storage.
     """
 
-    def __init__(self, path: Path, uploader: Uploader | None = None) -> None:
-        self.path = path
-        self._uploader = uploader
-        self.checkpoints = path / "checkpoints"
-        self._metrics = path / "metrics.jsonl"
-        self._summary = path / "summary.json"
+    def __init__(self, config: Config, is_first: bool) -> None:
+        self.path = config.run_folder
+        self._config = config
+        self._checkpoints = self.path / "checkpoints"
+        self._metrics = self.path / "metrics.jsonl"
+        self._summary = self.path / "summary.json"
+        # Brings what is in the folder to object storage.
+        self._uploader = build_uploader(config) if is_first else None
 
-    @classmethod
-    def of(cls, config: Config, is_first: bool) -> "RunFolder":
-        """The run folder of a configuration, for rank 0 or one that does not write to it."""
-        return cls(config.run_folder, uploader_of(config) if is_first else None)
-
-    def start(self, config: Config, step: int) -> None:
-        """Makes the folder ready for a run that goes on at ``step``.
+    def start(self, step: int) -> None:
+        """Make the folder ready for a run that goes on at ``step``.
 
         Raises:
             UserError: The folder cannot be written, or object storage does not take it.
         """
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self._checkpoints.mkdir(parents=True, exist_ok=True)
             self._summary.unlink(missing_ok=True)
-            replace_file(self.path / "config.yaml", dump_config(config).encode())
+            replace_file(self.path / "config.yaml", dump_config(self._config).encode())
             self._cut_metrics(step)
         except OSError as error:
             raise UserError(f"run_dir: {error.filename}: {error.strerror}") from None
@@ -53,29 +55,48 @@ class RunFolder:
             self._uploader.start(step)
 
     def log(self, step: int, images: int, **values: Any) -> None:
-        """Appends a line to metrics.jsonl."""
+        """Append a line to metrics.jsonl.
+
+        Args:
+            step: Steps done.
+            images: Images trained, over all ranks.
+            values: What the line says.
+        """
         line = {"step": step, "time": round(time.time(), 3), "images": images, **values}
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def write_summary(self, summary: Values) -> None:
-        """Writes summary.json, the last file of a run."""
+        """Write summary.json, the last file of a run."""
         replace_file(self._summary, (json.dumps(summary, indent=1) + "\n").encode())
 
     def read_summary(self) -> Values | None:
-        """The summary of a completed run, or None."""
+        """Return the summary of a completed run, or None."""
         try:
             return dict(json.loads(self._summary.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
 
-    def upload_soon(self) -> None:
-        """There is a new checkpoint."""
+    def load_checkpoint(self, say: Callable[[str], None]) -> tuple[Path, Checkpoint] | None:
+        """Read the newest whole checkpoint; None if there is none.
+
+        Args:
+            say: Told of later ones that are not whole.
+        """
+        newest = load_newest(self._checkpoints)
+        for path in sorted(self._checkpoints.glob("step_*")):
+            if newest is None or path > newest[0]:
+                say(f"{path} is damaged or not finished: it is not used")
+        return newest
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, remove older ones than are kept, and have it uploaded at once."""
+        save_checkpoint(self._checkpoints, checkpoint, self._config.checkpoint.keep)
         if self._uploader is not None:
             self._uploader.soon()
 
     def close(self, seconds: float | None = None) -> None:
-        """Waits until object storage has everything, the summary last; notes in it what is missing.
+        """Wait until object storage has everything, the summary last; note in it what is missing.
 
         Args:
             seconds: How long at most; by default ``storage.upload_seconds``.
@@ -117,7 +138,7 @@ class RunFolder:
             print(f"Results are in {address}", flush=True)
 
     def _cut_metrics(self, step: int) -> None:
-        """Drops the lines after ``step``, which the run will write again."""
+        """Drop the lines after ``step``, which the run will write again."""
         lines = (
             self._metrics.read_text(encoding="utf-8").splitlines() if self._metrics.exists() else []
         )

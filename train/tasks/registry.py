@@ -35,14 +35,21 @@ class Figure:
             value = value.get(key) if isinstance(value, Mapping) else None
         return value
 
-    def text(self, metrics: Metrics | None) -> str:
+    def text(self, metrics: Metrics) -> str:
         """Return its value as a cell of a table."""
         value = self.of(metrics)
         if value is None:
             return "-"
         if self.form == "percent":
-            return f"{100 * value:.2f} %"
+            return percent(value)
         return f"{value:,}" if self.form == "count" else f"{value:.3f}"
+
+    def text_of_reference(self, metrics: Metrics) -> str:
+        """Return the same for a reference, which does not have all metrics: empty if missing."""
+        known: Any = metrics
+        for key in self.path[:-1]:
+            known = known.get(key, {})
+        return self.text(metrics) if self.path[-1] in known else ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,11 @@ KINDS: dict[str, TaskKind] = {
 }
 
 DEFAULT_KIND = "scene"
+
+
+def percent(ratio: float | None, digits: int = 2) -> str:
+    """Return a ratio in percent, "-" where there is none."""
+    return "-" if ratio is None else f"{100 * ratio:.{digits}f} %"
 
 
 def kind_of(metrics: Metrics) -> str:

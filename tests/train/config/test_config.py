@@ -68,6 +68,19 @@ def test_shipped_configurations_are_valid(path: Path) -> None:
     load_config(path)
 
 
+def test_a_key_of_older_configurations(tmp_path: Path) -> None:
+    """Damaged records could be left out once; that a run stops at them may still be said."""
+    config = load(tmp_path, BASE, "on_bad_record=stop")
+    assert config == load(tmp_path, BASE)
+    assert "on_bad_record" not in dump_config(config)
+    assert mistakes(tmp_path, BASE, "on_bad_record=skip") == [
+        "command line: on_bad_record: must be 'stop', not 'skip'"
+    ]
+    assert mistakes(tmp_path, {**BASE, "on_bad_record": "skip"}) == [
+        "job.yaml: on_bad_record: must be 'stop', not 'skip'"
+    ]
+
+
 def test_unknown_key_names_the_allowed_ones(tmp_path: Path) -> None:
     assert mistakes(tmp_path, {**BASE, "model": {"depht": 16}}) == [
         "job.yaml: model.depht: unknown key (allowed here: trunk, depth, width, norm, "

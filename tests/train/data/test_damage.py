@@ -13,7 +13,7 @@ import yaml
 
 from tests.train.data.spoil import contents, spoil_record
 from train.config.reader import load_config
-from train.config.schedule import Stretch
+from train.config.schedule import Interval
 from train.config.schema import Config
 from train.data.damage import DamageWatch
 from train.data.evaluation_loader import EvaluationLoader
@@ -156,7 +156,7 @@ def test_skipped_records_are_replaced_by_the_next_whole_one(spoiled: Spoiled) ->
     watch.check_all()
     loader = TrainLoader(config, [record_set], SHARES, watch, 0, 1)
     planned = loader.streams[0].records(0, 12)
-    found = [batch for _, batches in loader.batches([Stretch(0, 12, 16)]) for batch in batches]
+    found = [batch for _, batches in loader.batches([Interval(0, 12, 16)]) for batch in batches]
     expected = planned.copy()
     for number, stand_in in ((4, 6), (5, 6), (11, 12)):
         expected[planned == number] = stand_in
@@ -169,13 +169,13 @@ def test_skipped_records_are_replaced_by_the_next_whole_one(spoiled: Spoiled) ->
 
 
 def read_like_a_run(
-    config: Config, stretches: list[Stretch], harm: Callable[[RecordSet], object]
+    config: Config, intervals: list[Interval], harm: Callable[[RecordSet], object]
 ) -> tuple[list[tuple[np.ndarray, ...]], DamageWatch]:
     """Reads all batches, does harm after the first, ends a consolidation point if need be."""
     record_set, watch = open_one(config)
     loader = TrainLoader(config, [record_set], SHARES, watch, 0, 1)
     batches = []
-    for _, part in loader.batches(stretches):
+    for _, part in loader.batches(intervals):
         for batch in part:
             batches.append(batch)
             if len(batches) == 1:
@@ -185,7 +185,7 @@ def read_like_a_run(
     return batches, watch
 
 
-STRETCHES = [Stretch(i, i + 3, 16) for i in range(0, 15, 3)]
+INTERVALS = [Interval(i, i + 3, 16) for i in range(0, 15, 3)]
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -201,11 +201,11 @@ def test_a_shard_that_vanishes_in_the_run(config: Config, policy: str, number: i
         (record_set.folder / shard).unlink()
 
     config = config.model_copy(update={"on_bad_record": policy})
-    batches, watch = read_like_a_run(config, STRETCHES, harm)
+    batches, watch = read_like_a_run(config, INTERVALS, harm)
     assert {b[0].shape for b in batches} == {(4, 16, 16, 3)}
     assert {d.shard for d in watch.damages} == {shard}
     assert "No such file" in watch.message("")
-    # Two stretches were open already when it happened.
+    # Two intervals were open already when it happened.
     assert len(batches) == (15 if policy == "skip" else 6)
     assert (watch.replaced > 0) == (policy == "skip")
     planned = TrainStream("coast", 24, 4, config.seed).records(0, len(batches))
@@ -222,12 +222,12 @@ def test_a_data_set_that_vanishes_in_the_run_ends_it_even_if_records_may_be_skip
             (record_set.folder / shard.file).unlink()
 
     config = config.model_copy(update={"on_bad_record": "skip"})
-    batches, watch = read_like_a_run(config, STRETCHES, harm)
+    batches, watch = read_like_a_run(config, INTERVALS, harm)
     assert len(batches) == 6 and watch.must_stop
     assert "on_bad_record=skip" not in watch.message("")
 
 
-def test_in_the_middle_of_a_stretch_the_last_images_are_repeated(config: Config) -> None:
+def test_in_the_middle_of_an_interval_the_last_images_are_repeated(config: Config) -> None:
     record_set, watch = open_one(config)
     batch = np.arange(4)
 
@@ -275,7 +275,7 @@ def test_nothing_left_from_the_start_is_an_error(config: Config) -> None:
     for shard, _ in record_set.shards("train"):
         (record_set.folder / shard.file).unlink()
     with pytest.raises(UserError, match="nothing of coast can be used"):
-        [next(part) for _, part in loader.batches([Stretch(0, 2, 16)])]
+        [next(part) for _, part in loader.batches([Interval(0, 2, 16)])]
 
 
 @pytest.mark.parametrize("cache", ["none", "ram"])
@@ -290,7 +290,7 @@ def test_an_image_that_cannot_be_decoded_although_its_shard_is_whole(
         entry["sha256"] = sha256_file(record_set.folder / entry["file"])
     path.write_text(json.dumps(manifest))
     config = config.model_copy(update={"cache": cache, "on_bad_record": "skip"})
-    batches, watch = read_like_a_run(config, [Stretch(0, 12, 16)], lambda _: None)
+    batches, watch = read_like_a_run(config, [Interval(0, 12, 16)], lambda _: None)
     assert len(batches) == 12
     [damage] = watch.damages
     assert (damage.record, damage.shard, damage.reason) == (7, shard, "its image cannot be decoded")
@@ -346,6 +346,6 @@ def test_a_shard_that_is_gone_when_the_images_are_to_be_kept_in_memory(config: C
     (record_set.folder / "train.mindrecord0").unlink()
     loader = TrainLoader(config, [record_set], SHARES, watch, 0, 1)
     planned = loader.streams[0].records(0, 6)
-    found = [batch for _, batches in loader.batches([Stretch(0, 6, 16)]) for batch in batches]
+    found = [batch for _, batches in loader.batches([Interval(0, 6, 16)]) for batch in batches]
     expected = np.where(planned < 12, 12, planned)
     np.testing.assert_array_equal(np.stack([b[0] for b in found]), images[expected])

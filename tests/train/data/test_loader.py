@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from train.config.reader import load_config
-from train.config.schedule import Stretch
+from train.config.schedule import Interval
 from train.config.schema import Config
 from train.data.damage import DamageWatch
 from train.data.evaluation_loader import EvaluationLoader
@@ -68,14 +68,14 @@ def evaluation_loader(
 
 
 def read(
-    config: Config, stretches: list[Stretch], rank: int = 0, world_size: int = 1
+    config: Config, intervals: list[Interval], rank: int = 0, world_size: int = 1
 ) -> list[tuple[np.ndarray, ...]]:
     loader = make_loader(config, rank, world_size)
-    return [batch for _, batches in loader.batches(stretches) for batch in batches]
+    return [batch for _, batches in loader.batches(intervals) for batch in batches]
 
 
 def test_shapes_and_labels(config: Config) -> None:
-    batches = read(config, [Stretch(0, 2, 16), Stretch(2, 3, 12)])
+    batches = read(config, [Interval(0, 2, 16), Interval(2, 3, 12)])
     assert [b[0].shape for b in batches] == [(4, 16, 16, 3), (4, 16, 16, 3), (4, 12, 12, 3)]
     for batch in batches:
         assert [x.shape for x in batch[3:]] == [(4,), (8,), (4,)]
@@ -85,7 +85,7 @@ def test_shapes_and_labels(config: Config) -> None:
 
 def test_batches_hold_the_records_of_the_plan(config: Config, sets: list[RecordSet]) -> None:
     loader = make_loader(config)
-    batches = read(config, [Stretch(4, 7, 16)])
+    batches = read(config, [Interval(4, 7, 16)])
     for d, record_set in enumerate(sets):
         paths = record_set.manifest.shard_paths(record_set.folder, "train")
         rows = ds.MindDataset(paths, columns_list=["label"], shuffle=False)
@@ -95,17 +95,17 @@ def test_batches_hold_the_records_of_the_plan(config: Config, sets: list[RecordS
         np.testing.assert_array_equal(found, np.array(labels)[planned])
 
 
-def test_a_stretch_may_be_longer_than_a_pass(config: Config) -> None:
+def test_an_interval_may_be_longer_than_a_pass(config: Config) -> None:
     """coast has 24 training records: 20 steps of 4 are more than three passes."""
-    batches = read(config, [Stretch(0, 20, 12)])
+    batches = read(config, [Interval(0, 20, 12)])
     labels = np.concatenate([b[-1] for b in batches])
     for start in range(0, 72, 24):
         assert np.bincount(labels[start : start + 24]).tolist() == [12, 12]
 
 
 def test_ranks_together_see_the_batch_of_one(config: Config) -> None:
-    [whole] = read(config, [Stretch(5, 6, 16)])
-    parts = [read(config, [Stretch(5, 6, 16)], rank=r, world_size=2)[0] for r in range(2)]
+    [whole] = read(config, [Interval(5, 6, 16)])
+    parts = [read(config, [Interval(5, 6, 16)], rank=r, world_size=2)[0] for r in range(2)]
     for column in range(6):
         interleaved = np.stack([p[column] for p in parts], axis=1).reshape(whole[column].shape)
         np.testing.assert_array_equal(interleaved, whole[column])
@@ -116,30 +116,30 @@ def test_resuming_at_a_consolidation_point_sees_the_same_pixels(
     make_config: Callable[..., Config], cache: str
 ) -> None:
     config = make_config({"mixup": 0.4, "cutmix": 1.0}, cache=cache)
-    stretches = [Stretch(0, 3, 16), Stretch(3, 6, 16), Stretch(6, 8, 16)]
-    whole = read(config, stretches)
-    resumed = read(config, stretches[1:])
+    intervals = [Interval(0, 3, 16), Interval(3, 6, 16), Interval(6, 8, 16)]
+    whole = read(config, intervals)
+    resumed = read(config, intervals[1:])
     assert len(whole[0]) == 12
     for one, other in zip(whole[3:], resumed, strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
-def test_augmentations_differ_between_ranks_seeds_and_stretches(
+def test_augmentations_differ_between_ranks_seeds_and_intervals(
     make_config: Callable[..., Config], config: Config
 ) -> None:
-    # The last pixels of a data set repeat after 9 steps; another stretch must see them changed.
-    [one] = read(make_config(), [Stretch(0, 1, 16)])
-    [other_seed] = read(make_config(seed=2), [Stretch(0, 1, 16)])
+    # The last pixels of a data set repeat after 9 steps; another interval must see them changed.
+    [one] = read(make_config(), [Interval(0, 1, 16)])
+    [other_seed] = read(make_config(seed=2), [Interval(0, 1, 16)])
     assert (one[0] != other_seed[0]).any()
-    [plain] = read(config, [Stretch(0, 1, 16)])
+    [plain] = read(config, [Interval(0, 1, 16)])
     np.testing.assert_array_equal(one[3], plain[3])
     assert (one[0] != plain[0]).any()
     loaders = [make_loader(config, rank, 2) for rank in range(2)]
     seeds = {
-        loader._augmentation_seed(stretch, name)
+        loader._augmentation_seed(interval, name)
         for loader in loaders
-        for stretch in (Stretch(0, 2, 16), Stretch(2, 4, 16))
+        for interval in (Interval(0, 2, 16), Interval(2, 4, 16))
         for name in SHARES
     }
     assert len(seeds) == 12
@@ -151,8 +151,8 @@ def test_augmentations_of_one_data_set(
     own = {**small_config["datasets"]["roofs"], "augment": {"flips": True}}
     changed = make_config(PLAIN, datasets={**small_config["datasets"], "roofs": own})
     assert changed.augment_of("roofs").crop_area is None
-    plain = np.concatenate([b[1] for b in read(config, [Stretch(0, 4, 28)])])
-    flipped = np.concatenate([b[1] for b in read(changed, [Stretch(0, 4, 28)])])
+    plain = np.concatenate([b[1] for b in read(config, [Interval(0, 4, 28)])])
+    flipped = np.concatenate([b[1] for b in read(changed, [Interval(0, 4, 28)])])
     kinds = {
         name
         for a, b in zip(plain, flipped, strict=True)
@@ -161,7 +161,7 @@ def test_augmentations_of_one_data_set(
     }
     assert kinds == {"no", "lr", "ud", "both"}
     fields = [
-        np.concatenate([b[0] for b in read(c, [Stretch(0, 4, 28)])]) for c in (config, changed)
+        np.concatenate([b[0] for b in read(c, [Interval(0, 4, 28)])]) for c in (config, changed)
     ]
     np.testing.assert_array_equal(*fields)
 
@@ -188,7 +188,7 @@ def test_only_the_shards_that_hold_the_records_are_opened(sets: list[RecordSet])
 def test_mixing_is_drawn_anew_for_every_step_and_data_set(
     make_config: Callable[..., Config],
 ) -> None:
-    batches = read(make_config({"mixup": 1.0}), [Stretch(0, 3, 16)])
+    batches = read(make_config({"mixup": 1.0}), [Interval(0, 3, 16)])
     shares = [share for batch in batches for share in batch[9:]]
     assert [len(s) for s in shares] == [4, 8, 4] * 3
     first_values = {float(share[0]) for share in shares}
@@ -199,7 +199,7 @@ def test_images_kept_in_memory_are_those_of_the_records(
     make_config: Callable[..., Config],
 ) -> None:
     stored, kept = (
-        read(make_config(PLAIN, cache=cache), [Stretch(0, 11, 16)]) for cache in ("none", "ram")
+        read(make_config(PLAIN, cache=cache), [Interval(0, 11, 16)]) for cache in ("none", "ram")
     )
     for one, other in zip(stored, kept, strict=True):
         for a, b in zip(one, other, strict=True):
@@ -248,7 +248,7 @@ def test_evaluation_batches_all_have_one_shape(sets: list[RecordSet]) -> None:
 
 def test_shares_that_the_ranks_do_not_divide(config: Config) -> None:
     loaders = [make_loader(config, rank, 3) for rank in range(3)]
-    batches = [next(next(loader.batches([Stretch(0, 1, 16)]))[1]) for loader in loaders]
+    batches = [next(next(loader.batches([Interval(0, 1, 16)]))[1]) for loader in loaders]
     assert [[len(x) for x in batch[3:]] for batch in batches] == [[2, 3, 2], [1, 3, 1], [1, 2, 1]]
     for loader, batch in zip(loaders, batches, strict=True):
         means = [share / 3 for share in SHARES.values()]

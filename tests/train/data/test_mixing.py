@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from train.config.schema import AugmentConfig
+from train.config.sections import AugmentConfig
 from train.data import mixing
 from train.data.batch import DatasetPart
 

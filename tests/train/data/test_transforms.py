@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.config.schema import AugmentConfig
+from train.config.sections import AugmentConfig
 from train.data.transforms import (
     evaluation_transforms,
     training_mask_transforms,

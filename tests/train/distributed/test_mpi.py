@@ -113,10 +113,10 @@ FAILS = """
 import runpy
 from train.trainer import Trainer
 consolidate = Trainer._consolidate
-def fail(trainer, stretch):
+def fail(trainer, interval):
     if trainer.cluster.rank == 1:
         raise RuntimeError("told to fail")
-    consolidate(trainer, stretch)
+    consolidate(trainer, interval)
 Trainer._consolidate = fail
 runpy.run_module("train", run_name="__main__", alter_sys=True)
 """

@@ -8,7 +8,7 @@ import pytest
 from mindspore import Tensor, nn
 from numpy.lib.stride_tricks import sliding_window_view
 
-from train.config.schema import ModelConfig
+from train.config.sections import ModelConfig
 from train.model.backend import Backend
 from train.model.resnet import BasicBlock, Bottleneck, ResNet
 from train.model.trunks import build_trunk

@@ -272,8 +272,8 @@ def test_losses_in_a_graph(graph_mode: None, tasks: list[tuple[int, int]], mixed
     """Beside the stock layer: losses and gradients."""
     import mindspore as ms
     from mindspore import Tensor, nn
-    from train.model.layers import CrossEntropies as StockCrossEntropies
 
+    from train.model.layers import CrossEntropies as StockCrossEntropies
     from train.model.native_backend import CrossEntropies
 
     native()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
-from train.config.schema import BalanceConfig
+from train.config.sections import BalanceConfig
 from train.optim.loss_balance import FAMO, Balance, build_balance
 
 TASKS = ["ucm", "aid", "nwpu"]

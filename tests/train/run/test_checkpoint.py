@@ -2,12 +2,19 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from train.run.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
+from train.run.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_newest,
+    newest_checkpoint,
+    save_checkpoint,
+)
 
 
 def make(step: int, size: int = 100) -> Checkpoint:
@@ -56,12 +63,33 @@ def test_a_damaged_checkpoint_does_not_count(tmp_path: Path, file: str, damage: 
         content[-1] ^= 1
         damaged.write_bytes(content)
     assert newest_checkpoint(tmp_path) == whole
+    newest = load_newest(tmp_path)
+    assert newest is not None and (newest[0], newest[1].step) == (whole, 10)
     with pytest.raises(ValueError, match="not a whole checkpoint"):
         load_checkpoint(damaged.parent)
 
 
 def test_none_where_there_is_none(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "nowhere") is None
+    assert load_newest(tmp_path / "nowhere") is None
+
+
+def test_every_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is gone after it was read."""
+    path = save_checkpoint(tmp_path, replace(make(40), average=make(41).model), keep=2)
+    read = Path.read_bytes
+
+    def read_and_remove(file: Path) -> bytes:
+        content = read(file)
+        file.unlink()
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_remove)
+    newest = load_newest(tmp_path)
+    assert newest is not None and newest[0] == path
+    assert [file.name for file in path.iterdir()] == ["state.json"]
+    for arrays, step in ((newest[1].model, 40), (newest[1].average, 41)):
+        np.testing.assert_array_equal(arrays["shared.w"], make(step).model["shared.w"])
 
 
 def test_same_step_again_replaces(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ from train.run.pretrained import start_from
 Values = dict[str, Any]
 BLOCKS = (1, 1, 1, 1)
 
+# Otherwise MindSpore starts with a device that tests after these could not set any more.
+pytestmark = pytest.mark.usefixtures("graph_mode")
+
 
 def values_of(cell: nn.Cell) -> Values:
     return {p.name: p.asnumpy().copy() for p in cell.get_parameters()}

@@ -1,62 +1,14 @@
-"""What a run may go on with: the same settings, whatever keys there were when it was saved."""
-
-from typing import Any
+"""What a run has learned, on its way to the other ranks."""
 
 import numpy as np
-import pytest
 
 from tests.train.step.test_train_step import make_network, values
-from train.config.schema import Config
 from train.distributed.collectives import Floats, OneProcess
-from train.errors import UserError
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import FIRST, LossScale
 from train.optim.optimizers import SGD, decay_of
-from train.run.state import TrainingState, require_same_run, run_identity
-
-NOW: dict[str, Any] = {
-    "run_dir": "runs/job",
-    "datasets": {"ucm": {"records": "data/ucm"}},
-    "tasks": {"ucm": {}},
-    "schedule": {"steps": 100},
-}
-
-
-def identity(**changed: Any) -> dict[str, Any]:
-    return run_identity(Config.model_validate({**NOW, **changed}), [])
-
-
-def refusal(saved: dict[str, Any], now: dict[str, Any]) -> str:
-    with pytest.raises(UserError) as caught:
-        require_same_run(saved, now, "runs/job")
-    return str(caught.value)
-
-
-def test_what_the_bits_are_computed_in_must_stay() -> None:
-    wire = identity(reduction={"precision": "bfloat16"})
-    assert "precision was 'float32' and is now 'float16'" in refusal(
-        identity(), identity(precision="float16")
-    )
-    assert "reduction.precision was 'bfloat16' and is now 'float32'" in refusal(wire, identity())
-
-
-def test_the_size_of_a_message_may_change() -> None:
-    require_same_run(identity(), identity(reduction={"bucket_mb": 4}), "runs/job")
-
-
-def test_a_checkpoint_older_than_a_key_was_made_with_its_default() -> None:
-    old = {k: v for k, v in identity().items() if k not in ("precision", "reduction")}
-    require_same_run(old, identity(), "runs/job")
-    message = refusal(old, identity(precision="bfloat16", reduction={"precision": "float16"}))
-    assert "precision was 'float32' and is now 'bfloat16'" in message
-    assert "reduction.precision was 'float32' and is now 'float16'" in message
-
-
-def test_a_key_without_a_default_must_be_there() -> None:
-    old = {k: v for k, v in identity().items() if k != "schedule"}
-    assert "schedule.steps was None and is now 100" in refusal(old, identity())
-    assert "gone was 1 and is now None" in refusal({**identity(), "gone": 1}, identity())
+from train.run.state import TrainingState
 
 
 class FirstRank(OneProcess):

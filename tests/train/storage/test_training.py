@@ -96,8 +96,8 @@ def lost(site: Site) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         train = Trainer._train
 
-        def train_and_lose_the_store(self: Trainer, stretch: Any, batches: Any) -> None:
-            train(self, stretch, batches)
+        def train_and_lose_the_store(self: Trainer, interval: Any, batches: Any) -> None:
+            train(self, interval, batches)
             site.proxy.down = True
 
         patch.setattr(Trainer, "_train", train_and_lose_the_store)
@@ -166,8 +166,8 @@ def test_stopped_and_gone_on_with_on_another_machine(
     died: list[list[str]] = []
     train = Trainer._train
 
-    def train_and_stop(self: Trainer, stretch: Any, batches: Any) -> None:
-        train(self, stretch, batches)
+    def train_and_stop(self: Trainer, interval: Any, batches: Any) -> None:
+        train(self, interval, batches)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:

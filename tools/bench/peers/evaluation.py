@@ -24,7 +24,7 @@ class Peer:
         from mindspore import Tensor
 
         from train import build
-        from train.config.schedule import stretches
+        from train.config.schedule import intervals
         from train.data.damage import DamageWatch
         from train.data.loader import TrainLoader
         from train.data.record_set import open_record_sets
@@ -70,7 +70,7 @@ class Peer:
         self.rate, self.scalar, self.tensor = scalar(LEARNING_RATE), scalar, Tensor
         schedule = config.schedule
         self.batches = self._endless(
-            loader, stretches(0, schedule.steps, schedule.consolidate_every, work.size, [])
+            loader, intervals(0, schedule.steps, schedule.consolidate_every, work.size, [])
         )
         self._train(2)
         self._evaluate(1)
@@ -107,6 +107,6 @@ class Peer:
         for _ in range(times):
             self.evaluator.evaluate("val")
 
-    def _endless(self, loader: Any, stretches: Any) -> Iterator[Any]:
-        for _, batches in loader.batches(stretches):
+    def _endless(self, loader: Any, intervals: Any) -> Iterator[Any]:
+        for _, batches in loader.batches(intervals):
             yield from batches

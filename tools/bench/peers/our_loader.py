@@ -10,7 +10,7 @@ from tools.bench.peers.loading import BATCH, CROP_AREA, CROP_ASPECT, SHAKE, Load
 from train.config.schema import Config
 
 # Steps between two consolidation points: a usual number.
-_STRETCH = 50
+_INTERVAL = 50
 
 
 class Peer(Loading):
@@ -25,7 +25,7 @@ class Peer(Loading):
     def __init__(self, spec: dict[str, Any], rank: int) -> None:
         import mindspore as ms
 
-        from train.config.schedule import stretches
+        from train.config.schedule import intervals
         from train.data.damage import DamageWatch
         from train.data.loader import TrainLoader
         from train.data.record_set import open_record_sets
@@ -34,12 +34,12 @@ class Peer(Loading):
         sets = open_record_sets(config)
         watch = DamageWatch(sets, "stop")
         self.loader = TrainLoader(config, sets, {"pictures": BATCH}, watch, 0, 1)
-        self.stretches = stretches(0, 10**7, _STRETCH, spec["size"], [])
+        self.intervals = intervals(0, 10**7, _INTERVAL, spec["size"], [])
         super().__init__({"mindspore": ms.__version__})
 
     def batches(self) -> Iterator[int]:
         """See the base class."""
-        for _, batches in self.loader.batches(self.stretches):
+        for _, batches in self.loader.batches(self.intervals):
             for images, _ in batches:
                 yield len(images)
 
@@ -61,6 +61,6 @@ def _configuration(records: Path, size: int, cache: str) -> Config:
         "image": {"size": size},
         "cache": cache,
         "augment": augment,
-        "schedule": {"steps": 10**7, "consolidate_every": _STRETCH},
+        "schedule": {"steps": 10**7, "consolidate_every": _INTERVAL},
     }
     return Config.model_validate(tree)

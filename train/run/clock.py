@@ -2,13 +2,13 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_RECENT_LINES = 5
+_RECENT_LAPS = 5
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Throughput:
 
     @property
     def images_per_second(self) -> float:
-        """Mean over the run; 0 before the first measured step."""
+        """Mean over the time; 0 before the first measured step."""
         return self.images / self.seconds if self.seconds else 0.0
 
     @property
@@ -36,28 +36,41 @@ class Throughput:
         return self.waiting / self.seconds if self.seconds else 0.0
 
 
-class StepClock:
-    """Measures steps between two moments at which all computations are known to be finished.
+class RunClock:
+    """The time of steps, in laps between moments at which all computations are finished.
 
-    Args:
-        total: Sums over the run, kept across a stop and resume.
+    Attributes:
+        total: All laps of the run, also those before it was stopped and resumed.
     """
 
-    def __init__(self, total: Throughput) -> None:
-        self.total = total
-        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT_LINES)
-        self._waiting = 0.0
-        self._images = 0
-        self._pixels = 0
-        self._since = time.perf_counter()
+    def __init__(self) -> None:
+        self.total = Throughput()
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT_LAPS)
+        self._wall_before = 0.0
+        self._started = time.perf_counter()
+        self.restart()
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds of the whole run, with everything in it."""
+        return self._wall_before + time.perf_counter() - self._started
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of it, as plain values."""
+        return {"throughput": asdict(self.total), "wall_seconds": self.wall_seconds}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`to_state` gave, among other values."""
+        self.total = Throughput(**state["throughput"])
+        self._wall_before = state["wall_seconds"]
 
     def restart(self) -> None:
-        """Forgets what was not yet counted: after a compilation or an evaluation."""
+        """Forget what was not yet counted: after a compilation or an evaluation."""
         self._waiting, self._images, self._pixels = 0.0, 0, 0
         self._since = time.perf_counter()
 
     def waited(self, batches: Iterable[T]) -> Iterator[T]:
-        """Passes batches on and measures how long they were waited for."""
+        """Pass batches on and measure how long they were waited for."""
         iterator = iter(batches)
         while True:
             start = time.perf_counter()
@@ -68,12 +81,12 @@ class StepClock:
             yield batch
 
     def count(self, images: int, size: int) -> None:
-        """A step with so many images of ``size`` x ``size`` pixels was started."""
+        """Count a step with so many images of ``size`` x ``size`` pixels, which was started."""
         self._images += images
         self._pixels += images * size * size
 
     def lap(self) -> Throughput:
-        """Everything since the last lap, all of it finished; adds it to the total."""
+        """End a lap, all of it finished: add it to the total, and return it."""
         now = time.perf_counter()
         lap = Throughput(now - self._since, self._waiting, self._images)
         self.total.seconds += lap.seconds
@@ -84,7 +97,7 @@ class StepClock:
         self.restart()
         return lap
 
-    def seconds_for(self, pixels: float) -> float:
-        """Estimate for so many pixels, from the recent laps: cost grows with the area."""
+    def seconds_for(self, pixels: int) -> float:
+        """Estimate the seconds for so many pixels from the recent laps: cost grows with area."""
         done = sum(p for p, _ in self._recent)
         return pixels * sum(s for _, s in self._recent) / done if done else 0.0

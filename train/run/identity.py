@@ -1,0 +1,68 @@
+"""Whether a run may go on from a checkpoint: only if nothing differs that changes its result."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from train.config.marks import FREE_ON_RESUME, marked
+from train.config.schema import Config
+from train.data.record_set import RecordSet
+from train.errors import UserError
+
+
+def run_identity(config: Config, sets: Sequence[RecordSet]) -> dict[str, Any]:
+    """Return what must be equal for a run to go on from a checkpoint, as plain values.
+
+    It is every key of the configuration that is not marked as free, and digests of the training
+    records.
+    """
+    settings = _settings(config)
+    augment = {s.name: config.augment_of(s.name).model_dump(mode="json") for s in sets}
+    records = {s.name: _digest_of_records(s) for s in sets}
+    return {**settings, "augment": augment, "datasets": records}
+
+
+def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: str) -> None:
+    """Refuse to go on with another run's checkpoint.
+
+    Raises:
+        UserError: Names the keys that differ.
+    """
+    before, after = _flat(saved), _flat(now)
+    # A checkpoint that is older than a key was made with what is its default.
+    before = {**{key: value for key, value in _defaults().items() if key in after}, **before}
+    differing = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if differing:
+        parts = [f"{k} was {before.get(k)!r} and is now {after.get(k)!r}" for k in differing]
+        raise UserError(
+            f"run_dir: {run_dir} holds a run with other settings: {'; '.join(parts)} "
+            "(choose another run_dir=..., or remove the folder)"
+        )
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Return the settings that are not free to change."""
+    return config.model_dump(mode="json", exclude=marked(Config, FREE_ON_RESUME))
+
+
+def _defaults() -> dict[str, Any]:
+    """Return the default of every setting that has one, by its path."""
+    fields = Config.model_fields
+    optional = {name: f.default for name, f in fields.items() if not f.is_required()}
+    return _flat(_settings(Config.model_construct(**optional)))
+
+
+def _digest_of_records(record_set: RecordSet) -> str:
+    shards = [s.sha256 for s in record_set.manifest.splits["train"].shards]
+    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()[:16]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

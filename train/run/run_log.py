@@ -1,0 +1,155 @@
+"""What a run tells: metrics.jsonl and summary.json in the run folder, and the terminal."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+
+from train.config.schedule import Schedule
+from train.config.schema import Config
+from train.distributed.cluster import Cluster
+from train.evaluation.evaluator import Metrics
+from train.run.clock import RunClock
+from train.run.display import Display
+from train.run.run_folder import RunFolder
+from train.step.results import StepResults
+from train.step.train_step import TrainStep
+from train.tasks.registry import KINDS, kind_of
+
+
+class RunLog:
+    """The record of a run.
+
+    Rank 0 alone writes to the run folder; every rank that has an output of its own shows what
+    happens.
+
+    Args:
+        config: The run.
+        cluster: This rank's place among the others.
+        folder: The run folder.
+        clock: Times the steps.
+        shares: Images of every data set in the mixed batch.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        cluster: Cluster,
+        folder: RunFolder,
+        clock: RunClock,
+        shares: Mapping[str, int],
+    ) -> None:
+        self._tasks = list(config.tasks)
+        self._schedule = Schedule(config)
+        self._cluster = cluster
+        self._folder = folder
+        self._clock = clock
+        self._shares = dict(shares)
+        self._images_per_step = sum(shares.values())
+        self._display = Display(self._schedule.steps, cluster.shows_progress, cluster.under_mpirun)
+
+    def say(self, text: str) -> None:
+        """Show a line of text."""
+        self._display.say(text)
+
+    def close(self) -> None:
+        """Leave the terminal as it stands."""
+        self._display.close()
+
+    def steps(self, done: int, results: StepResults, loss_scale: float | None) -> None:
+        """Log the steps since the last ones that were logged.
+
+        Args:
+            done: Steps done.
+            results: What those steps gave.
+            loss_scale: What it is now; None where there is none.
+        """
+        lap = self._clock.lap()
+        scale = {} if loss_scale is None else {"loss_scale": loss_scale}
+        if not results.updates:
+            self.say(f"step {done}: no gradient was finite, the loss scale is now {loss_scale:g}")
+            self._write(done, kind="skipped", skipped_steps=results.skipped, **scale)
+            return
+        losses = dict(zip(self._tasks, results.losses, strict=True))
+        weights = dict(zip(self._tasks, results.weights, strict=True))
+        pixels_left = self._images_per_step * self._schedule.pixels_left(done)
+        seconds_left = self._clock.seconds_for(pixels_left)
+        self._display.update(done, losses, lap.images_per_second, seconds_left)
+        self._write(
+            done,
+            kind="train",
+            loss=sum(results.losses),
+            tasks={t: {"loss": losses[t], "weight": weights[t]} for t in self._tasks},
+            learning_rate=self._schedule.learning_rate(done - 1),
+            gradient_norm=results.gradient_norm,
+            skipped_steps=results.skipped,
+            **scale,
+            images_per_second=round(lap.images_per_second, 2),
+            data_wait=round(lap.waiting_share, 4),
+        )
+
+    def evaluation(self, step: int, split: str, metrics: Metrics) -> None:
+        """Log the metrics of all tasks on a split."""
+        self._display.metrics(f"step {step}, {split}", metrics)
+        logged = {
+            task: {key: values[key] for key in KINDS[kind_of(values)].logged}
+            for task, values in metrics.items()
+        }
+        self._write(step, kind="evaluation", split=split, tasks=logged)
+
+    def summary(
+        self, splits: Mapping[str, Metrics], bad_records: Mapping[str, Any], step: TrainStep
+    ) -> None:
+        """Write and show the summary of the completed run.
+
+        Args:
+            splits: Metrics of all tasks by split.
+            bad_records: What is told of damaged records.
+            step: The compiled step.
+        """
+        if not self._cluster.is_first:
+            return
+        steps, total = self._schedule.steps, self._clock.total
+        summary = {
+            "status": "completed",
+            "step": steps,
+            "world_size": self._cluster.world_size,
+            "device": self._cluster.device_target,
+            "images_seen": steps * self._images_per_step,
+            "images_per_step": self._shares,
+            "wall_seconds": round(self._clock.wall_seconds, 2),
+            "images_per_second": round(total.images_per_second, 2),
+            "data_wait": round(total.waiting_share, 4),
+            "bytes_reduced_per_step": step.bytes_reduced,
+            "parameters": {"shared": step.num_shared, "tasks": step.num_values - step.num_shared},
+            "tasks": {t: {split: m[t] for split, m in splits.items()} for t in self._tasks},
+            "versions": {
+                "python": platform.python_version(),
+                "mindspore": ms.__version__,
+                "numpy": np.__version__,
+                "machine": platform.machine(),
+            },
+            "bad_records": bad_records,
+        }
+        self._folder.write_summary(summary)
+        self._display.summary(summary, str(self._folder.path))
+
+    def show_old_summary(self) -> bool:
+        """Show the summary, if the run is completed already; return whether it is.
+
+        Only rank 0 can tell.
+        """
+        summary = self._folder.read_summary() if self._cluster.is_first else None
+        if summary is None:
+            return False
+        self.say("This run is completed (for a new one choose another run_dir=...).")
+        self._display.summary(summary, str(self._folder.path))
+        return True
+
+    def _write(self, step: int, **values: Any) -> None:
+        if self._cluster.is_first:
+            self._folder.log(step, step * self._images_per_step, **values)
