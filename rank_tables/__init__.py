@@ -5,7 +5,7 @@ converted from ModelArts' form, and shown (``python -m rank_tables``), and the l
 with :func:`load`. Only the standard library is needed, and nothing of it is slow to import.
 """
 
-from rank_tables.load import load
+from rank_tables.check import load
 from rank_tables.model import Device, RankTable, RankTableError, Server
 
 __all__ = ["Device", "RankTable", "RankTableError", "Server", "load"]

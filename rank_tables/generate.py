@@ -1,88 +1,75 @@
-"""Makes the rank table of this server."""
+"""Makes the rank table of one server."""
 
 import argparse
-from pathlib import Path
+import re
+from collections.abc import Sequence
 
-from rank_tables import rules
-from rank_tables.addresses import find_addresses, host_name, parse_addresses
-from rank_tables.console import emit
-from rank_tables.devices import find_numbers, parse_numbers
-from rank_tables.model import RankTableError
-from rank_tables.text import to_text, version_1_tree
+from rank_tables.check import made
+from rank_tables.detect import find_addresses, find_numbers, host_name, valid_address
+from rank_tables.model import Device, RankTableError, Server
 
-DESCRIPTION = """\
-Makes the rank table of this server, version 1.0. Without options: all its NPUs (/dev/davinciN,
-or else what npu-smi lists), with the addresses that hccn_tool prints, or else /etc/hccn.conf holds.
-
-For several servers run it on each, with --out, and join the tables with the command merge.
-"""
+# Far more than any server has, so that a slip such as 0-77777777 is seen.
+_MAX_NUMBER = 1023
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
-    parser.add_argument(
-        "--devices", metavar="LIST", help="physical numbers, such as 0,2,4-7 (default: all)"
-    )
-    parser.add_argument(
-        "--device-ips",
-        metavar="LIST",
-        help="addresses of the devices, with commas, in the order of --devices (default: asked)",
-    )
-    parser.add_argument(
-        "--ipv6", action="store_true", help="IPv6 addresses (default: IPv4 where all have one)"
-    )
-    parser.add_argument(
-        "--hccn-conf", metavar="FILE", type=Path, help="read addresses from this file only"
-    )
-    parser.add_argument(
-        "--server-id",
-        metavar="NAME",
-        help="name of this server, different on each (default: its address)",
-    )
-    parser.add_argument("--out", metavar="FILE.json", type=Path, help="file (default: printed)")
+def generate(options: argparse.Namespace) -> str:
+    """Return the table of this server; what the options of the command leave open is found out.
+
+    Raises:
+        RankTableError: an option is wrong, or something is not to be found.
+    """
+    given = None if options.device_ips is None else parse_addresses(options.device_ips)
+    if options.devices:
+        numbers = parse_numbers(options.devices)
+    else:
+        numbers = find_numbers() if given is None else list(range(len(given)))
+    if given is not None and len(numbers) != len(given):
+        raise RankTableError(
+            f"--device-ips has {len(given)} addresses for {len(numbers)} devices: give one for each"
+        )
+    families = (6,) if options.ipv6 else (4, 6)
+    addresses = given or find_addresses(numbers, options.hccn_conf, families)
+    server_id = host_name() if options.server_id is None else options.server_id
+    return table_of_server(server_id, numbers, addresses)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Runs the command."""
-    devices, addresses = _devices_and_addresses(arguments)
-    server_id = host_name() if arguments.server_id is None else arguments.server_id
-    text = table_of_server(server_id, devices, addresses)
-    emit(text, arguments.out)
-    return 0
-
-
-def _devices_and_addresses(arguments: argparse.Namespace) -> tuple[list[int], list[str]]:
-    if arguments.device_ips is not None:
-        addresses = parse_addresses(arguments.device_ips)
-        numbers = range(len(addresses))
-        devices = parse_numbers(arguments.devices) if arguments.devices else list(numbers)
-        if len(devices) != len(addresses):
-            raise RankTableError(
-                f"--device-ips has {len(addresses)} addresses for {len(devices)} devices: "
-                "give one for each"
-            )
-        return devices, addresses
-    devices = parse_numbers(arguments.devices) if arguments.devices else find_numbers()
-    families = (6,) if arguments.ipv6 else (4, 6)
-    return devices, find_addresses(devices, arguments.hccn_conf, families)
-
-
-def table_of_server(server_id: str, devices: list[int], addresses: list[str]) -> str:
-    """Returns the rank table of one server as text, its ranks in the order of the device numbers.
+def table_of_server(server_id: str, numbers: Sequence[int], addresses: Sequence[str]) -> str:
+    """Return the rank table of one server as text, its ranks in the order of the device numbers.
 
     Args:
         server_id: name of the server.
-        devices: physical numbers.
-        addresses: their addresses, in the same order.
+        numbers: physical numbers of its devices.
+        addresses: the addresses of these, in the same order.
 
     Raises:
         RankTableError: HCCL would not take the table.
     """
-    pairs = sorted(zip(devices, addresses, strict=True))
-    tree = [
-        {"device_id": str(device), "device_ip": address, "rank_id": str(rank)}
-        for rank, (device, address) in enumerate(pairs)
-    ]
-    text = to_text(version_1_tree([{"server_id": server_id, "device": tree}]))
-    rules.require_valid_text(text, "the table of this server")
-    return text
+    pairs = enumerate(sorted(zip(numbers, addresses, strict=True)))
+    devices = tuple(Device(number, rank, address) for rank, (number, address) in pairs)
+    return made([Server(server_id, devices).tree()], "the table of this server")
+
+
+def parse_numbers(text: str) -> list[int]:
+    """Return the numbers of "0,2,4-7"; raise RankTableError if it is something else."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,4})(?:-([0-9]{1,4}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or last > _MAX_NUMBER:
+            raise RankTableError(
+                f"--devices {text}: {part.strip()!r} is no device number and no range such as 4-7"
+            )
+        numbers += range(first, last + 1)
+    for number in numbers:
+        if numbers.count(number) > 1:
+            raise RankTableError(f"--devices {text}: device {number} is named twice")
+    return numbers
+
+
+def parse_addresses(text: str) -> list[str]:
+    """Return addresses that have commas between them; raise RankTableError if one is none."""
+    addresses = [part.strip() for part in text.split(",")]
+    for address in addresses:
+        if not valid_address(address, (4, 6)):
+            raise RankTableError(f"--device-ips: {address!r} is not an IPv4 or IPv6 address")
+    return addresses
