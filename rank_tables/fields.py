@@ -1,7 +1,5 @@
 """The fields of a rank table, read one by one; each that is wrong is reported."""
 
-from __future__ import annotations
-
 import ipaddress
 import json
 import re
@@ -14,7 +12,6 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a string"}
-_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -90,17 +87,11 @@ class Fields:
 
     def text(self, key: str, remedy: str, required: bool = True) -> str | None:
         """Return a string; ``remedy`` says what to do if it is missing or empty."""
-        value = self._value(key, remedy, required)
-        if isinstance(value, str):
-            if value or not required:
-                return value
+        value: str | None = self._value(key, str, "a string belongs", remedy, required)
+        if value == "" and required:
             self.wrong(key, "empty", remedy)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            problem = f"{value} is a number, and HCCL reads strings only"
-            self.wrong(key, problem, f'write "{value}"')
-        elif value is not _MISSING:
-            self.wrong(key, f"{kind(value)} where a string belongs", remedy)
-        return None
+            return None
+        return value
 
     def optional_texts(self, *keys: str) -> None:
         """Check strings that nothing depends on."""
@@ -127,39 +118,24 @@ class Fields:
         if count is not None and actual and count != actual:
             self.wrong(key, f"{count}, but {has}", remedy)
 
-    def port(self, key: str) -> None:
-        """Check an optional port number, written as a string."""
-        remedy = "write a free port from 1024 to 65535, as a string"
-        port = self.decimal(key, remedy, required=False)
-        if port is not None and not 1 <= port <= 65535:
-            self.wrong(key, f"{port} is not a port number", remedy)
-
     def integer(self, key: str, low: int, high: int, required: bool = True) -> int | None:
         """Return a JSON number, as version 2.0 has them, from a range."""
         remedy = f"write a whole number from {low} to {high}"
-        value = self._value(key, remedy, required)
-        if isinstance(value, int) and not isinstance(value, bool):
-            if low <= value <= high:
-                return value
+        belongs = "a number belongs in version 2.0"
+        value: int | None = self._value(key, int, belongs, remedy, required)
+        if value is not None and not low <= value <= high:
             self.wrong(key, f"{value} is out of range", remedy)
-        elif value is not _MISSING:
-            what = kind(value)
-            if isinstance(value, str):
-                what = f"{quoted(value)} is a string"
-                remedy = f"write {value}" if value.isdecimal() else remedy
-            self.wrong(key, f"{what} where a number belongs in version 2.0", remedy)
-        return None
+            return None
+        return value
 
-    def children(self, key: str, what: str) -> list[Fields]:
+    def children(self, key: str, what: str) -> "list[Fields]":
         """Return the objects of a list that must not be empty; ``what`` names them."""
         remedy = f"write a list of {what}"
-        items = self._value(key, remedy)
+        items = self._value(key, list, "a list belongs", remedy, required=True)
         if items == []:
             self.wrong(key, "an empty list", remedy)
-        elif items is not _MISSING and not isinstance(items, list):
-            self.wrong(key, f"{kind(items)} where a list belongs", remedy)
         children = []
-        for index, item in enumerate(items if isinstance(items, list) else ()):
+        for index, item in enumerate(items or ()):
             path = f"{self.at(key)}[{index}]"
             if isinstance(item, dict):
                 children.append(Fields(self.report, item, path))
@@ -197,10 +173,24 @@ class Fields:
         self.wrong(key, problem, remedy)
         return None
 
-    def _value(self, key: str, remedy: str, required: bool = True) -> Any:
-        if required and key not in self.value:
-            self.wrong(key, "missing", remedy)
-        return self.value.get(key, _MISSING)
+    def _value(self, key: str, wanted: type, belongs: str, remedy: str, required: bool) -> Any:
+        value = self.value.get(key)
+        if type(value) is wanted:  # which True, for one, is not an int
+            return value
+        problem = f"{kind(value)} where {belongs}"
+        if key not in self.value:
+            problem = "missing"
+        elif wanted is str and type(value) in (int, float):
+            problem, remedy = (
+                f"{value} is a number, and HCCL reads strings only",
+                f'write "{value}"',
+            )
+        elif wanted is int and isinstance(value, str):
+            problem = f"{quoted(value)} is a string where {belongs}"
+            remedy = f"write {value}" if value.isdecimal() else remedy
+        if required or key in self.value:
+            self.wrong(key, problem, remedy)
+        return None
 
 
 def kind(value: Any) -> str:

@@ -10,7 +10,6 @@ from rank_tables.server_list import read_server
 
 # HCCL's limit for names.
 _MAX_NAME = 127
-
 # "tf-bae41" has none: these digits belong to a name made up at random.
 _NUMBERED = re.compile(r"(?:.*-)?([0-9]{1,9})", re.DOTALL)
 
@@ -35,7 +34,12 @@ def read(root: Fields) -> list[ServerEntry]:
     pods = [pod for group in groups for pod in _read_group(group)]
     if groups and not pods and not root.report.violations:
         root.wrong("group_list", "no group has a device", "wait, or generate the table")
-    _check_neighbours(root, pods)
+    # The pods on one server become one: they have to follow one another.
+    runs = [next(run) for _, run in itertools.groupby(pods, lambda pod: pod.server_id)]
+    for pod, _ in rules.repeated((pod.server_id, pod) for pod in runs):
+        problem = f"{quoted(pod.server_id or '')} again, after a pod on another server"
+        remedy = "number the pods server by server: HCCL wants the ranks of a server together"
+        root.report.add(f"{pod.path}.server_id", problem, remedy)
     rules.check_devices(root.report, pods)
     rules.check_addresses(root.report, pods)
     for rank, device in enumerate(rules.devices_of(pods)):
@@ -83,12 +87,3 @@ def _check_pod_names(pods: Sequence[Fields]) -> None:
         elif number is None and len(pods) > 1:
             problem = f"{quoted(name)} does not end in -NUMBER, so the order is unknown"
             pod.wrong("pod_name", problem, remedy)
-
-
-def _check_neighbours(root: Fields, pods: Sequence[ServerEntry]) -> None:
-    """Check that the pods on one server, which become one, have ranks that follow one another."""
-    runs = [next(run) for _, run in itertools.groupby(pods, lambda pod: pod.server_id)]
-    for pod, _ in rules.repeated((pod.server_id, pod) for pod in runs):
-        problem = f"{quoted(pod.server_id or '')} again, after a pod on another server"
-        remedy = "number the pods server by server: HCCL wants the ranks of a server together"
-        root.report.add(f"{pod.path}.server_id", problem, remedy)

@@ -5,9 +5,8 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from rank_tables.check import MODELARTS, form_of, made, require_valid
+from rank_tables.load import Document, from_document, made
 from rank_tables.model import RankTableError
-from rank_tables.parse import Document
 
 
 def merge(documents: Sequence[Document]) -> str:
@@ -22,14 +21,12 @@ def merge(documents: Sequence[Document]) -> str:
             address, or have addresses of different families.
     """
     for document in documents:
-        require_valid(document)
-        form = form_of(document)
-        if form == MODELARTS:
-            raise RankTableError(f"{document.path}: this is ModelArts' form: convert it first")
-        if form != "1.0":
-            raise RankTableError(
-                f"{document.path}: version {form}, but only version 1.0 can be merged"
-            )
+        table = from_document(document)
+        if table.converted:
+            raise RankTableError(f"{table.source}: this is ModelArts' form: convert it first")
+        if table.version != "1.0":
+            version = f"version {table.version}"
+            raise RankTableError(f"{table.source}: {version}, but only version 1.0 can be merged")
     _refuse_repeated(documents)
     servers = [server for document in documents for server in document.tree["server_list"]]
     ranks = itertools.count()
@@ -55,8 +52,8 @@ def _refuse_repeated(documents: Sequence[Document]) -> None:
                     "once, and different servers different names (generate --server-id NAME)"
                 )
             servers[name] = path
-            given = [device["device_ip"] for device in server["device"] if device.get("device_ip")]
-            for address in map(ipaddress.ip_address, ",".join(given).split(",") if given else ()):
+            texts = [ip for d in server["device"] for ip in d.get("device_ip", "").split(",")]
+            for address in map(ipaddress.ip_address, filter(None, texts)):
                 owner, where = addresses.setdefault(address, (name, path))
                 if owner != name:
                     raise RankTableError(

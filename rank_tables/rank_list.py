@@ -39,14 +39,11 @@ def _read_rank(rank: Fields) -> ServerEntry:
 
 
 def _read_level(level: Fields) -> tuple[str | None, str | None]:
-    """Return the name of a network, and the IP address of a rank in it."""
+    """Return the name of a network, and the IP address, if it has one, of a rank in it."""
     name = level.text("net_instance_id", "write the name of the network, such as its pod or rack")
-    addresses = [
-        (
-            address.text("addr_type", "write EID, IPv4 or IPv6"),
-            address.text("addr", "write the address"),
-        )
-        for address in level.children("rank_addr_list", "addresses")
-    ]
-    kind, address = addresses[0] if addresses else (None, None)
-    return name, address if (kind or "").upper().startswith("IP") else None
+    ips = []
+    for address in level.children("rank_addr_list", "addresses"):
+        kind = address.text("addr_type", "write EID, IPv4 or IPv6") or ""
+        text = address.text("addr", "write the address")
+        ips.append(text if kind.upper().startswith("IP") else None)
+    return name, ips[0] if ips else None

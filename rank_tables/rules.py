@@ -1,6 +1,7 @@
 """Rules across the devices of a table: numbers, addresses, and ranks have to fit together."""
 
 import ipaddress
+import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -43,9 +44,11 @@ def check_devices(report: Report, servers: Iterable[ServerEntry]) -> None:
 def check_addresses(report: Report, servers: Iterable[ServerEntry]) -> None:
     """Check that every address is given once, of one family, and as many to every device."""
     given = [(device, device.addresses) for device in devices_of(servers) if device.addresses]
+    if not given:
+        return
+    [(family, _)] = Counter(a.version for _, addresses in given for a in addresses).most_common(1)
+    [(size, _)] = Counter(len(addresses) for _, addresses in given).most_common(1)
     owner: dict[Address, DeviceEntry] = {}
-    family = _usual(address.version for _, addresses in given for address in addresses)
-    size = _usual(len(addresses) for _, addresses in given)
     for device, addresses in given:
         path = f"{device.path}.device_ip"
         for address in addresses:
@@ -60,11 +63,6 @@ def check_addresses(report: Report, servers: Iterable[ServerEntry]) -> None:
         if len(addresses) != size:
             problem = f"{len(addresses)} addresses, but other devices have {size}"
             report.add(path, problem, "give every device as many addresses")
-
-
-def _usual(numbers: Iterable[int]) -> int:
-    counts = Counter(numbers)
-    return max(counts, key=lambda number: counts[number], default=0)
 
 
 def check_ranks(report: Report, servers: Sequence[ServerEntry]) -> None:
@@ -116,7 +114,7 @@ def note_surprises(report: Report, servers: Sequence[ServerEntry]) -> None:
 
 
 def _note_atlas_910(report: Report, servers: Sequence[Sequence[int]]) -> None:
-    """Note device numbers beyond the first 910: eight NPUs a server, in two rings of four."""
+    """Note what does not suit the first 910, with eight NPUs a server, in two rings of four."""
     if max(map(max, servers)) > 7:
         return  # then it is none
     problems = []
@@ -140,10 +138,6 @@ def address_remedy(device_id: int | None) -> str:
 
 def ranges(numbers: Iterable[int]) -> str:
     """Return ascending numbers as "0-3, 6"."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
+    runs = itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    spans = [[number for _, number in run] for _, run in runs]
+    return ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}-{s[-1]}" for s in spans)

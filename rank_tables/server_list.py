@@ -26,8 +26,7 @@ def read(root: Fields) -> list[ServerEntry]:
     super_pods = root.value.get("version") == "1.2"
     listed = root.children("server_list", "servers")
     actual = root.length("server_list")
-    entries = "1 entry" if actual == 1 else f"{actual} entries"
-    has = f"server_list has {entries}"
+    has = f"server_list has {'1 entry' if actual == 1 else f'{actual} entries'}"
     root.count("server_count", actual, has, of=" of servers", required=not super_pods)
     # Within one super pod, and on a single server, the NPUs do without their ports.
     needs_address = not super_pods and len(listed) > 1
@@ -67,7 +66,10 @@ def _read_server(server: Fields, needs_address: bool) -> ServerEntry:
         _note_unknown(device, _DEVICE)
         device.optional_texts(*_OPTIONAL_TEXTS)
         for key in _PORTS:
-            device.port(key)
+            remedy = "write a free port from 1024 to 65535, as a string"
+            port = device.decimal(key, remedy, required=False)
+            if port is not None and not 1 <= port <= 65535:
+                device.wrong(key, f"{port} is not a port number", remedy)
         backup = "write the address of the port that stands in, or leave it out"
         device.addresses("backup_device_ip", backup, required=False)
     return read_server(server, "device", devices, needs_address, rank=True)
@@ -101,10 +103,10 @@ def _check_some_addresses(root: Fields, servers: Sequence[ServerEntry]) -> None:
     """Check that a table of one server, which may do without addresses, has all of them or none."""
     devices = rules.devices_of(servers)
     without = [device for device in devices if device.addresses == []]
-    if without and len(without) == len(devices):
+    if devices and without == devices:
         note = "no device_ip: enough for one Atlas A2 or A3 server, not for Atlas 910 (A)"
         root.report.notes.append(note)
-        return
+        without = []
     for device in without:
         remedy = rules.address_remedy(device.device_id)
         problem = "missing, while other devices have one"
