@@ -181,10 +181,8 @@ class Fields:
         if key not in self.value:
             problem = "missing"
         elif wanted is str and type(value) in (int, float):
-            problem, remedy = (
-                f"{value} is a number, and HCCL reads strings only",
-                f'write "{value}"',
-            )
+            problem = f"{value} is a number, and HCCL reads strings only"
+            remedy = f'write "{value}"'
         elif wanted is int and isinstance(value, str):
             problem = f"{quoted(value)} is a string where {belongs}"
             remedy = f"write {value}" if value.isdecimal() else remedy

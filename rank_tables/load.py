@@ -57,7 +57,10 @@ def load(path: Path, wait_seconds: float = 0) -> RankTable:
 
 
 def from_document(document: Document, error: str | None = None) -> RankTable:
-    """Return the table that was read; raise RankTableError with all violations, one per line."""
+    """Return the table that was read; raise RankTableError with all violations, one per line.
+
+    ``error`` stands in their first line, which otherwise names the file.
+    """
     report = check(document)
     if report.violations:
         error = error or f"{document.path}: not a valid rank table"

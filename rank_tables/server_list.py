@@ -35,7 +35,7 @@ def read(root: Fields) -> list[ServerEntry]:
         problem = f"{quoted(server.server_id or '')} again, as in {other.path}"
         remedy = "write every server once, with all its devices"
         root.report.add(f"{server.path}.server_id", problem, remedy)
-        server.server_id = None
+        server.server_id = None  # or its devices would count as those of the other
     if not super_pods:
         _check_some_addresses(root, servers)
     rules.check_devices(root.report, servers)
