@@ -2,7 +2,7 @@
 
 HCCL, Ascend's communication library, reads them. Here they are generated, checked, merged,
 converted from ModelArts' form, and shown (``python -m rank_tables``), and the launcher reads them
-with :func:`load`. Only the standard library is needed, and nothing of it is slow to import.
+with :func:`load`. Nothing but the standard library is needed (and rich, to show a table).
 """
 
 from rank_tables.load import load

@@ -1,14 +1,10 @@
-"""Reads the fields of a rank table one by one, and reports each that is wrong."""
-
-from __future__ import annotations
+"""The fields of a rank table, read one by one; each that is wrong is reported."""
 
 import ipaddress
 import json
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
-
-from rank_tables.report import Report
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -18,6 +14,52 @@ _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a string"}
 
 
+@dataclass(frozen=True)
+class Violation:
+    """What is wrong, where (``server_list[0].device[3].device_ip``), and what to do about it."""
+
+    path: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem} -> {self.remedy}"
+
+
+@dataclass
+class DeviceEntry:
+    """One device as a table has it; None for what could not be read."""
+
+    path: str
+    device_id: int | None
+    rank_id: int | None
+    device_ip: str | None
+    addresses: list[Address] | None = None
+
+
+@dataclass
+class ServerEntry:
+    """One server as a table has it; ``whole`` if all its devices could be found."""
+
+    path: str
+    server_id: str | None
+    devices: list[DeviceEntry]
+    whole: bool = True
+
+
+@dataclass
+class Report:
+    """What is wrong with a table, what else may surprise its user, and the servers it names."""
+
+    violations: list[Violation] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    servers: list[ServerEntry] = field(default_factory=list)
+
+    def add(self, path: str, problem: str, remedy: str) -> None:
+        """Add a violation."""
+        self.violations.append(Violation(path, problem, remedy))
+
+
 class Fields:
     """A JSON object inside a rank table, read field by field.
 
@@ -25,150 +67,138 @@ class Fields:
     what is right, and one mistake does not hide the others.
     """
 
-    def __init__(self, report: Report, value: dict[str, Any], path: str) -> None:
+    def __init__(self, report: Report, value: dict[str, Any], path: str = "") -> None:
         self.report = report
         self.value = value
         self.path = path
 
     def at(self, key: str) -> str:
-        """Returns the path of a field."""
+        """Return the path of a field."""
         return f"{self.path}.{key}" if self.path else key
 
-    def has(self, key: str) -> bool:
-        """Tells whether there is such a field, whatever its value."""
-        return key in self.value
+    def wrong(self, key: str, problem: str, remedy: str) -> None:
+        """Report a field."""
+        self.report.add(self.at(key), problem, remedy)
 
     def length(self, key: str) -> int:
-        """Returns the length of a list, 0 if the field is none."""
+        """Return the length of a list, 0 if the field is none."""
         value = self.value.get(key)
         return len(value) if isinstance(value, list) else 0
 
     def text(self, key: str, remedy: str, required: bool = True) -> str | None:
-        """Returns a string; ``remedy`` says what to do if it is missing or empty."""
-        if key not in self.value:
-            if required:
-                self.report.add(self.at(key), "missing", remedy)
+        """Return a string; ``remedy`` says what to do if it is missing or empty."""
+        value: str | None = self._value(key, str, "a string belongs", remedy, required)
+        if value == "" and required:
+            self.wrong(key, "empty", remedy)
             return None
-        value = self.value[key]
-        if isinstance(value, str):
-            if value or not required:
-                return value
-            self.report.add(self.at(key), "empty", remedy)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            problem = f"{value} is a number, and HCCL reads strings only"
-            self.report.add(self.at(key), problem, f'write "{value}"')
-        else:
-            self.report.add(self.at(key), f"{kind(value)} where a string belongs", remedy)
-        return None
+        return value
+
+    def optional_texts(self, *keys: str) -> None:
+        """Check strings that nothing depends on."""
+        for key in keys:
+            self.text(key, "write a string, or leave it out", required=False)
 
     def decimal(self, key: str, remedy: str, required: bool = True) -> int | None:
-        """Returns a number that is written as a string of decimal digits."""
+        """Return a number that is written as a string of decimal digits."""
         value = self.text(key, remedy, required)
         if value is None:
             return None
         if _DECIMAL.fullmatch(value):
             return int(value)
-        problem = f"{quoted(value)} is not a plain decimal number"
         number = value.strip().lstrip("0") or "0"
         if value.strip() and _DECIMAL.fullmatch(number):
             remedy = f'write "{number}"'
-        self.report.add(self.at(key), problem, remedy)
+        self.wrong(key, f"{quoted(value)} is not a plain decimal number", remedy)
         return None
+
+    def count(self, key: str, actual: int, has: str, of: str = "", required: bool = True) -> None:
+        """Check a number of things, written as a string; ``actual`` 0: nobody knows."""
+        remedy = f'write "{actual}"' if actual else f"write the number{of}, as a string"
+        count = self.decimal(key, remedy, required)
+        if count is not None and actual and count != actual:
+            self.wrong(key, f"{count}, but {has}", remedy)
 
     def integer(self, key: str, low: int, high: int, required: bool = True) -> int | None:
-        """Returns a JSON number, as version 2.0 has them, from a range."""
-        allowed = f"write a whole number from {low} to {high}"
-        if key not in self.value:
-            if required:
-                self.report.add(self.at(key), "missing", allowed)
+        """Return a JSON number, as version 2.0 has them, from a range."""
+        remedy = f"write a whole number from {low} to {high}"
+        belongs = "a number belongs in version 2.0"
+        value: int | None = self._value(key, int, belongs, remedy, required)
+        if value is not None and not low <= value <= high:
+            self.wrong(key, f"{value} is out of range", remedy)
             return None
-        value = self.value[key]
-        if isinstance(value, bool) or not isinstance(value, int):
-            what = f"{quoted(value)} is a string" if isinstance(value, str) else kind(value)
-            problem = f"{what} where a number belongs in version 2.0"
-            remedy = f"write {value}" if isinstance(value, str) and value.isdecimal() else allowed
-            self.report.add(self.at(key), problem, remedy)
-        elif not low <= value <= high:
-            self.report.add(self.at(key), f"{value} is out of range", allowed)
-        else:
-            return value
-        return None
+        return value
 
-    def children(self, key: str, what: str, optional: bool = False) -> Iterator[Fields]:
-        """Yields the objects of a list that must not be empty.
-
-        Args:
-            key: the field that holds the list.
-            what: what its items are, for the message.
-            optional: the list may be missing or empty.
-        """
+    def children(self, key: str, what: str) -> "list[Fields]":
+        """Return the objects of a list that must not be empty; ``what`` names them."""
         remedy = f"write a list of {what}"
-        items = self.value.get(key)
-        if key not in self.value:
-            if not optional:
-                self.report.add(self.at(key), "missing", remedy)
-        elif not isinstance(items, list):
-            self.report.add(self.at(key), f"{kind(items)} where a list belongs", remedy)
-        elif not items and not optional:
-            self.report.add(self.at(key), "an empty list", remedy)
-        else:
-            for index, item in enumerate(items):
-                path = f"{self.at(key)}[{index}]"
-                if isinstance(item, dict):
-                    yield Fields(self.report, item, path)
-                else:
-                    remedy = f"take it out, or write one of the {what}"
-                    self.report.add(path, f"{kind(item)} where an object belongs", remedy)
+        items = self._value(key, list, "a list belongs", remedy, required=True)
+        if items == []:
+            self.wrong(key, "an empty list", remedy)
+        children = []
+        for index, item in enumerate(items or ()):
+            path = f"{self.at(key)}[{index}]"
+            if isinstance(item, dict):
+                children.append(Fields(self.report, item, path))
+            else:
+                remedy = f"take it out, or write one of the {what}"
+                self.report.add(path, f"{kind(item)} where an object belongs", remedy)
+        return children
 
     def addresses(self, key: str, remedy: str, required: bool = True) -> list[Address] | None:
-        """Returns IP addresses, most often just one, from a string with commas between them.
+        """Return IP addresses, most often just one, from a string with commas between them.
 
         Where none are required there may be none; None stands for wrong ones.
         """
         value = self.text(key, remedy, required)
         if not value:
             return None if required or self.value.get(key, "") != "" else []
-        found = [self._address(key, part, remedy) for part in value.split(",")]
-        return None if None in found else [address for address in found if address is not None]
+        parts = value.split(",")
+        found = [address for part in parts if (address := self._address(key, part, remedy))]
+        return found if len(found) == len(parts) else None
 
     def _address(self, key: str, text: str, remedy: str) -> Address | None:
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
             problem = f"{quoted(text)} is not an IPv4 or IPv6 address"
-            self.report.add(self.at(key), problem, remedy)
-            return None
-        # HCCL would take these too, and then wait for a connection that never comes.
-        if address.is_unspecified or address.is_loopback or address.is_multicast:
-            problem = f"{text} cannot be the address of a network port"
-            self.report.add(self.at(key), problem, remedy)
-            return None
-        if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-            problem = f"{text} names an interface, which has a meaning on one machine only"
-            self.report.add(self.at(key), problem, f'write "{text.split("%")[0]}"')
-            return None
-        return address
+        else:
+            # HCCL would take these too, and then wait for a connection that never comes.
+            if address.is_unspecified or address.is_loopback or address.is_multicast:
+                problem = f"{text} cannot be the address of a network port"
+            elif isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+                problem = f"{text} names an interface, which has a meaning on one machine only"
+                remedy = f'write "{text.split("%")[0]}"'
+            else:
+                return address
+        self.wrong(key, problem, remedy)
+        return None
 
-    def port(self, key: str) -> int | None:
-        """Returns an optional port number, written as a string."""
-        remedy = "write a free port from 1024 to 65535, as a string"
-        port = self.decimal(key, remedy, required=False)
-        if port is None or 1 <= port <= 65535:
-            return port
-        self.report.add(self.at(key), f"{port} is not a port number", remedy)
+    def _value(self, key: str, wanted: type, belongs: str, remedy: str, required: bool) -> Any:
+        value = self.value.get(key)
+        if type(value) is wanted:  # which True, for one, is not an int
+            return value
+        problem = f"{kind(value)} where {belongs}"
+        if key not in self.value:
+            problem = "missing"
+        elif wanted is str and type(value) in (int, float):
+            problem = f"{value} is a number, and HCCL reads strings only"
+            remedy = f'write "{value}"'
+        elif wanted is int and isinstance(value, str):
+            problem = f"{quoted(value)} is a string where {belongs}"
+            remedy = f"write {value}" if value.isdecimal() else remedy
+        if required or key in self.value:
+            self.wrong(key, problem, remedy)
         return None
 
 
 def kind(value: Any) -> str:
-    """Returns what a JSON value is, in words."""
+    """Return what a JSON value is, in words."""
     if value is None:
         return "null"
-    if isinstance(value, dict):
-        return "an object"
-    return _KINDS.get(type(value), "a list")
+    return "an object" if isinstance(value, dict) else _KINDS.get(type(value), "a list")
 
 
 def quoted(text: str) -> str:
-    """Returns a string of the table in quotes, shortened if it is long."""
+    """Return a string of the table in quotes, shortened if it is long."""
     shown = text if len(text) <= 70 else text[:66] + "..."
     return json.dumps(shown, ensure_ascii=False)  # a line end in it must not break the line

@@ -1,110 +1,89 @@
-"""Rules of template 2, the form in which ModelArts describes a job: groups of pods."""
+"""Template 2, the form in which ModelArts describes a job: groups of pods."""
 
-from __future__ import annotations
-
+import itertools
 import re
+from collections.abc import Sequence
 
-from rank_tables.fields import Fields, quoted
-from rank_tables.places import Machine, Place, check_addresses, check_devices
-from rank_tables.report import Report
-from rank_tables.server_list import read_device, read_server_id
+from rank_tables import rules
+from rank_tables.fields import Fields, ServerEntry, quoted
+from rank_tables.server_list import read_server
 
 # HCCL's limit for names.
 _MAX_NAME = 127
-
 # "tf-bae41" has none: these digits belong to a name made up at random.
 _NUMBERED = re.compile(r"(?:.*-)?([0-9]{1,9})", re.DOTALL)
 
 
-def pod_number(pod_name: str) -> int | None:
-    """Returns the number at the end of a pod's name: 10 of ``job-trainjob-10``."""
+def read(root: Fields) -> list[ServerEntry]:
+    """Check the groups, their pods, and the pods' devices; return the pods and number their ranks.
+
+    The ranks follow the pods by the *number* at the end of their names (pod-10 after pod-2), as
+    ModelArts' own launcher numbers them: that way the pod with index i, which ModelArts tells
+    every container, holds the ranks of node i, whatever the addresses are. MindSpore's documents
+    ask instead for the order of server_id as text, which is what HCCL makes of an unconverted
+    template 2. Both work, as HCCL goes by rank_id, but only the first agrees with the node numbers
+    that the job manager hands out, and with logs and restarts that go by them.
+    """
+    if "deploy_mode" in root.value:
+        problem = "marks the laboratory form of template 2, which is not supported"
+        root.wrong("deploy_mode", problem, "make a version 1.0 table (generate, merge)")
+        return []
+    groups = root.children("group_list", "groups")
+    actual = root.length("group_list")
+    root.count("group_count", actual, f"group_list has {actual}")
+    pods = [pod for group in groups for pod in _read_group(group)]
+    if groups and not pods and not root.report.violations:
+        root.wrong("group_list", "no group has a device", "wait, or generate the table")
+    # The pods on one server become one: they have to follow one another.
+    runs = [next(run) for _, run in itertools.groupby(pods, lambda pod: pod.server_id)]
+    for pod, _ in rules.repeated((pod.server_id, pod) for pod in runs):
+        problem = f"{quoted(pod.server_id or '')} again, after a pod on another server"
+        remedy = "number the pods server by server: HCCL wants the ranks of a server together"
+        root.report.add(f"{pod.path}.server_id", problem, remedy)
+    rules.check_devices(root.report, pods)
+    rules.check_addresses(root.report, pods)
+    for rank, device in enumerate(rules.devices_of(pods)):
+        device.rank_id = rank
+    return pods
+
+
+def _pod_number(pod_name: str) -> int | None:
+    """Return the number at the end of a pod's name: 10 of ``job-trainjob-10``."""
     match = _NUMBERED.fullmatch(pod_name)
     return int(match[1]) if match else None
 
 
-def check(root: Fields) -> None:
-    """Checks the groups, their pods, and the pods' devices."""
-    if root.has("deploy_mode"):
-        problem = "marks the laboratory form of template 2, which is not supported"
-        root.report.add("deploy_mode", problem, "make a version 1.0 table (generate, merge)")
-        return
-    groups = list(root.children("group_list", "groups"))
-    _check_count(root, "group_count", root.length("group_list"), "group_list")
-    machines = [machine for group in groups for machine in _read_group(group)]
-    if groups and not machines and not root.report.violations:
-        root.report.add("group_list", "no group has a device", "wait, or generate the table")
-    _check_neighbours(root.report, machines)
-    for machine in _by_server(machines):
-        check_devices(root.report, machine)
-    check_addresses(root.report, [place for machine in machines for place in machine.places])
-
-
-def _check_count(fields: Fields, key: str, actual: int, what: str) -> None:
-    remedy = f'write "{actual}"' if actual else "write the number, as a string"
-    count = fields.decimal(key, remedy)
-    if count is not None and actual and count != actual:
-        fields.report.add(fields.at(key), f"{count}, but {what} has {actual}", remedy)
-
-
-def _read_group(group: Fields) -> list[Machine]:
-    """Returns the pods of a group in the order of their ranks."""
-    group.text("group_name", "write a string, or leave it out", required=False)
+def _read_group(group: Fields) -> list[ServerEntry]:
+    """Return the pods of a group in the order of their ranks."""
+    group.optional_texts("group_name")
     if group.value.get("device_count") == "0":
         return []  # a group of pods that only hold the job together
-    pods = list(group.children("instance_list", "pods"))
-    pods.sort(key=lambda pod: pod_number(str(pod.value.get("pod_name"))) or 0)
-    machines = [_read_pod(pod) for pod in pods]
-    _check_count(group, "instance_count", group.length("instance_list"), "instance_list")
-    places = sum(len(machine.places) for machine in machines)
-    whole = all(machine.whole for machine in machines)
-    _check_count(group, "device_count", places if whole else 0, "instance_list")
+    pods = group.children("instance_list", "pods")
+    pods.sort(key=lambda pod: _pod_number(str(pod.value.get("pod_name"))) or 0)
+    servers = [read_server(pod, "devices", pod.children("devices", "devices")) for pod in pods]
+    actual = group.length("instance_list")
+    group.count("instance_count", actual, f"instance_list has {actual}")
+    whole = all(server.whole for server in servers)
+    devices = len(rules.devices_of(servers)) if whole else 0
+    group.count("device_count", devices, f"instance_list has {devices}")
     _check_pod_names(pods)
-    return machines
+    return servers
 
 
-def _read_pod(pod: Fields) -> Machine:
-    machine = Machine(pod.path, read_server_id(pod))
-    for device in pod.children("devices", "devices"):
-        machine.places.append(Place(device.path, *read_device(device)))
-    machine.whole = pod.length("devices") == len(machine.places) > 0
-    return machine
-
-
-def _check_pod_names(pods: list[Fields]) -> None:
-    """The ranks follow the numbers in the names, so each pod needs one of its own."""
+def _check_pod_names(pods: Sequence[Fields]) -> None:
+    """Check that each pod has a number of its own: the ranks follow the numbers in the names."""
     first: dict[object, Fields] = {}
     for pod in pods:
         name = pod.text("pod_name", "write a name that ends in the number of the pod: job-0")
         if name is None:
             continue
-        number = pod_number(name)
+        number = _pod_number(name)
         other = first.setdefault(name if number is None else number, pod)
+        remedy = "number the pods -0, -1, ..."
         if len(name.encode()) > _MAX_NAME:
-            pod.report.add(pod.at("pod_name"), f"longer than {_MAX_NAME} bytes", "shorten it")
+            pod.wrong("pod_name", f"longer than {_MAX_NAME} bytes", "shorten it")
         elif other is not pod:
-            problem = f"{quoted(name)} has the number of {other.path}"
-            pod.report.add(pod.at("pod_name"), problem, "number the pods -0, -1, ...")
+            pod.wrong("pod_name", f"{quoted(name)} has the number of {other.path}", remedy)
         elif number is None and len(pods) > 1:
             problem = f"{quoted(name)} does not end in -NUMBER, so the order is unknown"
-            pod.report.add(pod.at("pod_name"), problem, "number the pods -0, -1, ...")
-
-
-def _check_neighbours(report: Report, machines: list[Machine]) -> None:
-    """Pods on one server become one server; their ranks have to follow one another."""
-    seen: list[str | None] = []
-    for machine in machines:
-        server = machine.server_id
-        if server is not None and server in seen[:-1] and server != seen[-1]:
-            problem = f"{quoted(server)} again, after a pod on another server"
-            remedy = "number the pods server by server: HCCL wants the ranks of a server together"
-            report.add(f"{machine.path}.server_id", problem, remedy)
-        seen.append(server)
-
-
-def _by_server(machines: list[Machine]) -> list[Machine]:
-    servers: dict[object, Machine] = {}
-    for machine in machines:
-        key = machine.path if machine.server_id is None else machine.server_id
-        server = servers.setdefault(key, Machine(machine.path, machine.server_id))
-        server.places += machine.places
-    return list(servers.values())
+            pod.wrong("pod_name", problem, remedy)

@@ -1,37 +1,16 @@
 """Joins the tables of single servers into that of a job."""
 
-import argparse
 import ipaddress
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from rank_tables import rules
-from rank_tables.console import emit
+from rank_tables.load import Document, from_document, made
 from rank_tables.model import RankTableError
-from rank_tables.parse import Document, read
-from rank_tables.text import to_text, version_1_tree
-
-DESCRIPTION = """\
-Joins version 1.0 tables, given in any order, into one: the servers sorted by server_id, the ranks
-numbered anew. Give the same file to every server.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
-    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="tables to join")
-    parser.add_argument("--out", metavar="FILE.json", type=Path, help="file (default: printed)")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Runs the command."""
-    emit(merge([read(path) for path in arguments.files]), arguments.out)
-    return 0
 
 
 def merge(documents: Sequence[Document]) -> str:
-    """Joins tables and returns the text of the whole.
+    """Join tables and return the text of the whole.
 
     The servers are sorted by server_id as text, the order MindSpore's documents ask for, so that
     the order of the arguments, often that of a ``*``, does not matter. Within a server the order of
@@ -42,31 +21,21 @@ def merge(documents: Sequence[Document]) -> str:
             address, or have addresses of different families.
     """
     for document in documents:
-        _require_mergeable(document)
+        table = from_document(document)
+        if table.converted:
+            raise RankTableError(f"{table.source}: this is ModelArts' form: convert it first")
+        if table.version != "1.0":
+            version = f"version {table.version}"
+            raise RankTableError(f"{table.source}: {version}, but only version 1.0 can be merged")
     _refuse_repeated(documents)
     servers = [server for document in documents for server in document.tree["server_list"]]
-    rank = 0
+    ranks = itertools.count()
     merged = []
     for server in sorted(servers, key=lambda server: str(server["server_id"])):
-        devices = []
-        for device in sorted(server["device"], key=lambda device: int(device["rank_id"])):
-            devices.append({**device, "rank_id": str(rank)})
-            rank += 1
-        merged.append({**server, "device": devices})
-    text = to_text(version_1_tree(merged))
-    rules.require_valid_text(text, "the merged table")
-    return text
-
-
-def _require_mergeable(document: Document) -> None:
-    rules.require_valid(document)
-    template = rules.template(document)
-    if template == rules.MODELARTS:
-        raise RankTableError(f"{document.path}: this is ModelArts' form: convert it first")
-    if template != "1.0":
-        raise RankTableError(
-            f"{document.path}: version {template}, but only version 1.0 can be merged"
-        )
+        devices = sorted(server["device"], key=lambda device: int(device["rank_id"]))
+        renumbered = [{**device, "rank_id": str(next(ranks))} for device in devices]
+        merged.append({**server, "device": renumbered})
+    return made(merged, "the merged table")
 
 
 def _refuse_repeated(documents: Sequence[Document]) -> None:
@@ -83,7 +52,8 @@ def _refuse_repeated(documents: Sequence[Document]) -> None:
                     "once, and different servers different names (generate --server-id NAME)"
                 )
             servers[name] = path
-            for address in _addresses(server):
+            texts = [ip for d in server["device"] for ip in d.get("device_ip", "").split(",")]
+            for address in map(ipaddress.ip_address, filter(None, texts)):
                 owner, where = addresses.setdefault(address, (name, path))
                 if owner != name:
                     raise RankTableError(
@@ -96,9 +66,3 @@ def _refuse_repeated(documents: Sequence[Document]) -> None:
                         f"{path}: IPv{address.version} addresses, but those in {family[1]} are "
                         f"IPv{family[0]}: generate all tables with the same family (--ipv6)"
                     )
-
-
-def _addresses(server: dict[str, Any]) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    for device in server["device"]:
-        for text in filter(None, device.get("device_ip", "").split(",")):
-            yield ipaddress.ip_address(text)

@@ -1,13 +1,15 @@
-"""What a rank table says."""
+"""What a rank table says, and how it is written."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from rank_tables.text import to_text, version_1_tree
+from train.errors import UserError
 
 
-class RankTableError(Exception):
+class RankTableError(UserError):
     """A rank table cannot be read or made.
 
     The text names the file or option in its first line; each further line is a violation.
@@ -30,6 +32,11 @@ class Device:
     rank_id: int
     device_ip: str | None
 
+    def tree(self) -> dict[str, str]:
+        """Return the device as version 1.0 has it."""
+        address = {} if self.device_ip is None else {"device_ip": self.device_ip}
+        return {"device_id": str(self.device_id), **address, "rank_id": str(self.rank_id)}
+
 
 @dataclass(frozen=True)
 class Server:
@@ -37,6 +44,10 @@ class Server:
 
     server_id: str
     devices: tuple[Device, ...]
+
+    def tree(self) -> dict[str, Any]:
+        """Return the server as version 1.0 has it."""
+        return {"server_id": self.server_id, "device": [device.tree() for device in self.devices]}
 
 
 @dataclass(frozen=True)
@@ -64,34 +75,44 @@ class RankTable:
         devices = [device for server in self.servers for device in server.devices]
         return tuple(sorted(devices, key=lambda device: device.rank_id))
 
+    @property
+    def summary(self) -> str:
+        """Version and size in a few words."""
+        servers, ranks = len(self.servers), len(self.devices)
+        return f"version {self.version}, {count(servers, 'server')}, {count(ranks, 'rank')}"
+
     def to_json(self) -> str:
-        """Returns the table as text that HCCL reads.
+        """Return the table as text that HCCL reads.
 
         That is version 1.0, but for tables which were 1.2 or 2.0 from the start. What was not
         converted is given back as it was, with the fields that this class does not hold.
         """
         if self.original is not None:
             return self.original
-        return to_text(version_1_tree([_server_tree(server) for server in self.servers]))
+        return version_1(server.tree() for server in self.servers)
 
 
-def _server_tree(server: Server) -> dict[str, object]:
-    return {"server_id": server.server_id, "device": [_device_tree(d) for d in server.devices]}
+def version_1(servers: Iterable[dict[str, Any]]) -> str:
+    """Return the text of a version 1.0 table: a device per line, as one would write it by hand."""
+    listed = list(servers)
+    tree = {"version": "1.0", "server_count": str(len(listed)), "server_list": listed}
+    return _lines({**tree, "status": "completed"}, "") + "\n"
 
 
-def _device_tree(device: Device) -> dict[str, str]:
-    tree = {"device_id": str(device.device_id)}
-    if device.device_ip is not None:
-        tree["device_ip"] = device.device_ip
-    return {**tree, "rank_id": str(device.rank_id)}
+def _lines(value: Any, indent: str) -> str:
+    inner = indent + "  "
+    items = []
+    if isinstance(value, list):
+        items = [_lines(item, inner) for item in value]
+    elif isinstance(value, dict) and any(isinstance(item, list | dict) for item in value.values()):
+        items = [f"{json.dumps(key)}: {_lines(item, inner)}" for key, item in value.items()]
+    if not items:
+        return json.dumps(value)
+    start, end = "[]" if isinstance(value, list) else "{}"
+    body = ",\n".join(inner + item for item in items)
+    return f"{start}\n{body}\n{indent}{end}"
 
 
 def count(number: int, thing: str) -> str:
-    """Returns "1 server", "2 servers"."""
+    """Return "1 server", "2 servers"."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def summary(version: str, servers: Sequence[Server]) -> str:
-    """Returns the size of a table in a few words."""
-    ranks = sum(len(server.devices) for server in servers)
-    return f"version {version}, {count(len(servers), 'server')}, {count(ranks, 'rank')}"

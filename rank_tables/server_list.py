@@ -1,25 +1,15 @@
-"""Rules of versions 1.0 and 1.2: servers with their devices."""
-
-from __future__ import annotations
+"""Versions 1.0 and 1.2: servers with their devices."""
 
 import difflib
+from collections.abc import Sequence
 
-from rank_tables.fields import Address, Fields, quoted
-from rank_tables.places import (
-    Machine,
-    Place,
-    address_remedy,
-    check_addresses,
-    check_devices,
-    check_ranks,
-    note_surprises,
-)
+from rank_tables import rules
+from rank_tables.fields import DeviceEntry, Fields, ServerEntry, quoted
+
+VERSIONS = ("1.0", "1.2", "2.0")
 
 # HCCL's limit. It counts bytes.
-MAX_SERVER_ID = 64
-
-SERVER_ID_REMEDY = "write a name or address that no other server has"
-DEVICE_ID_REMEDY = "write the N of its /dev/davinciN, as a string"
+_MAX_SERVER_ID = 64
 
 # The fields that HCCL or MindSpore read. Anything else is most likely a slip of the pen.
 _TOP = {"version", "status", "server_count", "server_list", "super_pod_list", "cluster_list"}
@@ -29,112 +19,107 @@ _PORTS = ("device_port", "host_port", "backup_device_port", "device_vnic_port")
 _DEVICE = {"device_id", "device_ip", "rank_id", "backup_device_ip", *_OPTIONAL_TEXTS, *_PORTS}
 
 
-def check(root: Fields, version: str) -> None:
-    """Checks the part of a table that names servers, devices and ranks."""
+def read(root: Fields) -> list[ServerEntry]:
+    """Check and return the servers with their devices and ranks."""
     _note_unknown(root, _TOP)
-    servers = list(root.children("server_list", "servers"))
-    _check_count(root, version)
-    # Within one super pod (1.2), and on a single server, the NPUs do without their ports.
-    needs_address = version == "1.0" and len(servers) > 1
-    machines = [_read_server(server, needs_address) for server in servers]
-    _check_server_ids(root, machines)
-    if version == "1.0":
-        _check_some_addresses(root, machines)
-    for machine in machines:
-        check_devices(root.report, machine)
-    check_addresses(root.report, [place for machine in machines for place in machine.places])
-    check_ranks(root.report, machines)
-    _check_device_ports(root, servers)
-    if not root.report.violations:
-        note_surprises(root.report, machines)
-
-
-def _check_count(root: Fields, version: str) -> None:
+    _check_version(root)
+    super_pods = root.value.get("version") == "1.2"
+    listed = root.children("server_list", "servers")
     actual = root.length("server_list")
-    remedy = f'write "{actual}"' if actual else "write the number of servers, as a string"
-    count = root.decimal("server_count", remedy, required=version == "1.0")
-    if count is not None and actual and count != actual:
-        has = "1 entry" if actual == 1 else f"{actual} entries"
-        root.report.add("server_count", f"{count}, but server_list has {has}", remedy)
+    has = f"server_list has {'1 entry' if actual == 1 else f'{actual} entries'}"
+    root.count("server_count", actual, has, of=" of servers", required=not super_pods)
+    # Within one super pod, and on a single server, the NPUs do without their ports.
+    needs_address = not super_pods and len(listed) > 1
+    servers = [_read_server(server, needs_address) for server in listed]
+    for server, other in rules.repeated((server.server_id, server) for server in servers):
+        problem = f"{quoted(server.server_id or '')} again, as in {other.path}"
+        remedy = "write every server once, with all its devices"
+        root.report.add(f"{server.path}.server_id", problem, remedy)
+        server.server_id = None  # or its devices would count as those of the other
+    if not super_pods:
+        _check_some_addresses(root, servers)
+    rules.check_devices(root.report, servers)
+    rules.check_addresses(root.report, servers)
+    rules.check_ranks(root.report, servers)
+    _check_device_ports(root, listed)
+    if not root.report.violations:
+        rules.note_surprises(root.report, servers)
+    return servers
 
 
-def _read_server(server: Fields, needs_address: bool) -> Machine:
+def _check_version(root: Fields) -> None:
+    remedy = 'write "1.0", or "1.2" with super pods'
+    if "version" not in root.value:
+        problem = "missing, so HCCL would take this for a template 2 table"
+        root.wrong("version", problem, remedy)
+    elif (version := root.text("version", remedy)) is not None and version not in VERSIONS:
+        problem = f"{quoted(version)} is not a version HCCL knows ({', '.join(VERSIONS)})"
+        root.wrong("version", problem, remedy)
+
+
+def _read_server(server: Fields, needs_address: bool) -> ServerEntry:
     _note_unknown(server, _SERVER)
-    machine = Machine(server.path, read_server_id(server))
     server.addresses("host_ip", "write the address of the server, or leave it out", required=False)
-    for key in ("host_nic_ip", "server_ip"):
-        server.text(key, "write a string, or leave it out", required=False)
-    for device in server.children("device", "devices"):
-        machine.places.append(_read_device(device, needs_address))
-    machine.whole = server.length("device") == len(machine.places) > 0
-    return machine
+    server.optional_texts("host_nic_ip", "server_ip")
+    devices = server.children("device", "devices")
+    for device in devices:
+        _note_unknown(device, _DEVICE)
+        device.optional_texts(*_OPTIONAL_TEXTS)
+        for key in _PORTS:
+            remedy = "write a free port from 1024 to 65535, as a string"
+            port = device.decimal(key, remedy, required=False)
+            if port is not None and not 1 <= port <= 65535:
+                device.wrong(key, f"{port} is not a port number", remedy)
+        backup = "write the address of the port that stands in, or leave it out"
+        device.addresses("backup_device_ip", backup, required=False)
+    return read_server(server, "device", devices, needs_address, rank=True)
 
 
-def _read_device(device: Fields, needs_address: bool) -> Place:
-    _note_unknown(device, _DEVICE)
-    for key in _OPTIONAL_TEXTS:
-        device.text(key, "write a string, or leave it out", required=False)
-    for key in _PORTS:
-        device.port(key)
-    backup = "write the address of the port that stands in, or leave it out"
-    device.addresses("backup_device_ip", backup, required=False)
-    device_id, addresses = read_device(device, needs_address)
-    rank = device.decimal("rank_id", 'write its rank, as a string: "0", "1", ...')
-    return Place(device.path, device_id, addresses, rank)
+def read_server(
+    server: Fields, key: str, devices: Sequence[Fields], address: bool = True, rank: bool = False
+) -> ServerEntry:
+    """Return a server, whose field ``key`` lists the devices; template 2 has it in the same form.
+
+    ``address`` and ``rank`` tell whether a device must have one.
+    """
+    server_id = server.text("server_id", "write a name or address that no other server has")
+    size = len((server_id or "").encode())
+    if size > _MAX_SERVER_ID:
+        problem = f"{size} bytes, and HCCL takes {_MAX_SERVER_ID} at most"
+        server.wrong("server_id", problem, "shorten it")
+        server_id = None
+    entry = ServerEntry(server.path, server_id, [], server.length(key) == len(devices) > 0)
+    for device in devices:
+        number = device.decimal("device_id", "write the N of its /dev/davinciN, as a string")
+        remedy = 'write its rank, as a string: "0", "1", ...'
+        rank_id = device.decimal("rank_id", remedy) if rank else None
+        addresses = device.addresses("device_ip", rules.address_remedy(number), address)
+        device_ip = device.value.get("device_ip") or None
+        entry.devices.append(DeviceEntry(device.path, number, rank_id, device_ip, addresses))
+    return entry
 
 
-def read_server_id(server: Fields) -> str | None:
-    """Returns the name of a server, which template 2 has in the same form."""
-    server_id = server.text("server_id", SERVER_ID_REMEDY)
-    if server_id is not None and len(server_id.encode()) > MAX_SERVER_ID:
-        problem = f"{len(server_id.encode())} bytes, and HCCL takes {MAX_SERVER_ID} at most"
-        server.report.add(server.at("server_id"), problem, "shorten it")
-        return None
-    return server_id
-
-
-def read_device(
-    device: Fields, needs_address: bool = True
-) -> tuple[int | None, list[Address] | None]:
-    """Returns number and addresses of a device, which template 2 has in the same form."""
-    device_id = device.decimal("device_id", DEVICE_ID_REMEDY)
-    addresses = device.addresses("device_ip", address_remedy(device_id), needs_address)
-    return device_id, addresses
-
-
-def _check_server_ids(root: Fields, machines: list[Machine]) -> None:
-    first: dict[str, Machine] = {}
-    for machine in machines:
-        if machine.server_id is None:
-            continue
-        other = first.setdefault(machine.server_id, machine)
-        if other is not machine:
-            problem = f"{quoted(machine.server_id)} again, as in {other.path}"
-            remedy = "write every server once, with all its devices"
-            root.report.add(f"{machine.path}.server_id", problem, remedy)
-
-
-def _check_some_addresses(root: Fields, machines: list[Machine]) -> None:
-    """A table of one server may do without addresses, but not without some of them."""
-    places = [place for machine in machines for place in machine.places]
-    without = [place for place in places if place.addresses == []]
-    if without and len(without) == len(places):
-        root.report.note(
-            "no device_ip: enough for one Atlas A2 or A3 server, not for Atlas 910 (A)"
-        )
-        return
-    for place in without:
+def _check_some_addresses(root: Fields, servers: Sequence[ServerEntry]) -> None:
+    """Check that a table of one server, which may do without addresses, has all of them or none."""
+    devices = rules.devices_of(servers)
+    without = [device for device in devices if device.addresses == []]
+    if devices and without == devices:
+        note = "no device_ip: enough for one Atlas A2 or A3 server, not for Atlas 910 (A)"
+        root.report.notes.append(note)
+        without = []
+    for device in without:
+        remedy = rules.address_remedy(device.device_id)
         problem = "missing, while other devices have one"
-        root.report.add(f"{place.path}.device_ip", problem, address_remedy(place.device_id))
+        root.report.add(f"{device.path}.device_ip", problem, remedy)
 
 
-def _check_device_ports(root: Fields, servers: list[Fields]) -> None:
-    """HCCL uses the ports only if the device that it reads last has one."""
+def _check_device_ports(root: Fields, servers: Sequence[Fields]) -> None:
+    """Note it where HCCL, which goes by the device it reads last, would use some of the ports."""
     lists = [server.value.get("device") for server in servers]
     devices = [d for items in lists if isinstance(items, list) for d in items]
-    has_port = {"device_port" in device for device in devices if isinstance(device, dict)}
-    if len(has_port) > 1:
-        root.report.note("only some devices have a device_port: give one to all of them, or none")
+    if len({"device_port" in device for device in devices if isinstance(device, dict)}) > 1:
+        note = "only some devices have a device_port: give one to all of them, or none"
+        root.report.notes.append(note)
 
 
 def _note_unknown(fields: Fields, known: set[str]) -> None:
@@ -142,4 +127,4 @@ def _note_unknown(fields: Fields, known: set[str]) -> None:
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
             meant = f" (did you mean {close[0]}?)" if close else ""
-            fields.report.note(f"{fields.at(key)}: HCCL does not know this field{meant}")
+            fields.report.notes.append(f"{fields.at(key)}: HCCL does not know this field{meant}")

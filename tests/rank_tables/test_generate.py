@@ -1,18 +1,14 @@
 """generate: devices and addresses from the driver's tools, its file, or the command line."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rank_tables import RankTableError
-from rank_tables.addresses import find_addresses, host_name
-from rank_tables.devices import find_numbers, parse_numbers
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from rank_tables.generate import find_addresses, find_numbers, host_name, parse_numbers
+from tests.rank_tables.tables import Run, one_line, only_error, printed
 
 # npu-smi info -m of a server whose cards hold two NPUs each, and a controller.
 CARDS_OF_TWO = """\
@@ -76,19 +72,11 @@ def pairs(text: str) -> list[tuple[str, str, str]]:
     return [(d["device_id"], d["device_ip"], d["rank_id"]) for d in server["device"]]
 
 
-def only_error(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    return done.stderr
-
-
 def test_all_devices_by_npu_smi_and_hccn_tool(run: Run, tools: Path, tmp_path: Path) -> None:
     npu_smi(tools, CARDS_OF_TWO)
     hccn_tool(tools, {0: "10.1.0.1", 1: "10.1.0.2", 10: "10.1.0.3", 11: "10.1.0.4"})
-    done = run("generate", "--server-id", "a", "--out", "a.json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "a.json: version 1.0, 1 server, 4 ranks\n"
+    text = printed(run("generate", "--server-id", "a", "--out", "a.json"))
+    assert text == "a.json: version 1.0, 1 server, 4 ranks\n"
     assert pairs((tmp_path / "a.json").read_text()) == [
         ("0", "10.1.0.1", "0"),
         ("1", "10.1.0.2", "1"),
@@ -125,7 +113,7 @@ def test_ipv4_is_preferred_unless_ipv6_is_asked_for(run: Run, tools: Path) -> No
 
 def test_a_device_without_address_is_named_with_what_the_tool_says(run: Run, tools: Path) -> None:
     hccn_tool(tools, {0: "10.1.0.1", 1: "0.0.0.0", 2: "10.1.0.3"})
-    error = only_error(run("generate", "--devices", "0-3"))
+    error = one_line(run("generate", "--devices", "0-3"))
     assert "no address for devices 1, 3" in error
     assert "hccn_tool -i 1 -ip -g says 'ipaddr:0.0.0.0'" in error
     assert "--device-ips" in error
@@ -143,9 +131,9 @@ def test_addresses_from_the_file(run: Run, tmp_path: Path, tools: Path) -> None:
     assert [ip for _, ip, _ in pairs(done.stdout)] == ["10.1.0.1", "10.1.0.2"]
     done = run("generate", "--devices", "0,1", "--hccn-conf", conf, "--ipv6")
     assert [ip for _, ip, _ in pairs(done.stdout)] == ["2001:0:1::a", "2001:0:1::b"]
-    error = only_error(run("generate", "--devices", "0-2", "--hccn-conf", conf))
+    error = one_line(run("generate", "--devices", "0-2", "--hccn-conf", conf))
     assert "device 2 (" in error and "hccn.conf has no address_2" in error
-    error = only_error(run("generate", "--devices", "0", "--hccn-conf", "nowhere"))
+    error = one_line(run("generate", "--devices", "0", "--hccn-conf", "nowhere"))
     assert "nowhere: No such file" in error
 
 
@@ -154,7 +142,7 @@ def test_the_file_serves_where_the_tool_fails(
 ) -> None:
     conf = tmp_path / "hccn.conf"
     conf.write_text("address_4=10.1.0.5\n")
-    monkeypatch.setattr("rank_tables.addresses.HCCN_CONF", conf)
+    monkeypatch.setattr("rank_tables.generate.HCCN_CONF", conf)
     assert find_addresses([4]) == ["10.1.0.5"]  # no tool at all
     monkeypatch.setenv("PATH", str(tools), prepend=":")
     hccn_tool(tools)
@@ -189,25 +177,25 @@ def test_given_addresses_belong_to_the_devices_in_their_order(run: Run) -> None:
 def test_mistakes_end_in_one_line(
     run: Run, tmp_path: Path, arguments: list[str], expected: str
 ) -> None:
-    assert expected in only_error(run("generate", *arguments))
+    assert expected in one_line(run("generate", *arguments))
     assert [path.name for path in tmp_path.iterdir()] == ["tools on the path"]
 
 
 def test_a_table_that_hccl_would_refuse_is_not_made(run: Run, tmp_path: Path) -> None:
-    done = run("generate", "--device-ips", "10.1.0.1,10.1.0.1", "--out", "a.json")
-    assert done.returncode == 2 and "10.1.0.1 again" in done.stderr
-    done = run("generate", "--device-ips", "10.1.0.1,2001:0:1::a", "--out", "a.json")
-    assert done.returncode == 2 and "not IPv4 as the others" in done.stderr
-    done = run("generate", "--device-ips", "10.1.0.1", "--server-id", "x" * 65, "--out", "a.json")
-    assert done.returncode == 2 and "server_id: 65 bytes" in done.stderr
+    def error(addresses: str, *more: str) -> str:
+        return only_error(run("generate", "--device-ips", addresses, *more, "--out", "a.json"))
+
+    assert "10.1.0.1 again" in error("10.1.0.1,10.1.0.1")
+    assert "not IPv4 as the others" in error("10.1.0.1,2001:0:1::a")
+    assert "server_id: 65 bytes" in error("10.1.0.1", "--server-id", "x" * 65)
     assert not (tmp_path / "a.json").exists()
 
 
 def test_npu_smi_that_tells_no_physical_numbers(run: Run, tools: Path) -> None:
     npu_smi(tools, WITHOUT_PHYSICAL)
-    assert "no Chip Phy-ID" in only_error(run("generate"))
+    assert "no Chip Phy-ID" in one_line(run("generate"))
     npu_smi(tools, WITHOUT_LOGIC_ID)
-    assert "devices 3, 12" in only_error(run("generate"))  # found, and have no address here
+    assert "devices 3, 12" in one_line(run("generate"))  # found, and have no address here
 
 
 def test_device_nodes_come_before_npu_smi(
@@ -241,13 +229,3 @@ def test_the_name_of_this_server() -> None:
 def test_the_server_is_named_after_its_address_by_default(run: Run) -> None:
     tree: Any = json.loads(run("generate", "--device-ips", "10.1.0.1").stdout)
     assert tree["server_list"][0]["server_id"] == host_name()
-
-
-def test_a_file_that_is_there_already_is_replaced_in_one_go(run: Run, tmp_path: Path) -> None:
-    # A reader that has it open, as the link here, sees the old table and never half of the new.
-    (tmp_path / "a.json").write_text("old")
-    (tmp_path / "open.json").hardlink_to(tmp_path / "a.json")
-    assert run("generate", "--device-ips", "10.1.0.1", "--out", "a.json").returncode == 0
-    assert (tmp_path / "open.json").read_text() == "old"
-    assert pairs((tmp_path / "a.json").read_text()) == [("0", "10.1.0.1", "0")]
-    assert sorted(path.name for path in tmp_path.glob(".*")) == []

@@ -1,17 +1,11 @@
 """merge: joins the tables of servers, in any order, and refuses what does not fit together."""
 
 import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rank_tables import load
-
-Tree = dict[str, Any]
-Run = Callable[..., subprocess.CompletedProcess[str]]
-Save = Callable[..., Path]
-Table = Callable[[Sequence[int]], Tree]
+from tests.rank_tables.tables import Run, Save, Tree, job, only_error, table
 
 
 def of_server(name: str, addresses: Sequence[str], **more: str) -> Tree:
@@ -23,11 +17,10 @@ def of_server(name: str, addresses: Sequence[str], **more: str) -> Tree:
     return {"version": "1.0", "server_count": "1", "server_list": [server], "status": "completed"}
 
 
-def refused(done: subprocess.CompletedProcess[str], folder: Path) -> str:
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("error: ")
+def refused(run: Run, folder: Path, *files: str) -> str:
+    error = only_error(run("merge", *files, "--out", "all.json"))
     assert not (folder / "all.json").exists()
-    return done.stderr
+    return error
 
 
 def test_sorted_and_renumbered_whatever_the_order(run: Run, save: Save, tmp_path: Path) -> None:
@@ -59,20 +52,18 @@ def test_servers_and_addresses_given_twice(run: Run, save: Save, tmp_path: Path)
     save(of_server("a", ["10.1.1.1", "10.1.1.2"]), "a.json")
     save(of_server("a", ["10.1.1.3"]), "b.json")
     save(of_server("c", ["10.1.1.2"]), "c.json")
-    error = refused(run("merge", "a.json", "b.json", "--out", "all.json"), tmp_path)
+    error = refused(run, tmp_path, "a.json", "b.json")
     assert "b.json: server a again, as in a.json" in error and "--server-id" in error
     assert error.count("\n") == 1
-    error = refused(run("merge", "a.json", "c.json", "--out", "all.json"), tmp_path)
+    error = refused(run, tmp_path, "a.json", "c.json")
     assert "c.json: device_ip 10.1.1.2 of server c is in a.json too" in error
-    refused(run("merge", "a.json", "a.json", "--out", "all.json"), tmp_path)
+    refused(run, tmp_path, "a.json", "a.json")
 
 
 def test_the_same_address_written_differently(run: Run, save: Save, tmp_path: Path) -> None:
     save(of_server("a", ["2001:0:1::a"]), "a.json")
     save(of_server("b", ["2001:0:1:0::A"]), "b.json")
-    assert "2001:0:1::a of server b is in a.json too" in refused(
-        run("merge", "a.json", "b.json", "--out", "all.json"), tmp_path
-    )
+    assert "2001:0:1::a of server b is in a.json too" in refused(run, tmp_path, "a.json", "b.json")
 
 
 def test_families_and_missing_addresses(run: Run, save: Save, tmp_path: Path) -> None:
@@ -81,23 +72,20 @@ def test_families_and_missing_addresses(run: Run, save: Save, tmp_path: Path) ->
     bare = of_server("c", ["10.1.1.3"])
     del bare["server_list"][0]["device"][0]["device_ip"]
     save(bare, "c.json")
-    error = refused(run("merge", "a.json", "b.json", "--out", "all.json"), tmp_path)
+    error = refused(run, tmp_path, "a.json", "b.json")
     assert "b.json: IPv6 addresses, but those in a.json are IPv4" in error
     assert run("validate", "c.json").returncode == 0  # enough for one server, not for two
-    error = refused(run("merge", "a.json", "c.json", "--out", "all.json"), tmp_path)
+    error = refused(run, tmp_path, "a.json", "c.json")
     assert "the merged table would not be valid" in error
     assert "server_list[1].device[0].device_ip: missing" in error
 
 
-def test_only_valid_tables_of_version_1_0(
-    run: Run, save: Save, table: Table, job: Callable[..., Tree], tmp_path: Path
-) -> None:
+def test_only_valid_tables_of_version_1_0(run: Run, save: Save, tmp_path: Path) -> None:
     save(job(["job-0"]), "modelarts.json")
     save({**table([1]), "version": "1.2"}, "pod.json")
     save({**table([1]), "server_count": "2"}, "wrong.json")
-    arguments = ("--out", "all.json")
-    assert "convert it first" in refused(run("merge", "modelarts.json", *arguments), tmp_path)
-    assert "version 1.2" in refused(run("merge", "pod.json", *arguments), tmp_path)
-    error = refused(run("merge", "wrong.json", *arguments), tmp_path)
+    assert "convert it first" in refused(run, tmp_path, "modelarts.json")
+    assert "version 1.2" in refused(run, tmp_path, "pod.json")
+    error = refused(run, tmp_path, "wrong.json")
     assert error.startswith("error: wrong.json: not a valid rank table\n  server_count: 2, but")
-    assert "no such file" in refused(run("merge", "nowhere.json", *arguments), tmp_path)
+    assert "no such file" in refused(run, tmp_path, "nowhere.json")

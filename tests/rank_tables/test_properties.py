@@ -16,12 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rank_tables.generate import table_of_server
-from rank_tables.load import from_document
+from rank_tables.load import Document, check, from_document, parse
 from rank_tables.merge import merge
-from rank_tables.parse import Document, parse
-from rank_tables.rules import check
+from tests.rank_tables.tables import Tree, job, ranks, table
 
-Tree = dict[str, Any]
 Servers = list[tuple[str, list[int], list[str]]]
 
 TABLE = Path("table.json")
@@ -65,8 +63,8 @@ def test_what_generate_makes_is_valid(servers: Servers) -> None:
 def test_merged_parts_in_any_order_are_the_whole(servers: Servers, chance: random.Random) -> None:
     whole = merge(documents(servers))
     assert check(parse(TABLE, whole)).violations == []
-    table = from_document(parse(TABLE, whole))
-    assert [server.server_id for server in table.servers] == sorted(name for name, _, _ in servers)
+    merged = from_document(parse(TABLE, whole))
+    assert [server.server_id for server in merged.servers] == sorted(name for name, _, _ in servers)
     parts = documents(servers)
     while len(parts) > 1:
         chance.shuffle(parts)
@@ -209,9 +207,7 @@ def test_any_single_damage_is_found(servers: Servers, chance: random.Random) -> 
 
 
 @pytest.mark.parametrize("sizes", [[1], [2], [2, 2], [1, 3]])
-def test_every_damage_to_small_tables_is_found(
-    table: Callable[[list[int]], Tree], sizes: list[int]
-) -> None:
+def test_every_damage_to_small_tables_is_found(sizes: list[int]) -> None:
     tree = table(sizes)
     ways = list(damages(tree))
     assert len(ways) > 100
@@ -219,9 +215,7 @@ def test_every_damage_to_small_tables_is_found(
         assert_found(tree, damage)
 
 
-def test_text_that_ends_too_early_or_too_late_is_found(
-    table: Callable[[list[int]], Tree],
-) -> None:
+def test_text_that_ends_too_early_or_too_late_is_found() -> None:
     text = json.dumps(table([2, 1]))
     assert not check(parse(TABLE, text)).violations
     for end in range(len(text)):
@@ -250,12 +244,12 @@ def test_what_convert_makes_is_valid(servers: Servers, chance: random.Random) ->
         "instance_count": str(len(servers)),
         "instance_list": pods,
     }
-    job = {"status": "completed", "group_count": "1", "group_list": [group]}
-    table = from_document(parse(TABLE, json.dumps(job)))
-    assert table.converted
-    assert check(parse(TABLE, table.to_json())).violations == []
+    tree = {"status": "completed", "group_count": "1", "group_list": [group]}
+    converted = from_document(parse(TABLE, json.dumps(tree)))
+    assert converted.converted
+    assert check(parse(TABLE, converted.to_json())).violations == []
     by_number = dict(zip(numbers, (name for name, _, _ in servers), strict=True))
-    assert [server.server_id for server in table.servers] == [
+    assert [server.server_id for server in converted.servers] == [
         by_number[number] for number in sorted(numbers)
     ]
 
@@ -281,12 +275,7 @@ def places(tree: Any, here: Place = ()) -> Iterator[Place]:
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["1.0", "1.2", "2.0", "modelarts"]), JSON, st.randoms())
 def test_whatever_is_put_into_a_table_it_is_refused_or_read(
-    table: Callable[[list[int]], Tree],
-    ranks: Callable[[int], Tree],
-    job: Callable[..., Tree],
-    form: str,
-    value: Any,
-    chance: random.Random,
+    form: str, value: Any, chance: random.Random
 ) -> None:
     trees = {
         "1.0": table([1, 2]),

@@ -34,9 +34,8 @@ Found = dict[str, Any]
 def rank_tables(folder: Path) -> Found:
     """The table of every server, their merging, and the check of the whole."""
     from rank_tables.generate import table_of_server
+    from rank_tables.load import check, parse
     from rank_tables.merge import merge
-    from rank_tables.parse import parse
-    from rank_tables.rules import check
 
     servers = [
         parse(
@@ -80,8 +79,8 @@ def modelarts_table(folder: Path) -> Found:
 def dry_run_with_table(folder: Path) -> Found:
     """The launcher's plan of a job with a rank table."""
     from rank_tables.generate import table_of_server
+    from rank_tables.load import parse
     from rank_tables.merge import merge
-    from rank_tables.parse import parse
 
     one = [
         parse(Path(f"{n}.json"), table_of_server(_host(n), list(range(DEVICES)), _addresses(n)))

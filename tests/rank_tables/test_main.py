@@ -1,28 +1,21 @@
-"""python -m rank_tables: what validate and show print, exit codes, the ready tables."""
+"""python -m rank_tables: what the commands print and write, exit codes, the ready tables."""
 
 import json
-import subprocess
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rank_tables import load
+from rank_tables import Device, load
 from rank_tables.generate import table_of_server
+from rank_tables.load import parse
 from rank_tables.merge import merge
-from rank_tables.parse import parse
 from tests.paths import ROOT
-
-Tree = dict[str, Any]
-Run = Callable[..., subprocess.CompletedProcess[str]]
-Save = Callable[..., Path]
-Table = Callable[[Sequence[int]], Tree]
+from tests.rank_tables.tables import Run, Save, job, one_line, only_error, printed, ranks, table
 
 READY = ROOT / "rank_tables"
 
 
-def test_validate_tells_all_of_all_files(run: Run, save: Save, table: Table) -> None:
+def test_validate_tells_all_of_all_files(run: Run, save: Save) -> None:
     save(table([8]), "good.json")
     bad = table([1])
     bad["server_count"] = 1
@@ -42,32 +35,22 @@ def test_validate_tells_all_of_all_files(run: Run, save: Save, table: Table) -> 
     assert done.stdout.startswith("good.json: valid")
 
 
-def test_validate_takes_every_form(
-    run: Run,
-    save: Save,
-    table: Table,
-    job: Callable[..., Tree],
-    ranks: Callable[[int], Tree],
-) -> None:
+def test_validate_takes_every_form(run: Run, save: Save) -> None:
     save(job(["job-0", "job-1"]), "m.json")
     save({**table([2]), "version": "1.2"}, "pod.json")
     save(ranks(4), "ranks.json")
-    done = run("validate", "m.json", "pod.json", "ranks.json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
+    assert printed(run("validate", "m.json", "pod.json", "ranks.json")).splitlines() == [
         "m.json: valid, version 1.0, 2 servers, 4 ranks, converted from ModelArts' form",
         "pod.json: valid, version 1.2, 1 server, 2 ranks",
         "ranks.json: valid, version 2.0, 2 servers, 4 ranks",
     ]
 
 
-def test_show(run: Run, save: Save, table: Table) -> None:
+def test_show(run: Run, save: Save) -> None:
     tree = table([1, 2])
     tree["server_list"][1]["server_id"] = "[red]rack[/red]"
     save(tree)
-    done = run("show", "table.json")
-    assert (done.returncode, done.stderr) == (0, "")
-    title, *rows = done.stdout.splitlines()
+    title, *rows = printed(run("show", "table.json")).splitlines()
     assert title == "table.json: version 1.0, 2 servers, 3 ranks"
     cells = [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows if "│" in row]
     assert cells == [
@@ -77,18 +60,55 @@ def test_show(run: Run, save: Save, table: Table) -> None:
     ]
 
 
-def test_show_other_forms(
-    run: Run, save: Save, job: Callable[..., Tree], ranks: Callable[[int], Tree]
-) -> None:
+def test_show_other_forms(run: Run, save: Save) -> None:
     save(ranks(2), "ranks.json")
     shown = run("show", "ranks.json").stdout
     assert "network" in shown and "rack0" in shown and "10.1.0.2" in shown
     save(job(["job-0"]), "m.json")
     assert "converted from ModelArts' form" in run("show", "m.json").stdout
     save({**job(["job-0"]), "group_count": "3"}, "m.json")
-    done = run("show", "m.json")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: m.json: not a valid rank table\n  group_count: 3")
+    error = only_error(run("show", "m.json"))
+    assert error.startswith("error: m.json: not a valid rank table\n  group_count: 3")
+
+
+def test_convert_a_folder_to_a_file(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "other.json").write_text("{}")
+    (folder / "jobstart_hccl.json").write_text(json.dumps(job(["job-0"], size=8)))
+    text = printed(run("convert", folder, "--out", "table.json"))
+    assert text == "table.json: version 1.0, 1 server, 8 ranks\n"
+    written = load(tmp_path / "table.json")
+    assert not written.converted
+    assert written.servers == load(folder).servers
+
+
+def test_convert_goes_by_the_content_and_not_the_name(run: Run, save: Save) -> None:
+    text = save(table([2]), "jobstart_hccl.json").read_text()
+    done = run("convert", "jobstart_hccl.json")
+    assert (done.returncode, done.stdout) == (0, text)
+    assert "a version 1.0 table already: passed on as it is" in done.stderr
+    save(job(["job-0"]), "my_table.json")
+    assert '"version": "1.0"' in run("convert", "my_table.json").stdout
+
+
+def test_an_unfinished_table_is_not_waited_for_unless_asked(run: Run, save: Save) -> None:
+    path = save({**job(["job-0"]), "status": "initializing"}, "jobstart_hccl.json")
+    for wait in ((), ("--wait", "1")):
+        error = only_error(run("convert", path, *wait))
+        assert 'status: "initializing"' in error and "--wait SECONDS" in error
+    assert "--wait" in one_line(run("convert", path, "--wait", "soon"))
+    assert "--wait" in one_line(run("convert", path, "--wait", "-1"))
+
+
+def test_a_file_that_is_there_already_is_replaced_in_one_go(run: Run, tmp_path: Path) -> None:
+    # A reader that has it open, as the link here, sees the old table and never half of the new.
+    (tmp_path / "a.json").write_text("old")
+    (tmp_path / "open.json").hardlink_to(tmp_path / "a.json")
+    assert run("generate", "--device-ips", "10.1.0.1", "--out", "a.json").returncode == 0
+    assert (tmp_path / "open.json").read_text() == "old"
+    assert load(tmp_path / "a.json").devices == (Device(0, 0, "10.1.0.1"),)
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
 
 
 @pytest.mark.parametrize(
@@ -103,10 +123,8 @@ def test_show_other_forms(
     ],
 )
 def test_wrong_commands_end_in_one_line(run: Run, arguments: list[str], expected: str) -> None:
-    done = run(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert expected in done.stderr and "--help" in done.stderr
+    error = one_line(run(*arguments))
+    assert expected in error and "--help" in error
 
 
 def test_help_names_every_command(run: Run) -> None:
@@ -136,17 +154,16 @@ def test_the_ready_table_of_two_servers_is_what_merge_makes() -> None:
 
 
 def test_the_modelarts_sample() -> None:
-    table = load(READY / "modelarts")
-    assert table.converted
-    assert [server.server_id for server in table.servers] == ["192.0.2.2", "192.0.2.1"]
-    assert [device.rank_id for device in table.devices] == list(range(16))
+    sample = load(READY / "modelarts")
+    assert sample.converted
+    assert [server.server_id for server in sample.servers] == ["192.0.2.2", "192.0.2.1"]
+    assert [device.rank_id for device in sample.devices] == list(range(16))
 
 
 def test_ready_tables_are_valid_and_marked_as_templates(run: Run) -> None:
     files = sorted(READY.glob("*.json"))
     assert len(files) == 5
-    done = run("validate", *files, READY / "modelarts")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count(": valid, version 1.0") == 6
-    assert done.stdout.count("addresses of the ready tables") == 5
+    text = printed(run("validate", *files, READY / "modelarts"))
+    assert text.count(": valid, version 1.0") == 6
+    assert text.count("addresses of the ready tables") == 5
     assert json.loads((READY / "8p.json").read_text())["status"] == "completed"
