@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tools.compare import text
+from tools.compare import report
 from tools.compare.rows import Comparison
 from tools.compare.runs import read_runs
 from train.errors import UserError
@@ -37,10 +37,10 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Runs the command; returns the exit code."""
     comparison = Comparison.of(read_runs(arguments.runs, arguments.split))
     if arguments.json is not None:
-        tree = text.as_tree(comparison, arguments.split)
+        tree = report.as_tree(comparison, arguments.split)
         try:
             arguments.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise UserError(f"{arguments.json}: cannot be written: {error.strerror}") from None
-    print(text.report(comparison, arguments.split, arguments.markdown))
+    print(report.report(comparison, arguments.split, arguments.markdown))
     return 0

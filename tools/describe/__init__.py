@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tools import console
+from tools.common import console
 from train.data.records import Manifest
 from train.errors import UserError
 
@@ -42,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Runs the command; returns the exit code."""
     # Imported here: drawing takes longer to load than most mistakes to find.
-    from tools.describe import text
+    from tools.describe import report
 
     if arguments.images is not None and not 1 <= arguments.images <= 100:
         raise UserError(f"--images {arguments.images}: must be in 1..100")
     sets = {folder: Manifest.read(folder) for folder in arguments.folders}
     paths = {} if arguments.no_sheet else _paths(sets, arguments.out)
-    print(text.report(sets))
+    print(report.report(sets))
     if paths:
         _draw(sets, paths, arguments.images, arguments.seed)
         print("\n" + "\n".join(f"contact sheet: {path}" for path in paths.values()))
@@ -82,16 +82,16 @@ def _numbered(name: str, number: int) -> str:
 def _draw(
     sets: dict[Path, Manifest], paths: dict[Path, Path], per_row: int | None, seed: int
 ) -> None:
-    from tools.describe import sheet
+    from tools.describe import contact_sheet
     from tools.describe.samples import samples
 
     for folder, manifest in sets.items():
         rows = len(manifest.classes or next(iter(manifest.masks.values())).classes)
-        plan = sheet.layout(rows, len(manifest.masks), per_row)
+        plan = contact_sheet.layout(rows, len(manifest.masks), per_row)
         train = manifest.splits["train"].records
         with console.progress(f"drawing {manifest.name}", train) as advance:
             found = samples(folder, manifest, plan.per_row, seed, advance)
         try:
-            sheet.draw(paths[folder], manifest, found, plan, seed)
+            contact_sheet.draw(paths[folder], manifest, found, plan, seed)
         except OSError as error:
             raise UserError(f"{paths[folder]}: cannot be written: {error.strerror}") from None

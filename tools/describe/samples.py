@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tools.reading import check_shards
+from tools.common.stored_records import check_shards
 from train.data.records import Manifest, mask_column
 from train.errors import UserError
 

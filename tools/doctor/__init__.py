@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.doctor import ascend, compute, gpu, hccn, installation, node
+from tools.doctor import ascend, compute, gpu, installation, node, npu_network
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
 
@@ -62,7 +62,7 @@ def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
         yield from ascend.examine(machine)
         if not quick:
             yield from ascend.ask_npu_smi(machine)
-            yield from hccn.examine(machine)
+            yield from npu_network.examine(machine)
     if machine.device == "GPU":
         yield from gpu.examine(machine)
         if not quick:

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools import console
-from tools.download import job, registry
+from tools.common import console
+from tools.download import obtain, registry
 from tools.download.fetch import Policy
 from train.errors import UserError
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         # Some archives hold two data sets, and one fetching of them is enough.
         files = {archive.file for other in waiting for archive in wanted[other].archives}
         shared = any(archive.file in files for archive in about.archives if archive.file)
-        options = job.Options(
+        options = obtain.Options(
             arguments.out,
             arguments.archive,
             arguments.keep_archive or shared,
@@ -78,8 +78,8 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
             policy,
         )
         try:
-            print(job.obtain(name, about, options), flush=True)
-        except job.Failed as error:
+            print(obtain.obtain(name, about, options), flush=True)
+        except obtain.Failed as error:
             print(f"error: {name}: {error}", file=sys.stderr)
             failed = True
     return _FAILED if failed else 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.download.registry import Archive, DataSet
-from tools.prepare.scan import EXTENSIONS
+from tools.prepare.source_folders import EXTENSIONS
 from train.errors import UserError
 
 _BLOCK = 2**20

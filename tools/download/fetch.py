@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tools.download.part import Part
+from tools.download.partial_file import Part
 from train.errors import UserError
 
 _BLOCK = 256 * 1024

@@ -1,9 +1,9 @@
 """python -m tools prepare: turns a folder of pictures into MindRecord shards and a manifest.
 
-Read make.py first: it shows the whole way. scan.py and table.py find pictures, mask_files.py their
-masks; intake.py decodes everything once (worker.py, in several processes) into a temporary
-catalogue; splits.py, report.py and tools.duplicates decide who goes where; output.py writes.
-rerun.py and changes.py tell whether anything has to be done at all.
+Read make.py first: it shows the whole way. source_folders.py and source_table.py find pictures,
+source_masks.py their masks; decode.py decodes everything once (decode_worker.py, in several
+processes) into a temporary catalogue; splits.py and tools/common/duplicates/ decide who goes where;
+output.py writes. rerun.py tells whether anything has to be done at all.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
-from tools import images, masks
-from tools.counts import class_table, pixel_table
-from tools.parallel import add_workers_option
+from tools.common.class_tables import class_table, pixel_table
+from tools.common.parallel import add_workers_option
+from tools.prepare import images, masks
 from tools.prepare.make import already_made, prepare
 from tools.prepare.options import DUPLICATES, Options
 from train.data.records import IMAGE_FORMATS, Manifest

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import listing
-from tools.catalogue import Catalogue
-from tools.prepare.mask_files import Space
+from tools.common import listing
+from tools.common.catalogue import Catalogue
+from tools.prepare.source_masks import Space
 from train.data.records import Manifest
 from train.errors import UserError
 from train.files import sha256_file

@@ -8,16 +8,16 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from tools import duplicates
-from tools.catalogue import Catalogue
-from tools.duplicates import Prepared
-from tools.folders import check_free, whole_folder
-from tools.prepare import changes, intake, output, report, rerun
-from tools.prepare.mask_files import Space, find_masks, read_spaces
+from tools.common.catalogue import Catalogue
+from tools.common.duplicates import report, search
+from tools.common.duplicates.search import Prepared
+from tools.common.output_folder import check_free, whole_folder
+from tools.prepare import changes, decode, output, rerun
 from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
-from tools.prepare.scan import Found, from_folders
+from tools.prepare.source_folders import Found, from_folders
+from tools.prepare.source_masks import Space, find_masks, read_spaces
+from tools.prepare.source_table import from_table
 from tools.prepare.splits import make_splits
-from tools.prepare.table import from_table
 from train.data.records import Manifest
 from train.errors import UserError
 
@@ -60,7 +60,7 @@ def already_made(options: Options) -> Manifest | None:
         return None
     check_options(options)
     try:
-        manifest = duplicates.open_prepared(options.out).manifest
+        manifest = search.open_prepared(options.out).manifest
     except UserError as error:
         raise UserError(f"{error} (--overwrite makes it anew)") from None
     spaces, others = read_spaces(options), open_others(options)
@@ -78,7 +78,7 @@ def already_made(options: Options) -> Manifest | None:
 
 def open_others(options: Options) -> dict[int, Prepared]:
     """The data sets of ``--against``, by their ``prints.owner``."""
-    return {n: duplicates.open_prepared(folder) for n, folder in enumerate(options.against, 1)}
+    return {n: search.open_prepared(folder) for n, folder in enumerate(options.against, 1)}
 
 
 def find(catalogue: Catalogue, options: Options, spaces: dict[str, Space]) -> Found:
@@ -116,7 +116,7 @@ def _fill(
 ) -> Manifest:
     """Writes the shards of every split into ``folder`` and describes them."""
     source = str(options.src)
-    intake.take_in(catalogue, options, spaces)
+    decode.take_in(catalogue, options, spaces)
     names = {0: options.set_name} | {n: other.manifest.name for n, other in others.items()}
     _find_duplicates(catalogue, others)
     if not found.has_splits:
@@ -127,7 +127,7 @@ def _fill(
     mean, std = output.statistics(catalogue, source)
     made = output.Output(folder, catalogue, spaces, names)
     splits, listing = made.write(options.shards)
-    recipe = intake.recipe(options)
+    recipe = decode.recipe(options)
     quality = recipe.quality if recipe.format == "jpeg" else None
     image = {"format": recipe.format, "size": recipe.size, "quality": quality}
     return Manifest(
@@ -159,8 +159,8 @@ def _find_duplicates(catalogue: Catalogue, others: dict[int, Prepared]) -> None:
         "FROM samples JOIN pictures USING (id)"
     )
     for owner, other in others.items():
-        duplicates.add_prints(catalogue, owner, other)
-    duplicates.find_pairs(catalogue, others, partial(intake.thumb, catalogue))
+        search.add_prints(catalogue, owner, other)
+    search.find_pairs(catalogue, others, partial(decode.thumb, catalogue))
 
 
 def _check_duplicates(

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.parallel import MAX_WORKERS
-from tools.shards import MAX_SHARDS
+from tools.common.parallel import MAX_WORKERS
+from tools.prepare.shards import MAX_SHARDS
 from train.data.records import IMAGE_FORMATS
 from train.errors import UserError
 

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from tools import listing
-from tools.catalogue import Catalogue
-from tools.prepare.intake import SPOOL
-from tools.prepare.mask_files import Space, stem
-from tools.shards import (
+from tools.common import listing
+from tools.common.catalogue import Catalogue
+from tools.prepare.decode import SPOOL
+from tools.prepare.shards import (
     HEADER_BYTES,
     MAX_PAGE_BYTES,
     MAX_SHARDS,
@@ -23,6 +22,7 @@ from tools.shards import (
     Record,
     write_split,
 )
+from tools.prepare.source_masks import Space, stem
 from train.data.records import LISTING, NO_LABEL, SPLITS, Listing, MaskSpace, Split
 from train.errors import UserError
 from train.files import sha256_file

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools.catalogue import Catalogue
-from tools.duplicates import Prepared
-from tools.prepare.mask_files import Space
+from tools.common.catalogue import Catalogue
+from tools.common.duplicates.search import Prepared
 from tools.prepare.options import DEFAULT_RATIOS, Options
-from tools.prepare.scan import Found
+from tools.prepare.source_folders import Found
+from tools.prepare.source_masks import Space
 from train.data.records import FORMAT, MANIFEST, Manifest
 from train.errors import UserError
 

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterator
 from itertools import groupby
 
-from tools.catalogue import Catalogue
+from tools.common.catalogue import Catalogue
 from train.data.records import SPLITS
 from train.errors import UserError
 

@@ -7,11 +7,11 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from tools import console, duplicates
-from tools.catalogue import Catalogue
-from tools.duplicates import Prepared
-from tools.parallel import MAX_WORKERS, add_workers_option
-from tools.prepare import report
+from tools.common import console
+from tools.common.catalogue import Catalogue
+from tools.common.duplicates import report, search
+from tools.common.duplicates.search import Prepared
+from tools.common.parallel import MAX_WORKERS, add_workers_option
 from tools.verify.check import Result, check
 from train.data.records import Manifest
 from train.errors import UserError
@@ -79,8 +79,8 @@ def _shared(results: list[Result]) -> str:
         closing(Catalogue(Path(folder))) as catalogue,
     ):
         for owner, one in prepared.items():
-            duplicates.add_prints(catalogue, owner, one)
-        duplicates.find_pairs(catalogue, prepared)
+            search.add_prints(catalogue, owner, one)
+        search.find_pairs(catalogue, prepared)
         report.prepare_views(catalogue)
         counts = report.count(catalogue)
         total = counts.elsewhere + counts.elsewhere_across

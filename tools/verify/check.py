@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from tools import listing, reading
-from tools.parallel import ordered_map
-from tools.reading import Stored
+from tools.common import listing, stored_records
+from tools.common.parallel import ordered_map
+from tools.common.stored_records import Stored
 from tools.verify.record import Checked, Job, Rules, run_job
 from train.data.inspection import shard_problem
 from train.data.records import LISTING, NO_LABEL, SPLITS, Manifest, Shard, Split
@@ -141,7 +141,7 @@ class _Checker:
         ahead: list[tuple[Stored, ...]] = []
 
         def jobs() -> Iterator[Job]:
-            for chunk in _chunks(reading.read(paths, list(self._manifest.masks))):
+            for chunk in _chunks(stored_records.read(paths, list(self._manifest.masks))):
                 ahead.append(chunk)
                 yield Job(self._rules, chunk)
 

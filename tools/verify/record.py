@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from tools.images import ENCODERS
-from tools.reading import Stored
+from tools.common.stored_records import Stored
+from tools.prepare.images import ENCODERS
 from train.data.records import IGNORE_INDEX, NO_LABEL, Manifest, checksum
 
 
