@@ -7,17 +7,19 @@ masks     masks found, by label space and path without extension
 samples   the same as found, numbered in the order of their keys; everything else refers to the id
 pictures  the samples that could be decoded: where their bytes are, sums, digests
 skipped   the others, with the reason
-prints    what looks the same is searched among these (see tools.prepare.duplicates)
-pairs     what was found to look the same
+prints    what looks the same is searched among these (see duplicates/search.py)
+pairs     what was found to look the same; the view named_pairs has owners, splits and keys too
 """
-
-from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Lost with the process anyway, so nothing is flushed or journalled.
+_SETTINGS = """
+PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA cache_size=-8000;
+"""
 _TABLES = """
 CREATE TABLE found (key TEXT PRIMARY KEY, class TEXT, split TEXT, grp TEXT, line INTEGER,
     bytes INTEGER, mtime INTEGER) WITHOUT ROWID;
@@ -32,6 +34,14 @@ CREATE TABLE prints (id INTEGER PRIMARY KEY, owner INTEGER, split TEXT, key TEXT
     pixels TEXT, hash INTEGER);
 CREATE TABLE pairs (one INTEGER, other INTEGER, distance INTEGER);
 """
+# A print of the data set that is being made has its split in "samples".
+_VIEWS = """
+CREATE VIEW looks AS SELECT prints.id AS id, owner, coalesce(samples.split, prints.split) AS split,
+    prints.key AS key FROM prints LEFT JOIN samples ON owner = 0 AND samples.id = prints.id;
+CREATE VIEW named_pairs AS SELECT distance, a.owner AS owner, a.split AS split, a.key AS key,
+    b.owner AS other_owner, b.split AS other_split, b.key AS other_key
+    FROM pairs JOIN looks AS a ON a.id = one JOIN looks AS b ON b.id = other;
+"""
 
 
 class Catalogue:
@@ -44,52 +54,51 @@ class Catalogue:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._database = sqlite3.connect(folder / "catalogue.sqlite", isolation_level=None)
-        # Lost with the process anyway, so nothing is flushed or journalled.
-        for setting in (
-            "journal_mode=OFF",
-            "synchronous=OFF",
-            "temp_store=FILE",
-            "cache_size=-8000",
-        ):
-            self._database.execute(f"PRAGMA {setting}")
-        self._database.executescript(_TABLES)
+        self.script(_SETTINGS + _TABLES + _VIEWS)
 
     def close(self) -> None:
-        """Closes the database."""
+        """Close the database."""
         self._database.close()
 
     def rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query, one at a time."""
+        """Return the rows of a query, one at a time."""
         return iter(self._database.execute(query, values))
 
     def run(self, statement: str, *values: object) -> None:
-        """Runs a statement that gives no rows."""
+        """Run a statement that gives no rows."""
         self._database.execute(statement, values)
 
     def script(self, statements: str) -> None:
-        """Runs several statements."""
+        """Run several statements."""
         self._database.executescript(statements)
 
     def value(self, query: str, *values: object) -> Any:
-        """The only value of a query's only row."""
+        """Return the only value of a query's only row."""
         return next(self.rows(query, *values))[0]
 
     def insert(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Adds rows as they come.
+        """Add rows to a table as they come."""
+        columns = self.value("SELECT count(*) FROM pragma_table_info(?)", table)
+        self.update(f"INSERT INTO {table} VALUES ({','.join('?' * columns)})", rows)
 
-        Raises:
-            sqlite3.IntegrityError: A key is there already.
-        """
-        self._database.execute("BEGIN")
-        try:
+    def insert_unique(self, table: str, rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+        """Add rows as they come, up to the first whose key is there already; return that one."""
+        latest: tuple[Any, ...] | None = None
+
+        def noted() -> Iterator[tuple[Any, ...]]:
+            nonlocal latest
             for row in rows:
-                marks = ",".join("?" * len(row))
-                self._database.execute(f"INSERT INTO {table} VALUES ({marks})", row)
-        finally:
-            self._database.execute("COMMIT")
+                latest = row
+                yield row
+
+        try:
+            self.insert(table, noted())
+        except sqlite3.IntegrityError:
+            return latest
+        return None
 
     def update(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Runs a statement for every row of values."""
+        """Run a statement for every row of values."""
         self._database.execute("BEGIN")
         try:
             self._database.executemany(statement, rows)

@@ -1,15 +1,14 @@
 """Output folders that appear whole or not at all."""
 
-from __future__ import annotations
-
+import contextlib
 import ctypes
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from tools.common.command_line import refused
 from train.errors import UserError
 from train.files import flush_folder
 
@@ -19,7 +18,7 @@ _RENAME_EXCHANGE = 2
 
 
 def check_free(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
-    """Checks that ``out`` may be written.
+    """Check that ``out`` may be written.
 
     Args:
         out: The folder to make.
@@ -40,11 +39,12 @@ def check_free(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> N
         raise UserError(f"{out}: not a folder made by this tool, so --overwrite leaves it alone")
 
 
-@contextmanager
+@contextlib.contextmanager
 def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
-    """Gives a temporary folder beside ``out`` that becomes ``out`` at the end of the block.
+    """Give a temporary folder beside ``out`` that becomes ``out`` at the end of the block.
 
-    If the block raises, the temporary folder is removed and an older ``out`` is as it was.
+    What stands directly in it is on the disk by then. If the block raises, the temporary folder is
+    removed and an older ``out`` is as it was.
 
     Raises:
         UserError: ``out`` may not be written, as for :func:`check_free`.
@@ -57,7 +57,8 @@ def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) ->
     try:
         temporary.mkdir()
         yield temporary
-        flush_folder(temporary)
+        for path in (*temporary.iterdir(), temporary):
+            flush_folder(path)  # of a file, it flushes what the file holds
         check_free(out, overwrite, is_ours)
         _replace(temporary, out, out.with_name(f".{out.name}.{mark}.old"))
         done = True
@@ -65,33 +66,25 @@ def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) ->
         if not done:
             shutil.rmtree(temporary, ignore_errors=True)
             for folder in reversed(made):
-                _remove_if_empty(folder)
+                # Somebody else may have put something there meanwhile.
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 def _make_parents(folder: Path) -> list[Path]:
-    """Makes a folder and its parents; returns the new ones, outermost first."""
+    """Make a folder and its parents; return the new ones, outermost first."""
     missing = []
     for path in (folder, *folder.parents):
         if path.exists():
             break
         missing.append(path)
-    try:
+    with refused(folder, "cannot be made"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
     return missing[::-1]
 
 
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        # Somebody else has put something there meanwhile.
-        return
-
-
 def _replace(temporary: Path, out: Path, old: Path) -> None:
-    """Renames ``temporary`` to ``out``; an older ``out`` goes only once the new one is there."""
+    """Rename ``temporary`` to ``out``; an older ``out`` goes only once the new one is there."""
     if out.exists() and _exchange(temporary, out):
         flush_folder(out.parent)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -109,7 +102,7 @@ def _replace(temporary: Path, out: Path, old: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swaps two folders in one step, so that even a power cut finds one or the other.
+    """Swap two folders in one step, so that even a power cut finds one or the other.
 
     Returns:
         False where the file system or the C library cannot do it.

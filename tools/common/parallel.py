@@ -1,13 +1,10 @@
-"""Runs a function over many jobs in worker processes, in order, with little in flight."""
+"""A function over many jobs in worker processes, in order, with little in flight."""
 
-from __future__ import annotations
-
-import argparse
 import multiprocessing
-import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -18,34 +15,14 @@ from train.errors import UserError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-MAX_WORKERS = 64
-
 # Per worker: enough that none waits, few enough that memory stays flat.
 _JOBS_IN_FLIGHT = 3
-
-
-def usable_cores() -> int:
-    """Number of cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def add_workers_option(parser: argparse.ArgumentParser, what: str) -> None:
-    """Declares ``--workers``, the processes that do ``what``."""
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        type=int,
-        default=min(usable_cores(), MAX_WORKERS),
-        help=f"processes that {what} (default: the cores of this machine)",
-    )
 
 
 def ordered_map(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
 ) -> Generator[Result, None, None]:
-    """Yields ``function(job)`` for every job, in the order of the jobs.
+    """Yield ``function(job)`` for every job, in the order of the jobs.
 
     Args:
         function: A module-level function, as it is sent to other processes by name.
@@ -59,52 +36,49 @@ def ordered_map(
     if workers <= 1:
         yield from map(function, jobs)
         return
-    pool = _Pool(function, workers)
     waiting: deque[Connection] = deque()
-    try:
-        for job, worker in zip(jobs, cycle(pool.connections)):
+    with _processes(function, workers) as connections:
+        for job, worker in zip(jobs, cycle(connections)):
             _call(worker.send, job)
             waiting.append(worker)
             if len(waiting) >= workers * _JOBS_IN_FLIGHT:
                 yield _result(waiting.popleft())
         while waiting:
             yield _result(waiting.popleft())
-    finally:
-        pool.close()
 
 
-class _Pool:
-    """Worker processes, each with a pipe of its own.
+@contextmanager
+def _processes(function: Callable[[Any], Any], workers: int) -> Iterator[list[Connection]]:
+    """Start worker processes; yield a pipe to each of them.
 
     The pools of the standard library share one result pipe: a worker that is killed while it
     writes there (by the kernel for want of memory, or by a signal to the whole group) leaves the
     others and the parent waiting for ever. Here the parent sees the end of that worker's pipe.
     """
-
-    def __init__(self, function: Callable[[Any], Any], workers: int) -> None:
-        # Spawned, not forked: MindSpore may have threads running here, and a fork would copy the
-        # locks that they hold.
-        context = multiprocessing.get_context("spawn")
-        self.connections: list[Connection] = []
-        self._processes: list[BaseProcess] = []
+    # Spawned, not forked: MindSpore may have threads running here, and a fork would copy the
+    # locks that they hold.
+    context = multiprocessing.get_context("spawn")
+    connections: list[Connection] = []
+    started: list[BaseProcess] = []
+    try:
         for _ in range(workers):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(function, theirs), daemon=True)
             process.start()
             theirs.close()
-            self.connections.append(ours)
-            self._processes.append(process)
-
-    def close(self) -> None:
-        for connection, process in zip(self.connections, self._processes, strict=True):
+            connections.append(ours)
+            started.append(process)
+        yield connections
+    finally:
+        for connection, worker in zip(connections, started, strict=True):
             connection.close()
-            process.terminate()
-        for process in self._processes:
-            process.join()
+            worker.terminate()
+        for worker in started:
+            worker.join()
 
 
 def _work(function: Callable[[Any], Any], connection: Connection) -> None:
-    """A worker's life: job in, result out, until the parent is gone or has had enough."""
+    """Live as a worker: job in, result out, until the parent is gone or has had enough."""
     # Ctrl-C reaches the workers too, but it is the parent's to answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

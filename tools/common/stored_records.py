@@ -1,10 +1,9 @@
-"""Reads records of prepared data sets back, whole splits or chosen ones."""
-
-from __future__ import annotations
+"""Records of prepared data sets, read back as they are stored."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from train.data.inspection import shard_problem
 from train.data.records import Manifest, mask_column
@@ -23,40 +22,41 @@ class Stored:
 
 
 def read(paths: Sequence[str], masks: Sequence[str] = ()) -> Iterator[Stored]:
-    """Yields all records of some shards, in their order.
+    """Yield all records of some shards, in their order.
 
     The files must be whole: on damaged ones MindSpore may end the process.
     """
-    import mindspore.dataset as ds
-
-    columns = [mask_column(name) for name in masks]
-    data = ds.MindDataset(list(paths), shuffle=False, num_parallel_workers=1)
-    for row in data.create_dict_iterator(num_epochs=1, output_numpy=True):
+    for row in rows(paths):
         yield Stored(
             row["image"].tobytes(),
             int(row["label"]),
             str(row["key"]),
             int(row["crc"]),
-            tuple(row[column].tobytes() for column in columns),
+            tuple(row[mask_column(name)].tobytes() for name in masks),
         )
 
 
-def read_images(paths: Sequence[str], numbers: Sequence[int]) -> Iterator[bytes]:
-    """Yields the encoded pictures of chosen records, in the order of ``numbers``."""
+def rows(
+    paths: Sequence[str], columns: Sequence[str] | None = None, numbers: Sequence[int] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield records of some shards, which must be whole, as numpy arrays by column.
+
+    Args:
+        paths: The shards.
+        columns: What is read of each record; None: everything.
+        numbers: Which records, in the order in which they come; None: all.
+    """
     import mindspore.dataset as ds
 
-    data = ds.MindDataset(
-        list(paths),
-        columns_list=["image"],
-        sampler=ds.SubsetSampler(list(numbers)),
-        num_parallel_workers=1,
-    )
-    for row in data.create_dict_iterator(num_epochs=1, output_numpy=True):
-        yield row["image"].tobytes()
+    if numbers is not None and not numbers:
+        return
+    order = {"shuffle": False} if numbers is None else {"sampler": ds.SubsetSampler(list(numbers))}
+    data = ds.MindDataset(list(paths), columns_list=columns, num_parallel_workers=1, **order)
+    yield from data.create_dict_iterator(num_epochs=1, output_numpy=True)
 
 
 def check_shards(folder: Path, manifest: Manifest, split: str) -> None:
-    """Raises a UserError that names a damaged shard of the split, if there is one."""
+    """Raise a UserError that names a damaged shard of the split, if there is one."""
     for shard in manifest.splits[split].shards:
         why = shard_problem(folder, shard)
         if why is not None:

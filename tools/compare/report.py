@@ -1,11 +1,9 @@
 """A comparison as tables for people, and as values for programs."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from typing import Any
 
 from tools.common import console
+from tools.compare.kinds import KINDS
 from tools.compare.rows import Comparison, Row, Value
 from tools.compare.runs import Column
 
@@ -13,43 +11,23 @@ _NOTHING = "-"
 # So many differing keys are named.
 _KEYS = 4
 
-# Figures of a task: heading, and the keys that lead to it in the metrics.
-_FIGURES: dict[str, list[tuple[str, tuple[str, ...]]]] = {
-    "scene": [("accuracy", ("accuracy",))],
-    "segmentation": [
-        ("pixel accuracy", ("pixel_accuracy",)),
-        ("mIoU", ("mean_iou",)),
-        ("mIoU, several classes", ("multi_class", "mean_iou")),
-        ("oracle: pixel accuracy", ("oracle", "pixel_accuracy")),
-        ("oracle: mIoU", ("oracle", "mean_iou")),
-        ("oracle: mIoU, several classes", ("oracle", "multi_class", "mean_iou")),
-    ],
-}
-_EXPLANATION = (
-    '"several classes": on the images that have more than one; "oracle": an image painted with its '
-    "true scene class"
-)
-
 
 def report(comparison: Comparison, split: str, markdown: bool) -> str:
-    """All tables with the notes below them."""
-    table = _markdown_table if markdown else console.table
+    """Return all tables with the notes below them."""
     title = f"{split} split; metrics, and gain over the single-task runs, in %"
-    blocks = [title, table(_main_rows(comparison))]
+    blocks = [title, console.table(_main_rows(comparison), markdown)]
     if notes := _notes(comparison):
         blocks.append("\n".join(notes))
-    segmentation = _segmentation_rows(comparison)
-    if len(segmentation) > 1:
-        blocks += [table(segmentation), _EXPLANATION]
+    for name, kind in KINDS.items():
+        rows = _figure_rows(comparison, name)
+        if len(kind.figures) > 1 and len(rows) > 1:
+            blocks += [console.table(rows, markdown), kind.explanation]
     return "\n\n".join(blocks)
 
 
 def as_tree(comparison: Comparison, split: str) -> dict[str, Any]:
-    """The same figures as plain values; metrics and gains as fractions."""
-    return {
-        "split": split,
-        "rows": [_row_tree(comparison, row) for row in comparison.rows],
-    }
+    """Return the same figures as plain values; metrics and gains as fractions."""
+    return {"split": split, "rows": [_row_tree(comparison, row) for row in comparison.rows]}
 
 
 def _main_rows(comparison: Comparison) -> list[list[str]]:
@@ -94,26 +72,15 @@ def _notes(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _segmentation_rows(comparison: Comparison) -> list[list[str]]:
-    shown = _FIGURES["segmentation"]
-    rows = [["run", "task", *(heading for heading, _ in shown)]]
+def _figure_rows(comparison: Comparison, kind: str) -> list[list[str]]:
+    """Return all figures of the tasks of one kind."""
+    rows = [["run", "task", *KINDS[kind].figures.values()]]
     for row in comparison.rows:
         for column in row.columns:
-            if column.kind == "segmentation":
-                figures = [_figure(row, column, keys) for _, keys in shown]
+            if column.kind == kind:
+                figures = (row.figure(column, keys) for keys in KINDS[kind].figures)
                 rows.append([row.name, column.task, *map(_percent, figures)])
     return rows
-
-
-def _figure(row: Row, column: Column, keys: Sequence[str]) -> Value | None:
-    """Some figure in the metrics of a task, None where it is not known."""
-    found = []
-    for run in row.runs_of(column):
-        value: Any = run.metrics[column]
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        found.append(value)
-    return Value.of(found)
 
 
 def _percent(value: Value | None) -> str:
@@ -121,11 +88,6 @@ def _percent(value: Value | None) -> str:
         return _NOTHING
     deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.2f}"
     return f"{100 * value.mean:.2f}{deviation}"
-
-
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
 def _row_tree(comparison: Comparison, row: Row) -> dict[str, Any]:
@@ -144,9 +106,7 @@ def _row_tree(comparison: Comparison, row: Row) -> dict[str, Any]:
 
 
 def _task_tree(row: Row, column: Column) -> dict[str, Any]:
-    figures = {
-        ".".join(keys): _value_tree(_figure(row, column, keys)) for _, keys in _FIGURES[column.kind]
-    }
+    figures = {k: _value_tree(row.figure(column, k)) for k in KINDS[column.kind].figures}
     return {"task": column.task, "kind": column.kind, **figures}
 
 

@@ -1,29 +1,17 @@
 """A canvas to draw overhead views on: noise, soft shapes with shadows, light and sensor."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tools.demo_data.palettes import TREE, Palette
+
 Array = npt.NDArray[Any]
 # Takes coordinates and gives how much of each point it covers, 0..1.
 Shape = Callable[[Array, Array], Array]
-Palette = Sequence[tuple[int, int, int]]
-
-SOIL: Palette = ((158, 124, 92), (118, 92, 70), (186, 158, 118), (140, 118, 96))
-CROP: Palette = ((66, 104, 52), (112, 132, 64), (150, 152, 86), (88, 120, 72))
-GRASS: Palette = ((98, 118, 72), (126, 134, 88), (82, 104, 64), (146, 142, 102))
-TREE: Palette = ((40, 64, 40), (54, 78, 46), (66, 86, 52), (48, 62, 34))
-SAND: Palette = ((214, 194, 156), (190, 168, 132), (228, 214, 182))
-WATER: Palette = ((28, 62, 88), (44, 92, 108), (58, 84, 78), (30, 78, 116), (84, 98, 82))
-ASPHALT: Palette = ((92, 92, 96), (112, 110, 110), (76, 78, 84), (132, 128, 122))
-CONCRETE: Palette = ((172, 168, 160), (150, 148, 146), (190, 184, 170), (134, 128, 120))
-ROOF: Palette = ((158, 92, 74), (128, 122, 118), (176, 164, 150), (98, 92, 94), (140, 108, 86))
-BRIGHT: Palette = ((190, 62, 50), (52, 96, 160), (224, 222, 214), (214, 150, 54), (66, 124, 92))
 
 _SUPERSAMPLING = 2
 
@@ -42,7 +30,7 @@ class Canvas:
     """
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
-        """Makes an empty picture that will be ``size`` pixels high and wide."""
+        """Begin with an empty picture that will be ``size`` pixels high and wide."""
         n = size * _SUPERSAMPLING
         axis = (np.arange(n, dtype=np.float32) + 0.5) * (2 / n) - 1
         self.rng = rng
@@ -54,15 +42,27 @@ class Canvas:
         self._sun = float(np.cos(angle)), float(np.sin(angle))
 
     def uniform(self, low: float, high: float) -> float:
-        """A random number."""
+        """Return a random number."""
         return float(self.rng.uniform(low, high))
 
     def chance(self, probability: float) -> bool:
         """Whether something that has this probability happens."""
         return bool(self.rng.random() < probability)
 
+    def number(self, low: int, end: int) -> int:
+        """Return a random whole number from ``low`` to ``end - 1``."""
+        return int(self.rng.integers(low, end))
+
+    def choose(self, *palettes: Palette) -> Palette:
+        """Return one of some palettes."""
+        return palettes[self.number(0, len(palettes))]
+
+    def table(self, values: int) -> Array:
+        """Return random numbers 0..1, ``values`` for every cell of a grid: (64, 64, values)."""
+        return self.rng.random((64, 64, values)).astype(np.float32)
+
     def colour(self, palette: Palette, jitter: float = 10) -> Array:
-        """A random mixture of two of a palette's colours, (3,)."""
+        """Mix two of a palette's colours at random, (3,)."""
         one, other = self.rng.integers(0, len(palette), 2)
         share = self.rng.random()
         mixed = np.multiply(palette[one], share) + np.multiply(palette[other], 1 - share)
@@ -70,15 +70,20 @@ class Canvas:
         mixed += self.rng.normal(0, jitter) + self.rng.normal(0, jitter / 5, 3)
         return np.asarray(mixed, np.float32)
 
+    def tones(self, share: Array, count: int, palette: Palette) -> Array:
+        """Return one of ``count`` colours of a palette for every point, told by numbers 0..1."""
+        colours = np.stack([self.colour(palette) for _ in range(count)])
+        return np.asarray(colours[(share * (count - 0.01)).astype(np.int32)])
+
     def frame(self, angle: float | None = None, offset: float = 1.0) -> tuple[Array, Array]:
-        """Coordinates turned by an angle (None: at random) and shifted at random."""
+        """Return coordinates turned by an angle (None: at random) and shifted at random."""
         angle = self.uniform(0, np.pi) if angle is None else angle
         cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
         du, dv = self.rng.uniform(-offset, offset, 2).astype(np.float32)
         return self.x * cos + self.y * sin + du, self.y * cos - self.x * sin + dv
 
     def noise(self, scale: float, octaves: int = 3) -> Array:
-        """Smooth noise of mean 0 and deviation 1, (n, n); its largest features ``scale`` wide."""
+        """Return smooth noise of mean 0, deviation 1, (n, n), with features up to ``scale`` wide."""
         n = len(self.x)
         total = np.zeros((n, n), np.float32)
         for octave in range(octaves):
@@ -89,29 +94,33 @@ class Canvas:
         return np.asarray((total - total.mean()) / (total.std() + 1e-6), np.float32)
 
     def soft(self, distance: Array, width: float = 1.0) -> Array:
-        """1 where a signed distance is negative, else 0, with an edge ``width`` pixels soft."""
+        """Return 1 where a signed distance is negative, else 0; the edge takes ``width`` pixels."""
         return np.clip(0.5 - distance / (self.pixel * width), 0, 1)
 
     def ground(self, palette: Palette, scale: float = 0.5, contrast: float = 0.1) -> None:
-        """Covers everything with two mottled tones of a palette."""
+        """Cover everything with two mottled tones of a palette."""
         share = np.clip(self.noise(scale) * 0.35 + 0.5, 0, 1)[..., None]
         self.rgb = self.colour(palette) * share + self.colour(palette) * (1 - share)
         self.texture(contrast, 0.12)
 
     def texture(self, amount: float, scale: float) -> None:
-        """Makes everything drawn so far lighter and darker at random."""
+        """Make everything drawn so far lighter and darker at random."""
         self.rgb *= 1 + np.float32(amount) * self.noise(scale, 2)[..., None]
 
     def paint(self, cover: Array, colour: Array) -> None:
-        """Lays a colour, (3,) or (n, n, 3), over what ``cover`` covers."""
+        """Lay a colour, (3,) or (n, n, 3), over what ``cover`` covers."""
         self.rgb += (colour - self.rgb) * cover[..., None]
 
+    def band(self, distance: Array, half_width: float, colour: Array) -> None:
+        """Lay a band of a colour over the line where ``distance`` is 0."""
+        self.paint(self.soft(np.abs(distance) - half_width), colour)
+
     def darken(self, cover: Array, amount: float) -> None:
-        """Takes light away, as a shadow does."""
+        """Take light away, as a shadow does."""
         self.rgb *= 1 - np.float32(amount) * cover[..., None]
 
     def stamp(self, shape: Shape, colour: Array, height: float) -> Array:
-        """Draws raised objects with their shadow; returns what they cover."""
+        """Draw raised objects with their shadow; return what they cover."""
         dx, dy = self._sun[0] * height, self._sun[1] * height
         cover = shape(self.x, self.y)
         self.darken(np.maximum(shape(self.x - dx, self.y - dy), cover), 0.55)
@@ -119,7 +128,7 @@ class Canvas:
         return cover
 
     def trees(self, count: int, radius: tuple[float, float], where: Array | None = None) -> None:
-        """Scatters round crowns with shadows, more of them where ``where`` is large."""
+        """Scatter round crowns with shadows, more of them where ``where`` is large."""
         spots = self.rng.uniform(-1.05, 1.05, (count, 2)).astype(np.float32)
         n = len(self.x)
         for cx, cy in spots:
@@ -132,22 +141,18 @@ class Canvas:
 
     def _crown(self, cx: float, cy: float, r: float) -> None:
         # Only the crown's surroundings are touched: dozens of whole-picture passes would be slow.
-        n = len(self.x)
-        reach = 2.2 * r
-        rows = slice(max(0, int((cy - reach + 1) / 2 * n)), max(0, int((cy + reach + 1) / 2 * n)))
-        columns = slice(
-            max(0, int((cx - reach + 1) / 2 * n)), max(0, int((cx + reach + 1) / 2 * n))
-        )
-        x, y, area = self.x[rows, columns] - cx, self.y[rows, columns] - cy, self.rgb[rows, columns]
+        n, reach = len(self.x), 2.2 * r
+        ends = [[max(0, int((v + d + 1) / 2 * n)) for d in (-reach, reach)] for v in (cy, cx)]
+        here = slice(*ends[0]), slice(*ends[1])
+        x, y, area = self.x[here] - cx, self.y[here] - cy, self.rgb[here]
         dx, dy = self._sun[0] * r, self._sun[1] * r
         area *= 1 - 0.5 * self.soft(np.hypot(x - dx * 0.9, y - dy * 0.9) - r)[..., None]
         lit = 1 - 0.28 * np.clip((x * dx + y * dy) / (r * r), -1, 1)
-        area += (self.colour(TREE) * lit[..., None] - area) * self.soft(np.hypot(x, y) - r)[
-            ..., None
-        ]
+        cover = self.soft(np.hypot(x, y) - r)[..., None]
+        area += (self.colour(TREE) * lit[..., None] - area) * cover
 
     def finish(self) -> npt.NDArray[np.uint8]:
-        """Adds weather, light, colour cast and sensor noise; returns (size, size, 3) pixels."""
+        """Add weather, light, colour cast and sensor noise; return (size, size, 3) pixels."""
         if self.chance(0.1):
             self._clouds()
         u, _ = self.frame(offset=0.0)
@@ -172,7 +177,7 @@ class Canvas:
 
 
 def cells(u: Array, v: Array, width: float, height: float) -> tuple[Array, Array, Array, Array]:
-    """Divides the plane into a grid.
+    """Divide the plane into a grid.
 
     Returns:
         Column and row of each point's cell, whole numbers from 0 to 63, and its position in the
@@ -185,5 +190,10 @@ def cells(u: Array, v: Array, width: float, height: float) -> tuple[Array, Array
 
 
 def box(u: Array, v: Array, half_width: Array | float, half_height: Array | float) -> Array:
-    """Signed distance to a rectangle around the origin."""
+    """Return the signed distance to a rectangle around the origin."""
     return np.maximum(np.abs(u) - half_width, np.abs(v) - half_height)
+
+
+def waves(across: Array, period: float) -> Array:
+    """Go from 1 to 0 and back once in every ``period``."""
+    return np.asarray(0.5 + 0.5 * np.cos(across * (2 * np.pi / period)))

@@ -1,7 +1,5 @@
 """A contact sheet: some pictures of every class of every generated data set, with their names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -18,7 +16,7 @@ _TITLE = "Generated pictures for trying out the pipeline: no real places"
 
 
 def write(path: Path, images: Path) -> None:
-    """Draws the sheet.
+    """Draw the sheet.
 
     Args:
         path: PNG file to write.

@@ -1,7 +1,6 @@
-"""The generated data sets, and drawing their pictures into files."""
+"""The generated data sets, and their pictures, drawn into files."""
 
-from __future__ import annotations
-
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tools.common import console
+from tools.common.parallel import ordered_map
 from tools.demo_data import coast, farmland, urban
 from tools.demo_data.canvas import Canvas
 
 _JPEG_QUALITY = 92
+_PICTURES_PER_JOB = 20
+# Time of change of every picture: the first second of 2026.
+_TIME = 1_767_225_600 * 10**9
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,26 @@ class Job:
     seed: int
 
 
+def draw_all(images: Path, per_class: int, seed: int, workers: int) -> None:
+    """Draw the pictures of all data sets as ``images/<data set>/<class>/<number>.jpg``."""
+    jobs = []
+    for name, scenes in SETS.items():
+        for class_name in scenes.classes:
+            folder = images / name / class_name
+            folder.mkdir(parents=True)
+            for start in range(0, per_class, _PICTURES_PER_JOB):
+                stop = min(per_class, start + _PICTURES_PER_JOB)
+                jobs.append(Job(str(folder), name, class_name, start, stop, seed))
+    with console.progress("drawing", sum(job.stop - job.start for job in jobs)) as advance:
+        for count in ordered_map(draw, jobs, min(workers, len(jobs))):
+            advance(count)
+    for picture in images.rglob("*.*"):
+        # The table of the records holds it, and the same arguments give the same bytes.
+        os.utime(picture, ns=(_TIME, _TIME))
+
+
 def draw(job: Job) -> int:
-    """Draws a job's pictures; returns how many.
+    """Draw a job's pictures; return how many.
 
     A picture depends on the seed, its class and its number alone.
     """

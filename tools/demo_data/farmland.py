@@ -1,50 +1,46 @@
 """Generated farmland: four classes."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from tools.demo_data.canvas import CROP, GRASS, SOIL, Array, Canvas, Palette, cells
-
-_FIELDS: tuple[Palette, ...] = (CROP, SOIL, GRASS)
+from tools.demo_data.canvas import Array, Canvas, box, cells, waves
+from tools.demo_data.palettes import CROP, GRASS, SOIL, Palette
 
 
 def _field(c: Canvas) -> Palette:
-    return _FIELDS[int(c.rng.integers(3))]
+    return c.choose(CROP, SOIL, GRASS)
 
 
 def _track(c: Canvas, distance: Array, half_width: float) -> None:
-    """A dirt road, sometimes with a hedge along it."""
-    c.paint(c.soft(np.abs(distance) - half_width), c.colour(SOIL) * np.float32(1.12))
+    """Draw a dirt road, sometimes with a hedge along it."""
+    c.band(distance, half_width, c.colour(SOIL) * 1.12)
     if c.chance(0.4):
-        c.trees(120, (0.03, 0.07), (np.abs(distance - 2.5 * half_width) < 0.04).astype(np.float32))
+        c.trees(120, (0.03, 0.07), np.abs(distance - 2.5 * half_width) < 0.04)
 
 
 def row_crops(c: Canvas) -> None:
-    """Straight rows over one or two fields."""
+    """Draw straight rows over one or two fields."""
     c.ground(_field(c))
     u, v = c.frame()
-    rows = u + np.float32(0.02) * c.noise(0.9, 2)
+    rows = u + 0.02 * c.noise(0.9, 2)
     period = c.uniform(0.16, 0.3)
-    wave = 0.5 + 0.5 * np.cos(rows * np.float32(2 * np.pi / period))
     dense = np.clip(0.75 + 0.25 * c.noise(0.5), 0, 1)
-    c.paint(wave * dense * np.float32(c.uniform(0.65, 1.0)), c.colour(_field(c)))
-    edge = v - np.float32(c.uniform(-0.6, 0.6))
+    c.paint(waves(rows, period) * dense * c.uniform(0.65, 1.0), c.colour(_field(c)))
+    edge = v - c.uniform(-0.6, 0.6)
     if c.chance(0.5):
-        other = 0.5 + 0.5 * np.cos((v if c.chance(0.5) else u) * np.float32(2 * np.pi / period))
+        other = waves(v if c.chance(0.5) else u, period)
         beyond = c.soft(-edge)
         c.paint(beyond, c.colour(_field(c)))
-        c.paint(beyond * other * np.float32(0.6), c.colour(_field(c)))
+        c.paint(beyond * other * 0.6, c.colour(_field(c)))
         _track(c, edge, c.uniform(0.03, 0.06))
 
 
 def orchard(c: Canvas) -> None:
-    """Single crowns on a regular grid."""
+    """Draw single crowns on a regular grid."""
     c.ground(_field(c))
     u, v = c.frame()
     pitch = c.uniform(0.19, 0.34)
     stretch = c.uniform(0.85, 1.2)
-    table = c.rng.random((64, 64, 3)).astype(np.float32)
+    table = c.table(3)
     reach = c.uniform(0.3, 0.42) * pitch
     gaps = c.uniform(0.02, 0.16)
     angle = np.arctan2(float(u[1, 0] - u[0, 0]), float(u[0, 1] - u[0, 0]))
@@ -55,71 +51,64 @@ def orchard(c: Canvas) -> None:
         i, j, lu, lv = cells(du, dv, pitch, pitch * stretch)
         own = table[i, j]
         r = reach * (0.75 + 0.35 * own[..., 0])
-        lean = (own[..., 1:] - 0.5) * np.float32(0.14 * pitch)
+        lean = (own[..., 1:] - 0.5) * (0.14 * pitch)
         far = np.hypot(lu - lean[..., 0], lv - lean[..., 1])
         return c.soft(far - np.where(own[..., 2] < gaps, -1, r))
 
     if c.chance(0.5):
         # Mown strips between the rows of trees.
-        strips = 0.5 + 0.5 * np.cos(u * np.float32(2 * np.pi / pitch))
-        c.paint(strips * np.float32(0.35), c.colour(_field(c)))
-    c.stamp(crowns, c.colour(CROP) * np.float32(c.uniform(0.55, 0.85)), 0.5 * pitch)
+        c.paint(waves(u, pitch) * 0.35, c.colour(_field(c)))
+    c.stamp(crowns, c.colour(CROP) * c.uniform(0.55, 0.85), 0.5 * pitch)
     c.texture(0.05, 0.08)
     if c.chance(0.3):
-        _track(c, v - np.float32(c.uniform(-0.5, 0.5)), c.uniform(0.04, 0.07))
+        _track(c, v - c.uniform(-0.5, 0.5), c.uniform(0.04, 0.07))
 
 
 def pivot_irrigation(c: Canvas) -> None:
-    """Round fields, some with sectors and wheel tracks."""
+    """Draw round fields, some with sectors and wheel tracks."""
     c.ground(_field(c))
     if c.chance(0.5):
         _track(c, c.frame()[0], 0.03)
     pitch = c.uniform(0.9, 2.4)
     u, v = c.frame()
-    table = c.rng.random((64, 64, 4)).astype(np.float32)
+    table = c.table(4)
     colours = np.stack([c.colour(_field(c)) for _ in range(8)])
     i, j, lu, lv = cells(u, v, pitch, pitch)
     own = table[i, j]
-    radius = np.float32(pitch) * (0.40 + 0.09 * own[..., 0])
+    radius = pitch * (0.40 + 0.09 * own[..., 0])
     far = np.hypot(lu, lv)
     inside = c.soft(far - radius)
-    turned = (np.arctan2(lv, lu) / np.float32(2 * np.pi) + own[..., 1]) % 1
+    turned = (np.arctan2(lv, lu) / (2 * np.pi) + own[..., 1]) % 1
     sector = (turned < own[..., 2] * 0.8) & (own[..., 3] < 0.65)
     pick = (own[..., 1] * 3.99).astype(np.int32) + 4 * sector
     c.paint(inside, colours[pick])
-    rings = 0.5 + 0.5 * np.cos(far * np.float32(2 * np.pi / c.uniform(0.1, 0.2)))
-    c.darken(inside * rings, c.uniform(0.03, 0.18))
+    c.darken(inside * waves(far, c.uniform(0.1, 0.2)), c.uniform(0.03, 0.18))
     arm = c.soft(np.abs(np.minimum(turned, 1 - turned)) * far * 6 - 0.012)
-    c.paint(inside * arm * np.float32(0.6), c.colour(SOIL))
+    c.paint(inside * arm * 0.6, c.colour(SOIL))
     c.darken(c.soft(np.abs(far - radius) - 0.012), c.uniform(0, 0.3))
     c.texture(0.06, 0.15)
 
 
 def patchwork(c: Canvas) -> None:
-    """Small irregular parcels, each with its own crop."""
-    warp = np.float32(c.uniform(0.02, 0.06))
+    """Draw small irregular parcels, each with its own crop."""
+    warp = c.uniform(0.02, 0.06)
     u, v = c.frame()
     u, v = u + warp * c.noise(1.0, 1), v + warp * c.noise(1.0, 1)
     width, height = c.uniform(0.32, 0.5), c.uniform(0.4, 0.9)
     # Every second column of parcels is shifted, so that they do not meet in crosses.
     shift = c.rng.random(64).astype(np.float32)
-    column = np.floor(u / np.float32(width)).astype(np.int32) % 64
+    column = np.floor(u / width).astype(np.int32) % 64
     i, j, lu, lv = cells(u, v + shift[column], width, height)
     colours = np.stack([c.colour(_field(c)) for _ in range(12)])
     parcels = c.rng.integers(0, 12, (64, 64))[i, j]
-    c.rgb = colours[parcels].astype(np.float32)
-    along = 0.5 + 0.5 * np.cos(np.where(parcels % 2, lu, lv) * np.float32(2 * np.pi / 0.12))
-    c.darken(along * (parcels % 3 == 0), c.uniform(0.05, 0.25))
+    c.rgb = colours[parcels]
+    along = np.where(parcels % 2, lu, lv)
+    c.darken(waves(along, 0.12) * (parcels % 3 == 0), c.uniform(0.05, 0.25))
     c.texture(0.09, 0.2)
-    edge = np.minimum(width / 2 - np.abs(lu), height / 2 - np.abs(lv))
-    bund = c.colour(SOIL if c.chance(0.5) else CROP) * np.float32(c.uniform(0.65, 1.15))
+    edge = -box(lu, lv, width / 2, height / 2)
+    bund = c.colour(SOIL if c.chance(0.5) else CROP) * c.uniform(0.65, 1.15)
     c.paint(c.soft(edge - c.uniform(0.008, 0.022)), bund)
-    c.trees(int(c.rng.integers(0, 14)), (0.03, 0.06))
+    c.trees(c.number(0, 14), (0.03, 0.06))
 
 
-SCENES = {
-    "orchard": orchard,
-    "patchwork": patchwork,
-    "pivot_irrigation": pivot_irrigation,
-    "row_crops": row_crops,
-}
+SCENES = {draw.__name__: draw for draw in (orchard, patchwork, pivot_irrigation, row_crops)}

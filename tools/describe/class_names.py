@@ -6,8 +6,6 @@ Names that differ but usually mean the same on land-use images (:data:`SYNONYMS`
 *probably* the same, and are told apart from those. Nothing is ever merged: the user decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +55,7 @@ class Class:
 
 
 def bare(name: str) -> str:
-    """A name without case, separators and plural ending."""
+    """Return a name without case, separators and plural ending."""
     text = "".join(letter for letter in name.casefold() if letter.isalnum())
     for ending, rest in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
         if text.endswith(ending) and len(text) > len(ending) + 1:
@@ -68,7 +66,7 @@ def bare(name: str) -> str:
 
 
 def shared(classes: Iterable[Class]) -> tuple[dict[str, list[Class]], dict[str, list[Class]]]:
-    """Groups classes that several data sets have, or one label space has twice.
+    """Group classes that several data sets have, or one label space has twice.
 
     Returns:
         The groups of one name, by that name; and those of several names that probably mean the

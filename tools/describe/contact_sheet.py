@@ -1,8 +1,5 @@
-"""Draws the contact sheet of a data set: a row of pictures for every class."""
+"""The contact sheet of a data set: a row of pictures for every class."""
 
-from __future__ import annotations
-
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from tools.common.class_tables import shares
 from tools.describe.mask_colours import NO_CLASS, Colour, paint, palette
 from tools.describe.samples import Sample
 from train.data.records import Manifest
+from train.files import replacement
 
 _TILE = 96
 _GAP = 5
@@ -44,7 +42,7 @@ class Layout:
 
 
 def layout(rows: int, label_spaces: int, per_row: int | None) -> Layout:
-    """A layout that is about as wide as a screen, with as few rows below each other as that allows.
+    """Lay a sheet out about as wide as a screen, with as few rows below each other as that allows.
 
     Args:
         rows: Number of classes.
@@ -59,7 +57,7 @@ def layout(rows: int, label_spaces: int, per_row: int | None) -> Layout:
 def draw(
     path: Path, manifest: Manifest, rows: Sequence[Sequence[Sample]], plan: Layout, seed: int
 ) -> None:
-    """Draws the sheet and puts it at ``path`` once it is whole.
+    """Draw the sheet and put it at ``path`` once it is whole.
 
     Args:
         path: PNG file.
@@ -92,9 +90,8 @@ def draw(
             _label(pen, x, y, labels[place], notes[place])
             _tiles(sheet, pen, x + names_width, y, rows[place], colours)
             y += heights[place]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    sheet.save(temporary, "PNG")
-    temporary.replace(path)
+    with replacement(path) as temporary:
+        sheet.save(temporary, "PNG")
 
 
 def _font(size: int, bold: bool = False) -> _Font:
@@ -128,7 +125,7 @@ def _title(
 
 
 def _row_texts(manifest: Manifest) -> tuple[Sequence[str], list[str]]:
-    """Names of the rows and what stands below them."""
+    """Return the names of the rows and what stands below them."""
     splits = manifest.splits
     if manifest.classes:
         counts = zip(*(split.per_class for split in splits.values()), strict=True)
@@ -149,7 +146,7 @@ def _label(pen: ImageDraw.ImageDraw, x: int, y: int, lines: Sequence[str], note:
 
 
 def wrap(text: str, font: _Font, width: int) -> list[str]:
-    """Breaks a name into lines no wider than ``width``: between words if possible.
+    """Break a name into lines no wider than ``width``: between words if possible.
 
     Words end at spaces, underscores, hyphens and before a capital letter. Together the lines are
     the text.
@@ -187,7 +184,7 @@ def _tiles(
 
 
 def _tile(image: Image.Image, resampling: Image.Resampling) -> Image.Image:
-    """The image in a square of the tile's size, its shape kept."""
+    """Fit the image into a square of the tile's size, its shape kept."""
     scale = _TILE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     tile = Image.new("RGB", (_TILE, _TILE), (236, 236, 232))
@@ -225,7 +222,7 @@ class _Legend:
         self.height = y + 8 if y else 0
 
     def draw(self, pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
-        """Draws it."""
+        """Draw it."""
         for x, y, text, colour in self._items:
             if colour is not None:
                 box = (left + x, top + y, left + x + 16, top + y + 16)

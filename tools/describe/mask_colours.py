@@ -1,7 +1,5 @@
 """Colours for the classes of masks: easy to tell apart, and the usual ones where there are such."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +28,7 @@ _APART = 22.0
 
 
 def palette(classes: Sequence[str]) -> list[Colour]:
-    """A colour for every class.
+    """Choose a colour for every class.
 
     A class whose name tells has its usual colour, or a darker or lighter one if earlier classes
     took that; every other gets, in turn, the colour that is farthest from all that are taken.
@@ -56,14 +54,14 @@ def palette(classes: Sequence[str]) -> list[Colour]:
 
 
 def paint(mask: npt.NDArray[np.uint8], colours: Sequence[Colour]) -> npt.NDArray[np.uint8]:
-    """A mask of shape (H, W) in its colours, (H, W, 3)."""
+    """Paint a mask of shape (H, W) in its colours, (H, W, 3)."""
     table = np.full((256, 3), NO_CLASS, np.uint8)
     table[: len(colours)] = np.array(colours, np.uint8)
     return table[mask]
 
 
 def _usual(name: str) -> list[Colour]:
-    """The colour that maps give to a class of this name, a darker and a lighter shade of it."""
+    """Return the colour that maps give to a class, and a darker and a lighter shade of it."""
     text = name.casefold()
     for words, (red, green, blue) in _USUAL:
         if any(word in text for word in words):
@@ -79,7 +77,7 @@ def _free(colour: Colour, taken: Sequence[npt.NDArray[np.float64]]) -> bool:
 
 
 def _lab(rgb: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """CIELAB of sRGB values 0..255, shape (..., 3), under daylight (D65)."""
+    """Convert sRGB values 0..255, shape (..., 3), to CIELAB under daylight (D65)."""
     linear = rgb / 255.0
     linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(

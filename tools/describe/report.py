@@ -1,7 +1,5 @@
 """What describe prints: the tables of every data set, and the classes that several have."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from train.data.records import Manifest
 
 
 def report(sets: Mapping[Path, Manifest]) -> str:
-    """The whole text for some data sets, each with its folder."""
+    """Return the whole text for some data sets, each with its folder."""
     blocks = [_one(folder, manifest) for folder, manifest in sets.items()]
     same, probable = shared(item for manifest in sets.values() for item in _classes(manifest))
     if len(sets) > 1 or same:

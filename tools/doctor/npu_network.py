@@ -1,10 +1,8 @@
 """The network of the NPUs, which jobs of several servers need: addresses, links, TLS."""
 
-from __future__ import annotations
-
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tools.doctor.finding import OK, WARN, Finding, Machine, output_of, worse
 
@@ -12,7 +10,7 @@ _DRIVER_TOOL = "/usr/local/Ascend/driver/tools/hccn_tool"
 
 
 def examine(machine: Machine) -> Iterator[Finding]:
-    """Asks hccn_tool about every NPU."""
+    """Ask hccn_tool about every NPU."""
     tool = shutil.which("hccn_tool") or shutil.which(machine.path(_DRIVER_TOOL))
     if tool is None:
         remedy = "one server does without; for several mount /usr/local/Ascend/driver"
@@ -24,7 +22,7 @@ def examine(machine: Machine) -> Iterator[Finding]:
     yield _tls(tool, npus)
 
 
-def _addresses(tool: str, npus: list[int]) -> Finding:
+def _addresses(tool: str, npus: Sequence[int]) -> Finding:
     answers = {n: _ask(tool, n, "-ip", r"ipaddr:\s*(\S+)") for n in npus}
     missing = [str(n) for n, address in answers.items() if not address]
     remedy = "several servers need them: hccn_tool -i N -ip -s address A netmask M"
@@ -34,14 +32,14 @@ def _addresses(tool: str, npus: list[int]) -> Finding:
     return worse(twice, "NPU addresses", ", ".join(answers.values()), "each must be unique")
 
 
-def _links(tool: str, npus: list[int]) -> Finding:
+def _links(tool: str, npus: Sequence[int]) -> Finding:
     answers = {n: _ask(tool, n, "-link", r"link status:\s*(\S+)") for n in npus}
     down = [f"NPU {n}: {status or 'no answer'}" for n, status in answers.items() if status != "UP"]
     remedy = "several servers need them: cable, switch port; hccn_tool -i N -link_stat -g"
     return worse(bool(down), "NPU links", ", ".join(down) or "all UP", remedy)
 
 
-def _tls(tool: str, npus: list[int]) -> Finding:
+def _tls(tool: str, npus: Sequence[int]) -> Finding:
     answers = {_ask(tool, n, "-tls", r"tls switch\[(\d)\]") or "unknown" for n in npus}
     remedy = "must be the same on all NPUs of all servers: hccn_tool -i N -tls -s enable 0"
     if len(answers) > 1:

@@ -1,7 +1,5 @@
 """One data set: from a source, or a file that the user fetched, to a folder of pictures."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil
@@ -13,7 +11,6 @@ from tools.common.output_folder import check_free, whole_folder
 from tools.download import check
 from tools.download.fetch import Policy, Unavailable, fetch
 from tools.download.partial_file import Part
-from tools.download.progress import transfer
 from tools.download.registry import Archive, DataSet
 from tools.download.unpack import Damaged, unpack
 from train.errors import UserError
@@ -48,7 +45,7 @@ class Options:
 
 
 def obtain(name: str, about: DataSet, options: Options) -> str:
-    """Makes ``options.out/name``; returns what to tell the user.
+    """Make ``options.out/name``; return what to tell the user.
 
     Raises:
         UserError: It exists and is something else, cannot be fetched by a program, or the user's
@@ -86,7 +83,7 @@ def _fetched(name: str, about: DataSet, options: Options) -> tuple[Archive, Path
             part = Part(target)
             for url in archive.urls:
                 try:
-                    with transfer(f"{name} from {_host(url)}") as moved:
+                    with console.transfer(f"{name} from {_host(url)}") as moved:
                         fetch(url, part, archive.bytes, options.policy, moved)
                     check.check_archive(part.path, archive)
                 except (Unavailable, check.Mismatch) as error:
@@ -143,7 +140,7 @@ def _unpack(
 
 
 def _raise_up(classes: Path, inner: Path, made: Path) -> None:
-    """Moves the class folders to the top and forgets what was around them."""
+    """Move the class folders to the top and forget what was around them."""
     classes = classes.rename(made / ".classes")
     shutil.rmtree(inner, ignore_errors=True)
     for path in sorted(classes.iterdir()):
@@ -174,7 +171,7 @@ def _told(name: str, about: DataSet, archive: Archive, folder: Path) -> str:
 
 
 def _next(name: str, about: DataSet, folder: Path) -> str:
-    """The command that prepares it."""
+    """Return the command that prepares it."""
     command = ["python", "-m", "tools", "prepare", str(folder / about.images_in)]
     if about.mask_classes:
         command += ["--masks", f"cover={folder / 'label_gray'}"]

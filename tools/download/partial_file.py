@@ -1,16 +1,15 @@
 """A file that is being fetched, and what is known of the bytes that are there."""
 
-from __future__ import annotations
-
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from tools.common.command_line import refused
 from train.errors import UserError
 from train.files import replace_file
+from train.storage.locks import Lock
 
 
 class Part:
@@ -33,21 +32,19 @@ class Part:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
-        """Opens the part for appending and locks it."""
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            file = self.path.open("ab")
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(f"{self.path}: another process is fetching it") from None
+        """Open the part for appending, locked."""
+        with contextlib.ExitStack() as held:
+            with refused(self.path, "cannot be written"):
+                self.target.parent.mkdir(parents=True, exist_ok=True)
+                file = held.enter_context(self.path.open("ab"))
+                lock = Lock(self.path)
+                held.callback(lock.free)
+            if not lock.take():
+                raise UserError(f"{self.path}: another process is fetching it")
             yield file
 
     def known(self, url: str) -> dict[str, Any]:
-        """What is known of the bytes that are there, if they came from this address."""
+        """Return what is known of the bytes that are there, if they came from this address."""
         try:
             about = json.loads(self._about.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -55,15 +52,15 @@ class Part:
         return about if isinstance(about, dict) and about.get("url") == url else {}
 
     def remember(self, about: dict[str, Any]) -> None:
-        """Notes where the bytes to come are from."""
+        """Note where the bytes to come are from."""
         replace_file(self._about, json.dumps(about).encode())
 
     def finish(self) -> None:
-        """Gives the whole file its name."""
+        """Give the whole file its name."""
         self.path.replace(self.target)
         self._about.unlink(missing_ok=True)
 
     def drop(self) -> None:
-        """Removes what is there."""
+        """Remove what is there."""
         self.path.unlink(missing_ok=True)
         self._about.unlink(missing_ok=True)

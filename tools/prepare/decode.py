@@ -1,7 +1,5 @@
 """The first pass: decodes every picture once, keeps its bytes in a file, and notes what it is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -9,6 +7,7 @@ from itertools import islice
 
 from tools.common import console
 from tools.common.catalogue import Catalogue
+from tools.common.duplicates.fingerprint import THUMB_BYTES
 from tools.common.parallel import ordered_map
 from tools.prepare.decode_worker import Job, Taken, Unreadable, run_job
 from tools.prepare.images import Recipe
@@ -26,12 +25,12 @@ _SHOWN = 3
 
 
 def recipe(options: Options) -> Recipe:
-    """How pictures are stored."""
+    """Return how pictures are stored."""
     return Recipe(options.format, options.quality, options.size)
 
 
 def take_in(catalogue: Catalogue, options: Options, spaces: dict[str, Space]) -> None:
-    """Fills the catalogue's tables ``samples``, ``pictures`` and ``skipped``.
+    """Fill the catalogue's tables ``samples``, ``pictures`` and ``skipped``.
 
     The encoded pictures and masks go to the file ``spool`` beside the catalogue, one after the
     other in the order of their keys, and the thumbnails, all of one size, to ``thumbs``.
@@ -50,15 +49,13 @@ def take_in(catalogue: Catalogue, options: Options, spaces: dict[str, Space]) ->
         (catalogue.folder / SPOOL).open("wb") as spool,
         (catalogue.folder / THUMBS).open("wb") as thumbs,
     ):
-        skipped: list[tuple[object, ...]] = []
 
         def rows() -> Iterator[tuple[object, ...]]:
             for sample, result in results:
                 if isinstance(result, Unreadable):
-                    skipped.append((sample, result.reason, json.dumps(result.sha256)))
-                    thumbs.write(bytes(_THUMB_BYTES))
-                    if len(skipped) >= _PICTURES_PER_JOB:
-                        _insert_skipped(catalogue, skipped)
+                    values = sample, result.reason, result.sha256
+                    catalogue.run("INSERT INTO skipped VALUES (?, ?, ?)", *values)
+                    thumbs.write(bytes(THUMB_BYTES))
                     continue
                 thumbs.write(result.picture.looks.thumb)
                 row = _row(sample, result, spool.tell())
@@ -67,51 +64,32 @@ def take_in(catalogue: Catalogue, options: Options, spaces: dict[str, Space]) ->
                 yield row
 
         catalogue.insert("pictures", rows())
-        _insert_skipped(catalogue, skipped)
     _check_readable(catalogue, options)
 
 
-_THUMB_BYTES = 16 * 16 * 3
-
-
 def thumb(catalogue: Catalogue, sample: int) -> bytes:
-    """The thumbnail of a sample."""
+    """Return the thumbnail of a sample."""
     with (catalogue.folder / THUMBS).open("rb") as file:
-        file.seek((sample - 1) * _THUMB_BYTES)
-        return file.read(_THUMB_BYTES)
-
-
-def _insert_skipped(catalogue: Catalogue, rows: list[tuple[object, ...]]) -> None:
-    for row in rows:
-        catalogue.run("INSERT INTO skipped VALUES (?, ?, ?)", *row)
-    rows.clear()
+        file.seek((sample - 1) * THUMB_BYTES)
+        return file.read(THUMB_BYTES)
 
 
 def _row(sample: int, taken: Taken, start: int) -> tuple[object, ...]:
     picture = taken.picture
     masks = [mask.data for mask in taken.masks]
     return (
-        sample,
-        start,
-        json.dumps([len(picture.data), *map(len, masks)]),
-        picture.width,
-        picture.height,
-        json.dumps([picture.sums, picture.squares]),
+        *(sample, start, json.dumps([len(picture.data), *map(len, masks)])),
+        *(picture.width, picture.height, json.dumps([picture.sums, picture.squares])),
         json.dumps([mask.counts for mask in taken.masks]),
-        checksum(picture.data, masks),
-        json.dumps(taken.sha256),
-        picture.digest.hex(),
-        picture.looks.hash,
+        *(checksum(picture.data, masks), json.dumps(taken.sha256)),
+        *(picture.digest.hex(), picture.looks.hash),
     )
 
 
 def _results(
-    catalogue: Catalogue,
-    options: Options,
-    spaces: dict[str, Space],
-    advance: Callable[[int], None],
+    catalogue: Catalogue, options: Options, spaces: dict[str, Space], advance: Callable[[int], None]
 ) -> Generator[tuple[int, Taken | Unreadable], None, None]:
-    """Decodes all samples, in their order."""
+    """Decode all samples, in their order."""
     largest, count = next(catalogue.rows("SELECT max(bytes), count(*) FROM samples"))
     # Large files go one by one, so that what is in flight stays small.
     step = max(1, min(_PICTURES_PER_JOB, _JOB_BYTES // max(1, largest)))

@@ -1,7 +1,5 @@
 """What the worker processes do: from the files of some pictures to what is stored of them."""
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from dataclasses import dataclass
@@ -54,15 +52,15 @@ class Unreadable:
 
     Attributes:
         reason: Why, in one line.
-        sha256: Digests of the files that could be read.
+        sha256: Digest of the picture's file; empty if that could not be read.
     """
 
     reason: str
-    sha256: tuple[str, ...]
+    sha256: str
 
 
 def run_job(job: Job) -> list[Taken | Unreadable]:
-    """Makes the pictures of a job.
+    """Make the pictures of a job.
 
     Raises:
         UserError: A mask does not fit its picture or its classes.
@@ -97,7 +95,7 @@ def _take(job: Job, key: str, mask_keys: tuple[str, ...]) -> Taken | Unreadable:
         # Decoders raise nearly anything on damaged files; one picture must not end the whole job.
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(text.split()) or type(error).__name__
-    return Unreadable(reading + reason, tuple(digests))
+    return Unreadable(reading + reason, next(iter(digests), ""))
 
 
 def _read(path: Path, digests: list[str]) -> bytes:

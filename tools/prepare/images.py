@@ -1,4 +1,4 @@
-"""Decodes one picture to 8-bit RGB, resizes it, sums its pixels up and encodes it.
+"""One picture: decoded to 8-bit RGB, resized, its pixels summed up, and encoded.
 
 How other kinds of pictures become 8-bit RGB:
   grey           the value in all three channels
@@ -9,8 +9,6 @@ How other kinds of pictures become 8-bit RGB:
 EXIF orientation is applied; of several pages the first one is taken.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 from dataclasses import dataclass
@@ -20,7 +18,6 @@ from PIL import Image, ImageOps
 
 from tools.common.duplicates.fingerprint import Fingerprint, fingerprint
 
-ENCODERS = {"jpeg": "JPEG", "png": "PNG"}
 EXIF_ORIENTATION = 0x0112
 _MAX_ASPECT = 32
 _LEVELS = np.arange(256, dtype=np.int64)
@@ -69,7 +66,7 @@ class Picture:
 
 
 def make(data: bytes, recipe: Recipe) -> Picture:
-    """Turns an image file's bytes into a stored picture.
+    """Turn an image file's bytes into a stored picture.
 
     A file that already is what the recipe asks for is stored byte for byte.
 
@@ -77,7 +74,7 @@ def make(data: bytes, recipe: Recipe) -> Picture:
         Exception: Whatever Pillow raises on a file that it cannot decode.
     """
     with Image.open(io.BytesIO(data)) as opened:
-        kept = opened.format == ENCODERS[recipe.format] and _is_plain(opened)
+        kept = opened.format == recipe.format.upper() and _is_plain(opened)
         size_before = opened.size
         orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
         image = decode(opened, recipe.size)
@@ -98,7 +95,7 @@ def make(data: bytes, recipe: Recipe) -> Picture:
 
 
 def decode(image: Image.Image, size: int | None) -> Image.Image:
-    """Decodes to 8-bit RGB, upright, the shorter side ``size`` pixels long."""
+    """Decode to 8-bit RGB, upright, the shorter side ``size`` pixels long."""
     if size is None:
         return to_rgb(ImageOps.exif_transpose(image))
     short, long = sorted(image.size)
@@ -116,7 +113,7 @@ def decode(image: Image.Image, size: int | None) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts to mode RGB as the module's docstring says.
+    """Convert to mode RGB as the module's docstring says.
 
     Raises:
         ValueError: Its pixels have no fixed range.
@@ -136,7 +133,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def encode(image: Image.Image, recipe: Recipe) -> bytes:
-    """Encodes an RGB picture, JPEG with full-resolution colour."""
+    """Encode an RGB picture, JPEG with full-resolution colour."""
     buffer = io.BytesIO()
     if recipe.format == "jpeg":
         image.save(buffer, "JPEG", quality=recipe.quality, subsampling=0)

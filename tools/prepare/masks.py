@@ -1,4 +1,4 @@
-"""Decodes masks: from the values or colours of a file to positions in a list of classes.
+"""Masks, decoded: from the values or colours of a file to positions in a list of classes.
 
 A mask by index is a grey or palette picture whose values (of a palette picture: the indices, not
 the colours) are classes; 8 bits, or 16 with values up to 65535. A mask by colour is any RGB or
@@ -6,8 +6,6 @@ palette picture with exact colours. JPEG is refused, as it changes values. A mas
 its picture and is turned as the picture is: by its own EXIF orientation if it has one, else by the
 picture's.
 """
-
-from __future__ import annotations
 
 import contextlib
 import io
@@ -21,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor
 
+from tools.common.command_line import refused
 from tools.prepare.images import EXIF_ORIENTATION
 from train.data.records import IGNORE_INDEX
 from train.errors import UserError
@@ -68,7 +67,7 @@ class Mask:
 
 
 def read_lookup(name: str, path: Path, ignored: Sequence[str]) -> Lookup:
-    """Reads a JSON file of classes: ``[name, ...]``, ``{name: index}`` or ``{name: colour}``.
+    """Read a JSON file of classes: ``[name, ...]``, ``{name: index}`` or ``{name: colour}``.
 
     Args:
         name: Name of the label space.
@@ -79,9 +78,8 @@ def read_lookup(name: str, path: Path, ignored: Sequence[str]) -> Lookup:
         UserError: The file cannot be read or says something else.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        with refused(path):
+            data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: cannot be read as JSON: {error}") from None
     if isinstance(data, list) and all(isinstance(item, str) for item in data):
@@ -143,7 +141,7 @@ def make_mask(
     orientation: int,
     target: tuple[int, int],
 ) -> Mask:
-    """Turns a mask file's bytes into a stored mask.
+    """Turn a mask file's bytes into a stored mask.
 
     Args:
         path: The file, for messages.

@@ -1,9 +1,8 @@
-"""Writes records into MindRecord shards (see train.data.records for what is in them)."""
-
-from __future__ import annotations
+"""Records written into MindRecord shards (see train.data.records for what is in them)."""
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -71,7 +70,7 @@ def write_split(
     classes: int,
     masks: tuple[str, ...] = (),
 ) -> Split:
-    """Streams records into ``folder/<split>.mindrecord0 .. N-1``, flushed to the disk.
+    """Stream records into ``folder/<split>.mindrecord0 .. N-1``.
 
     Every shard holds a stretch of the records, so their numbers do not depend on how many shards
     there are. A few dozen records are held at a time.
@@ -99,18 +98,13 @@ def write_split(
     for number in range(count):
         writer = _ShardWriter(folder / f"{split}.mindrecord{number}", layout, masks)
         size = total // count + (number < total % count)
-        for record in _counted(islice(rest, size), per_class):
+        for record in islice(rest, size):
             writer.add(record)
+            if record.label != NO_LABEL:
+                per_class[record.label] += 1
         shards.append(writer.close())
     _check_written(folder, tuple(shards))
     return Split(total, tuple(per_class), tuple(shards))
-
-
-def _counted(records: Iterable[Record], per_class: list[int]) -> Iterator[Record]:
-    for record in records:
-        if record.label != NO_LABEL:
-            per_class[record.label] += 1
-        yield record
 
 
 class _ShardWriter:
@@ -129,13 +123,11 @@ class _ShardWriter:
         self._waiting: list[Row] = []
         self._held = 0
         self._records = 0
-        try:
+        with _told(path):
             self._writer = FileWriter(str(path), shard_num=1)
             self._writer.set_header_size(layout.header_bytes)
             self._writer.set_page_size(layout.page_bytes)
             self._writer.add_schema(schema(masks), "mtln record")
-        except Exception as error:
-            raise _told(path, error) from error
 
     def add(self, record: Record) -> None:
         taken = len(record.image) + sum(len(mask) for mask in record.masks)
@@ -159,23 +151,18 @@ class _ShardWriter:
 
     def flush(self) -> None:
         if self._waiting:
-            try:
+            with _told(self._path):
                 self._writer.write_raw_data(self._waiting)
-            except Exception as error:
-                raise _told(self._path, error) from error
             self._waiting, self._held = [], 0
 
     def close(self) -> Shard:
         self.flush()
-        try:
+        with _told(self._path):
             self._writer.commit()
-        except Exception as error:
-            raise _told(self._path, error) from error
         index = self._path.with_name(f"{self._path.name}.db")
         for file in (self._path, index):
             # FileWriter makes files for their owner alone; on a cluster others read them too.
             file.chmod(0o666 & ~_umask())
-            _sync(file)
         return Shard(
             file=self._path.name,
             records=self._records,
@@ -187,7 +174,7 @@ class _ShardWriter:
 
 
 def _check_written(folder: Path, shards: tuple[Shard, ...]) -> None:
-    """Counts the records again, as FileWriter only logs those that it drops."""
+    """Count the records again, as FileWriter only logs those that it drops."""
     if not shards:
         return
     import mindspore.dataset as ds
@@ -199,11 +186,6 @@ def _check_written(folder: Path, shards: tuple[Shard, ...]) -> None:
         raise UserError(f"{folder}: MindRecord kept {found} of {expected} records")
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def _umask() -> int:
     # The only way to read it is to set it.
     mask = os.umask(0)
@@ -211,9 +193,13 @@ def _umask() -> int:
     return mask
 
 
-def _told(path: Path, error: Exception) -> UserError:
-    """MindSpore's errors run over many lines; the one that says something is marked."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    marked = [line for line in lines if line.startswith("[ERROR]")]
-    reason = (marked or lines or [type(error).__name__])[0].removeprefix("[ERROR]").strip()
-    return UserError(f"{path}: MindRecord could not be written: {reason}")
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn MindSpore's errors into a UserError: they are long, the line that tells is marked."""
+    try:
+        yield
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        marked = [line for line in lines if line.startswith("[ERROR]")]
+        reason = (marked or lines or [type(error).__name__])[0].removeprefix("[ERROR]").strip()
+        raise UserError(f"{path}: MindRecord could not be written: {reason}") from error

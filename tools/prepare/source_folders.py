@@ -1,26 +1,18 @@
-"""Finds pictures in folders, and reads class and split from where they lie."""
-
-from __future__ import annotations
+"""Pictures taken from folders: class and split are read from where they lie."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common.catalogue import Catalogue
+from tools.common.picture_files import EXTENSIONS, count_directly_in, pictures
 from train.errors import UserError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 SPLIT_NAMES = {
     "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
     "test": "test",
 }
-
-# Folders of splits and classes may be links; following deeper ones could go round in circles.
-_LINKED_DEPTH = 2
 
 
 @dataclass(frozen=True)
@@ -29,55 +21,17 @@ class Found:
 
     Attributes:
         layout: How class and split were known, for people.
-        has_classes: Whether every picture has a class; otherwise none has.
         has_splits: Whether every picture has a split; otherwise none has.
         ignored: Pictures under the source folder that were left alone.
     """
 
     layout: str
-    has_classes: bool
     has_splits: bool
     ignored: int
 
 
-def pictures(
-    root: Path, below: str = "", without: frozenset[Path] = frozenset()
-) -> Iterator[tuple[str, os.stat_result]]:
-    """Pictures in ``root/below`` and deeper: paths relative to ``root``, and the files' status.
-
-    They come in no particular order. Hidden ones, and the folders in ``without``, are left out.
-
-    Raises:
-        UserError: A folder or file cannot be read, or a name is not UTF-8.
-    """
-    waiting = [(below, 0)]
-    while waiting:
-        folder, depth = waiting.pop()
-        if (root / folder).resolve() in without:
-            continue
-        try:
-            with os.scandir(root / folder) as entries:
-                for entry in entries:
-                    key = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=depth < _LINKED_DEPTH):
-                        waiting.append((key, depth + 1))
-                    elif entry.name.lower().endswith(EXTENSIONS):
-                        _check_name(root, key)
-                        yield key, entry.stat()
-        except OSError as error:
-            raise UserError(f"{error.filename or root / folder}: {error.strerror}") from None
-
-
-def _check_name(root: Path, key: str) -> None:
-    # MindRecord stores text as UTF-8; Linux file names can be any bytes.
-    if any(0xDC80 <= ord(letter) <= 0xDCFF for letter in key):
-        raise UserError(f"{root}: {key!r}: the file's name is not UTF-8: rename it")
-
-
 def from_folders(catalogue: Catalogue, root: Path, mask_folders: frozenset[Path]) -> Found:
-    """Takes pictures from ``class/file``, ``split/class/file`` or, with masks, without classes.
+    """Take pictures from ``class/file``, ``split/class/file`` or, with masks, without classes.
 
     Args:
         catalogue: Where to note them.
@@ -88,7 +42,7 @@ def from_folders(catalogue: Catalogue, root: Path, mask_folders: frozenset[Path]
         UserError: The folders hold no pictures in one of these ways.
     """
     tops = _folders(root, "", mask_folders)
-    loose = _loose(root, "")
+    loose = count_directly_in(root)
     if tops and {top.lower() for top in tops} <= set(SPLIT_NAMES):
         return _from_splits(catalogue, root, tops, mask_folders, loose)
     if len(tops) == 1:
@@ -97,18 +51,11 @@ def from_folders(catalogue: Catalogue, root: Path, mask_folders: frozenset[Path]
             "SRC must be the folder that holds the class folders, two or more"
         )
     if tops:
-        catalogue.insert(
-            "found",
-            (
-                (key, key.split("/")[0], "", "", 0, file.st_size, file.st_mtime_ns)
-                for top in tops
-                for key, file in pictures(root, top, mask_folders)
-            ),
-        )
-        return Found("class/file", True, False, loose)
+        _insert(catalogue, root, [(top, top, "") for top in tops], mask_folders)
+        return Found("class/file", False, loose)
     if loose and mask_folders:
         _insert_flat(catalogue, root, {"": ""})
-        return Found("file", False, False, 0)
+        return Found("file", False, 0)
     kinds = " ".join(extension[1:] for extension in EXTENSIONS)
     hint = f"; {loose} lie in no class folder" if loose else ""
     raise UserError(f"{root}: no pictures in class folders (looked for {kinds}){hint}")
@@ -123,31 +70,43 @@ def _from_splits(
         if split in splits.values():
             raise UserError(f"{root}: two folders for split {split}: {', '.join(tops)}")
         splits[top] = split
-    names = {name for top in tops for name in _folders(root, top, mask_folders)}
-    if not names:
+    names = {top: _folders(root, top, mask_folders) for top in tops}
+    classes = set().union(*names.values())
+    if not classes:
         if not mask_folders:
             raise UserError(
                 f"{root}: its folders are splits ({', '.join(tops)}), but there are no class "
                 "folders in them: sort the pictures into split/class/, or give a --table"
             )
         _insert_flat(catalogue, root, splits)
-        return Found("split/file", False, True, loose)
-    if len(names) < 2:
-        raise UserError(f"{root}: one class folder only ({', '.join(names)}): two or more needed")
+        return Found("split/file", True, loose)
+    if len(classes) < 2:
+        raise UserError(f"{root}: one class folder only ({', '.join(classes)}): two or more needed")
+    folders = [(f"{top}/{name}", name, splits[top]) for top in tops for name in names[top]]
+    _insert(catalogue, root, folders, mask_folders)
+    ignored = loose + sum(count_directly_in(root / top) for top in tops)
+    return Found("split/class/file", True, ignored)
+
+
+def _insert(
+    catalogue: Catalogue,
+    root: Path,
+    folders: list[tuple[str, str, str]],
+    mask_folders: frozenset[Path],
+) -> None:
+    """Note the pictures of folders, each given with its class and split."""
     catalogue.insert(
         "found",
         (
-            (key, key.split("/")[1], split, "", 0, file.st_size, file.st_mtime_ns)
-            for top, split in splits.items()
-            for name in _folders(root, top, mask_folders)
-            for key, file in pictures(root, f"{top}/{name}", mask_folders)
+            (key, name, split, "", 0, file.st_size, file.st_mtime_ns)
+            for folder, name, split in folders
+            for key, file in pictures(root, folder, mask_folders)
         ),
     )
-    ignored = loose + sum(_loose(root, top) for top in tops)
-    return Found("split/class/file", True, True, ignored)
 
 
 def _insert_flat(catalogue: Catalogue, root: Path, splits: dict[str, str]) -> None:
+    """Note the pictures that lie directly in folders, each given with its split."""
     catalogue.insert(
         "found",
         (
@@ -160,7 +119,7 @@ def _insert_flat(catalogue: Catalogue, root: Path, splits: dict[str, str]) -> No
 
 
 def _folders(root: Path, below: str, without: frozenset[Path]) -> list[str]:
-    """Sorted names of the folders in ``root/below`` that hold a picture."""
+    """Return the sorted names of the folders in ``root/below`` that hold a picture."""
     names = []
     with os.scandir(root / below) as entries:
         for entry in entries:
@@ -170,13 +129,3 @@ def _folders(root: Path, below: str, without: frozenset[Path]) -> list[str]:
             if any(True for _ in pictures(root, folder, without)):
                 names.append(entry.name)
     return sorted(names)
-
-
-def _loose(root: Path, below: str) -> int:
-    """Number of pictures in the folder itself."""
-    with os.scandir(root / below) as entries:
-        return sum(
-            entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".")
-            for entry in entries
-            if not entry.is_dir()
-        )

@@ -1,18 +1,15 @@
 """The masks of a source: which folder, which classes, and which mask belongs to which picture."""
 
-from __future__ import annotations
-
 import posixpath
 import re
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common.catalogue import Catalogue
+from tools.common.picture_files import pictures
 from tools.prepare.masks import Lookup, read_lookup
 from tools.prepare.options import Options
-from tools.prepare.source_folders import pictures
 from train.errors import UserError
 
 DEFAULT_NAME = "mask"
@@ -29,7 +26,7 @@ class Space:
 
 
 def read_spaces(options: Options) -> dict[str, Space]:
-    """The label spaces that ``--masks``, ``--mask-classes`` and ``--ignore`` describe, by name.
+    """Return by name the label spaces of ``--masks``, ``--mask-classes`` and ``--ignore``.
 
     Raises:
         UserError: They do not fit together, or a file or a folder is no good.
@@ -62,7 +59,7 @@ def read_spaces(options: Options) -> dict[str, Space]:
 
 
 def _named(option: str, values: Sequence[str]) -> list[tuple[str, str]]:
-    """Splits ``NAME=VALUE``; a value alone is that of the default name."""
+    """Split ``NAME=VALUE``; a value alone is that of the default name."""
     pairs = []
     for given in values:
         name, equals, value = given.partition("=")
@@ -86,7 +83,7 @@ def _check_known(option: str, name: str, folders: dict[str, str]) -> None:
 
 
 def find_masks(catalogue: Catalogue, root: Path, spaces: dict[str, Space], listed: bool) -> None:
-    """Notes the masks of all label spaces, and checks that pictures and masks are pairs.
+    """Note the masks of all label spaces, and check that pictures and masks are pairs.
 
     Args:
         catalogue: Holds the pictures in ``found``.
@@ -99,40 +96,30 @@ def find_masks(catalogue: Catalogue, root: Path, spaces: dict[str, Space], liste
     """
     if not spaces:
         return
-    stems: dict[str, str] = {}
     catalogue.run("CREATE TABLE stems (stem TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID")
-    try:
-        for (key,) in catalogue.rows("SELECT key FROM found ORDER BY key"):
-            stems = {stem(key): key}
-            catalogue.run("INSERT INTO stems VALUES (?, ?)", stem(key), key)
-    except sqlite3.IntegrityError:
-        ((name, key),) = stems.items()
-        other = catalogue.value("SELECT key FROM stems WHERE stem = ?", name)
-        raise UserError(f"{root}: {other} and {key} would share one mask: rename one") from None
+    keys = catalogue.rows("SELECT key FROM found ORDER BY key")
+    if twice := catalogue.insert_unique("stems", ((stem(key), key) for (key,) in keys)):
+        other = catalogue.value("SELECT key FROM stems WHERE stem = ?", twice[0])
+        raise UserError(f"{root}: {other} and {twice[1]} would share one mask: rename one")
     for name, space in spaces.items():
         _find(catalogue, name, space)
         _check_pairs(catalogue, root, name, space, listed)
 
 
 def stem(path: str) -> str:
-    """What a picture and its mask have in common: the path without its extension."""
+    """Return what a picture and its mask have in common: the path without its extension."""
     return posixpath.splitext(path)[0]
 
 
 def _find(catalogue: Catalogue, name: str, space: Space) -> None:
-    path = ""
-
-    def rows() -> object:
-        nonlocal path
-        for path, file in pictures(space.folder):
-            yield name, stem(path), path, file.st_size, file.st_mtime_ns
-
-    try:
-        catalogue.insert("masks", rows())  # type: ignore[arg-type]
-    except sqlite3.IntegrityError:
+    rows = (
+        (name, stem(path), path, file.st_size, file.st_mtime_ns)
+        for path, file in pictures(space.folder)
+    )
+    if twice := catalogue.insert_unique("masks", rows):
         query = "SELECT path FROM masks WHERE space = ? AND stem = ?"
-        one, other = sorted((path, catalogue.value(query, name, stem(path))))
-        raise UserError(f"{space.folder}: {one} and {other} are masks of one picture") from None
+        one, other = sorted((twice[2], catalogue.value(query, name, twice[1])))
+        raise UserError(f"{space.folder}: {one} and {other} are masks of one picture")
 
 
 def _check_pairs(catalogue: Catalogue, root: Path, name: str, space: Space, listed: bool) -> None:

@@ -1,15 +1,12 @@
-"""Takes pictures, classes, splits and groups from a CSV."""
-
-from __future__ import annotations
+"""Pictures taken from a CSV, with their classes, splits and groups."""
 
 import csv
 import posixpath
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 from tools.common.catalogue import Catalogue
-from tools.prepare.source_folders import EXTENSIONS, SPLIT_NAMES, Found, pictures
+from tools.common.picture_files import EXTENSIONS, pictures
+from tools.prepare.source_folders import SPLIT_NAMES, Found
 from train.errors import UserError
 
 # What is taken from the table, and what its column may be called.
@@ -26,7 +23,7 @@ Row = tuple[str, str, str, str, int, int, int]
 def from_table(
     catalogue: Catalogue, root: Path, table: Path, mask_folders: frozenset[Path]
 ) -> Found:
-    """Takes the pictures that a CSV names: path or file, label or class; split and group as given.
+    """Take the pictures that a CSV names: path or file, label or class; split and group as given.
 
     Args:
         catalogue: Where to note them.
@@ -48,18 +45,17 @@ def from_table(
         raise UserError(f"{table}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table}: not a CSV in UTF-8: {error}") from None
-    _check_classes(catalogue, table, "class" in names)
+    if "class" in names:
+        _check_classes(catalogue, table)
     _check_groups(catalogue, table)
     present = sum(1 for _ in pictures(root, without=mask_folders))
-    endings = " OR ".join(["key LIKE ?"] * len(EXTENSIONS))
-    listed = catalogue.value(
-        f"SELECT count(*) FROM found WHERE {endings}", *(f"%{ending}" for ending in EXTENSIONS)
-    )
-    return Found("table", "class" in names, "split" in names, max(0, present - listed))
+    endings = " OR ".join(f"key LIKE '%{extension}'" for extension in EXTENSIONS)
+    listed = catalogue.value(f"SELECT count(*) FROM found WHERE {endings}")
+    return Found("table", "split" in names, max(0, present - listed))
 
 
 def _columns(table: Path, header: list[str], has_masks: bool) -> dict[str, str]:
-    """The name in the table of every column that is there."""
+    """Return the name in the table of every column that is there."""
     found = {}
     for column, names in COLUMNS.items():
         given = [name for name in header if name in names]
@@ -79,32 +75,23 @@ def _insert(
     catalogue: Catalogue,
     root: Path,
     table: Path,
-    reader: csv.DictReader[str],
+    reader: "csv.DictReader[str]",
     names: dict[str, str],
 ) -> None:
-    latest: Row | None = None
-
-    def rows() -> Iterator[Row]:
-        nonlocal latest
-        for values in reader:
-            latest = _row(root, values, names, f"{table}, line {reader.line_num}", reader.line_num)
-            yield latest
-
-    try:
-        catalogue.insert("found", rows())
-    except sqlite3.IntegrityError:
-        assert latest is not None
-        earlier = catalogue.value("SELECT line FROM found WHERE key = ?", latest[0])
-        raise UserError(
-            f"{table}, line {latest[4]}: {latest[0]} was given on line {earlier}"
-        ) from None
-    if latest is None:
+    rows = (_row(root, row, names, table, reader.line_num) for row in reader)
+    twice = catalogue.insert_unique("found", rows)
+    if twice is not None:
+        key, line = twice[0], twice[4]
+        earlier = catalogue.value("SELECT line FROM found WHERE key = ?", key)
+        raise UserError(f"{table}, line {line}: {key} was given on line {earlier}")
+    if not catalogue.value("SELECT count(*) FROM found"):
         raise UserError(f"{table}: no rows")
 
 
 def _row(
-    root: Path, row: dict[str, str | None], names: dict[str, str], where: str, line: int
+    root: Path, row: dict[str, str | None], names: dict[str, str], table: Path, line: int
 ) -> Row:
+    where = f"{table}, line {line}"
     values = {column: (row[name] or "").strip() for column, name in names.items()}
     for column, value in values.items():
         # Without a group a picture is a group of its own.
@@ -124,9 +111,7 @@ def _row(
     return key, class_name, split, group, line, file.st_size, file.st_mtime_ns
 
 
-def _check_classes(catalogue: Catalogue, table: Path, has_classes: bool) -> None:
-    if not has_classes:
-        return
+def _check_classes(catalogue: Catalogue, table: Path) -> None:
     classes = {name for (name,) in catalogue.rows("SELECT DISTINCT class FROM found")}
     if len(classes) < 2:
         raise UserError(f"{table}: one class only ({', '.join(classes)}): two or more are needed")

@@ -1,7 +1,5 @@
 """Mapping over worker processes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,7 +1,5 @@
 """``python -m tools compare``: its figures, worked out by hand, and its tables."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """``python -m tools describe``: what it prints and draws of prepared data sets."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from itertools import combinations

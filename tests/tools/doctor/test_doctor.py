@@ -15,7 +15,8 @@ import pytest
 
 from tests.paths import ROOT
 from tests.train.native_calls import native
-from tools.doctor import ascend, gpu, installation, node, npu_network, versions
+from tools.doctor import ascend, gpu, installation, node, npu_network
+from tools.doctor.cann import accepted_cann, matches
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
 # What the real ones print (npu-smi 24 and 25).
@@ -247,11 +248,11 @@ def test_cann_is_looked_for_where_it_says_it_is(server: Server, tmp_path: Path) 
     ],
 )
 def test_table_of_versions(mindspore: str, cann: str, fits: bool) -> None:
-    assert versions.matches(cann, versions.accepted_cann(mindspore)) is fits
+    assert matches(cann, accepted_cann(mindspore)) is fits
 
 
 def test_table_knows_the_pinned_mindspore() -> None:
-    assert versions.accepted_cann(installation.pinned()["mindspore"])
+    assert accepted_cann(installation.pinned()["mindspore"])
 
 
 def node_findings(root: Path, **variables: str) -> dict[str, Finding]:

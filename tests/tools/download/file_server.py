@@ -1,7 +1,5 @@
 """An HTTP server of files on loopback that breaks in the ways servers and networks do."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Iterator

@@ -15,11 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.paths import ROOT
 from tests.tools.commands import Outcome, Tools
 from tests.tools.data_sets import encoded, picture
 from tests.tools.download.file_server import Fault, FileServer, running
-from tools.download import fetch, markdown, registry
+from tools.download import fetch
 from tools.download.partial_file import Part
 
 
@@ -317,24 +316,3 @@ def test_mistakes(tools: Tools, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("datasets: {x: {title: X}}")
     tools("download", "x", "--registry", bad).assert_error(str(bad), "datasets.x.kind")
-
-
-def test_every_fact_of_the_registry_has_its_source(tools: Tools) -> None:
-    known = registry.read()
-    assert known.unproved() == []
-    assert {"ucm", "eurosat", "nwpu", "aid", "rsscn7", "whu-rs19", "gid-mtl5", "gid-mtl15"} <= set(
-        known.datasets
-    )
-    assert known.find("RESISC45")[0] == "nwpu"
-    listed = tools("download", "--list").out
-    for name, about in known.datasets.items():
-        assert name in listed and f"{about.images:,}" in listed
-        for archive in about.archives:
-            # Something checks what comes, and something tells where it comes from.
-            assert archive.checksums or archive.git_tree or not archive.urls
-            assert archive.urls or archive.by_hand
-
-
-def test_table_of_the_documentation() -> None:
-    text = (ROOT / "docs" / "data.md").read_text("utf-8")
-    assert markdown(registry.read()) in text, "regenerate it: tools.download.markdown(...)"

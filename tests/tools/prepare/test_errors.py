@@ -1,7 +1,5 @@
 """python -m tools prepare: the user's mistakes."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Callable
 from pathlib import Path

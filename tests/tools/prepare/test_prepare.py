@@ -1,7 +1,5 @@
 """python -m tools prepare: what it stores."""
 
-from __future__ import annotations
-
 import io
 import math
 import os

@@ -1,7 +1,5 @@
 """python -m tools prepare a second time: nothing to do, or one line that says what is different."""
 
-from __future__ import annotations
-
 import json
 import os
 import time
@@ -41,7 +39,7 @@ def test_nothing_is_decoded(
         raise AssertionError
 
     monkeypatch.setattr("tools.prepare.decode.take_in", refuse)
-    monkeypatch.setattr("tools.prepare.changes.sha256_file", refuse)
+    monkeypatch.setattr("tools.prepare.rerun.sha256_file", refuse)
     assert tools(*made).code == 0
 
 

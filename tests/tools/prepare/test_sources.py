@@ -1,7 +1,5 @@
 """python -m tools prepare: where pictures, classes, splits, groups and masks come from."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """python -m tools prepare: the output is whole, old or absent."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,6 +1,4 @@
-"""Finds pairs of 64-bit hashes that differ in few bits, among any number, in little memory."""
-
-from __future__ import annotations
+"""Pairs of 64-bit hashes that differ in few bits, among any number of them, in little memory."""
 
 from collections.abc import Iterable, Iterator
 from itertools import combinations, islice
@@ -22,22 +20,19 @@ _ONES = np.array([bin(value).count("1") for value in range(256)], np.uint8)
 Entries = npt.NDArray[np.void]
 
 
-def write(path: Path, hashes: Iterable[tuple[int, int]]) -> int:
-    """Writes pairs (signed hash, id) to a file for :func:`close_pairs`; returns their number."""
+def write(path: Path, hashes: Iterable[tuple[int, int]]) -> None:
+    """Write pairs (signed hash, id) to a file for :func:`close_pairs`."""
     rows = iter(hashes)
-    count = 0
     with path.open("wb") as file:
         while chunk := list(islice(rows, _CHUNK)):
             entries = np.empty(len(chunk), ENTRY)
             entries["hash"] = np.array([row[0] for row in chunk], np.int64).view(np.uint64)
             entries["id"] = [row[1] for row in chunk]
             file.write(entries.tobytes())
-            count += len(chunk)
-    return count
 
 
 def close_pairs(path: Path, distance: int) -> Iterator[tuple[int, int, int]]:
-    """Yields (smaller id, larger id, differing bits) of the pairs up to ``distance``, each once.
+    """Yield (smaller id, larger id, differing bits) of the pairs up to ``distance``, each once.
 
     A hash is cut into 8 blocks of 8 bits, and those that agree in two of them are compared: no
     pair of up to 6 differing bits can escape, and of those with 8 about one in fourteen does.
@@ -56,7 +51,7 @@ def _blocks(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
 def _gather(
     path: Path, first: int, second: int, part: int, parts: int
 ) -> tuple[Entries, npt.NDArray[np.uint32]]:
-    """The entries whose two blocks fall into this part of all their values, sorted by them."""
+    """Return the entries whose two blocks fall into a part of all their values, sorted by them."""
     kept = []
     with path.open("rb") as file:
         while len(chunk := np.fromfile(file, ENTRY, _CHUNK)):

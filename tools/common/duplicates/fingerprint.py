@@ -9,8 +9,6 @@ after compression is noise, so every one would look like every other. Equal pixe
 all the same, by their digest.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +27,7 @@ _MIN_STRUCTURE = 2.0
 
 _SIDE = 32
 _THUMB = 16
+THUMB_BYTES = 3 * _THUMB**2
 _KEPT = 8
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _COSINES = np.cos(np.pi * np.outer(np.arange(_KEPT), 2 * np.arange(_SIDE) + 1) / (2 * _SIDE))
@@ -49,7 +48,7 @@ class Fingerprint:
 
 
 def fingerprint(image: Image.Image) -> Fingerprint:
-    """The fingerprint of an RGB picture."""
+    """Return the fingerprint of an RGB picture."""
     width, height = image.size
     if width % _SIDE == 0 and height % _SIDE == 0:
         # Averages of whole pixels: the same as below, several times faster.

@@ -1,6 +1,4 @@
-"""Finds pictures that are equal or look the same, within and across splits and data sets."""
-
-from __future__ import annotations
+"""The search for pictures that are equal or look the same, across splits and data sets."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -10,10 +8,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from tools.common import listing, stored_records
+from tools.common import listing
 from tools.common.catalogue import Catalogue
 from tools.common.duplicates import close_hashes
 from tools.common.duplicates.fingerprint import MAX_DISTANCE, alike, fingerprint
+from tools.common.stored_records import check_shards, rows
 from train.data.records import SPLITS, Manifest
 
 # In the table "pairs", the distance of pictures of equal pixels.
@@ -31,7 +30,7 @@ class Prepared:
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Opens a prepared data set.
+    """Open a prepared data set.
 
     Raises:
         UserError: It is none, or its manifest or table of records is damaged.
@@ -42,10 +41,10 @@ def open_prepared(folder: Path) -> Prepared:
 
 
 def add_prints(catalogue: Catalogue, owner: int, prepared: Prepared) -> None:
-    """Adds what the pictures of a prepared data set look like to the table ``prints``."""
+    """Add what the pictures of a prepared data set look like to the table ``prints``."""
     start = catalogue.value("SELECT coalesce(max(id), 0) + 1 FROM prints")
 
-    def rows() -> Iterator[tuple[object, ...]]:
+    def added() -> Iterator[tuple[object, ...]]:
         numbers = dict.fromkeys(SPLITS, 0)
         for row_id, row in enumerate(listing.read(prepared.folder), start):
             split = row["split"]
@@ -53,7 +52,7 @@ def add_prints(catalogue: Catalogue, owner: int, prepared: Prepared) -> None:
             yield row_id, owner, split, row["key"], numbers[split], row["pixels"], value
             numbers[split] += 1
 
-    catalogue.insert("prints", rows())
+    catalogue.insert("prints", added())
 
 
 def find_pairs(
@@ -61,7 +60,7 @@ def find_pairs(
     prepared: dict[int, Prepared],
     own_thumb: Callable[[int], bytes] | None = None,
 ) -> None:
-    """Fills the table ``pairs``: the smaller id, the larger id, and in how many bits they differ.
+    """Fill the table ``pairs``: the smaller id, the larger id, and in how many bits they differ.
 
     Of several equal pictures, the first is paired with each of the others, and stands for them
     all in the search for those that only look the same.
@@ -95,7 +94,7 @@ def find_pairs(
 
 
 def _read_thumbs(catalogue: Catalogue, prepared: dict[int, Prepared]) -> None:
-    """Decodes the pictures of prepared data sets that are in question."""
+    """Decode the pictures of prepared data sets that are in question."""
     catalogue.run("CREATE TABLE thumbs (id INTEGER PRIMARY KEY, thumb BLOB)")
     query = (
         "SELECT record, id FROM prints WHERE owner = ? AND split = ? "
@@ -103,16 +102,16 @@ def _read_thumbs(catalogue: Catalogue, prepared: dict[int, Prepared]) -> None:
     )
     for owner, one in prepared.items():
         for split in one.manifest.splits:
-            rows = catalogue.rows(query, owner, split)
+            asked = catalogue.rows(query, owner, split)
             checked = False
-            while chunk := list(islice(rows, _CHUNK)):
+            while chunk := list(islice(asked, _CHUNK)):
                 if not checked:
-                    stored_records.check_shards(one.folder, one.manifest, split)
+                    check_shards(one.folder, one.manifest, split)
                     checked = True
                 paths = one.manifest.shard_paths(one.folder, split)
-                images = stored_records.read_images(paths, [record for record, _ in chunk])
-                for (_, row_id), data in zip(chunk, images, strict=True):
-                    with Image.open(io.BytesIO(data)) as image:
+                records = rows(paths, ["image"], [record for record, _ in chunk])
+                for (_, row_id), record in zip(chunk, records, strict=True):
+                    with Image.open(io.BytesIO(record["image"].tobytes())) as image:
                         looks = fingerprint(image.convert("RGB"))
                     catalogue.run("INSERT INTO thumbs VALUES (?, ?)", row_id, looks.thumb)
 
