@@ -1,7 +1,5 @@
 """python -m tools COMMAND ...: everything around training that is run by hand."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import signal
@@ -30,7 +28,7 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command; returns the exit code: 0, 2 for a mistake of the user's, 130 for Ctrl-C."""
+    """Run a command; return the exit code: 0, 2 for a mistake of the user's, 130 for Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
     try:
         with _ended_by_signal():
@@ -65,7 +63,7 @@ def _run(argv: list[str]) -> int:
 
 @contextmanager
 def _ended_by_signal() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP end the command as an exception would, so that it cleans up."""
+    """Let SIGTERM and SIGHUP end the command as an exception would, so that it cleans up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,13 +1,12 @@
 """python -m tools copy: copies folders and files between this machine and object storage."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time
 
+from tools.common.command_line import describe
 from train import storage
-from train.errors import UserError
+from train.errors import FAILURE, UserError, error_text
 from train.storage.transfer import Progress
 
 _EPILOG = """\
@@ -26,14 +25,10 @@ variables:
 
 exit code: 0; 2 a mistake in what was asked for; 1 the store failed in spite of all tries."""
 
-_STORE_FAILED = 1
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    parser.description = "Copy a folder or file from or to object storage (S3, OBS)."
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    """Declare the command line."""
+    describe(parser, "Copy a folder or file from or to object storage (S3, OBS).", _EPILOG)
     add = parser.add_argument
     add("src", metavar="SRC", help="folder or file to copy")
     add("dst", metavar="DST", help="folder to copy into; made if need be")
@@ -43,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Runs the command; returns the exit code."""
+    """Run the command; return the exit code."""
     if arguments.tries < 1:
         raise UserError(f"--tries must be at least 1, not {arguments.tries}")
     source = storage.open_store(arguments.src)
@@ -58,8 +53,8 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         progress.begin(plan.bytes)
         copied = copier.run(plan)
     except storage.StorageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _STORE_FAILED
+        print(error_text(error), file=sys.stderr)
+        return FAILURE
     for name in copied.vanished:
         print(f"{name} was removed before it could be copied", file=sys.stderr)
     print(

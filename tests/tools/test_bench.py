@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
-from tests.tools.conftest import Outcome
+from tests.tools.commands import Outcome
 from tools.bench import text
 from tools.bench.cases import Case, Comparison, Goal, Spread
 from tools.bench.document import Document, Measured

@@ -16,7 +16,7 @@ import pytest
 
 from launch.cores import allowed_cores
 from tests.marked import Marked
-from tests.tools.conftest import Outcome
+from tests.tools.commands import Outcome
 from tools.bench import rows
 from tools.bench.cases import Case
 from tools.bench.group import Group, WorkerFailed

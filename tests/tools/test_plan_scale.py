@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tools.conftest import Outcome
+from tests.tools.commands import Outcome
 from tools.plan_scale import links, machines
 from tools.plan_scale.links import Level, Link, halving_doubling, hierarchical, mesh, ring
 from tools.plan_scale.model import Plan, images_for, predict, seconds_alone

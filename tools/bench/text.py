@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tools import console
 from tools.bench.cases import Case, Comparison, Form, Spread
 from tools.bench.document import Document, Measured
+from tools.common import console
 from train.errors import UserError
 
 BEGIN = "<!-- tools bench: begin of the table -->"

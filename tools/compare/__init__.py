@@ -1,15 +1,13 @@
 """python -m tools compare: one table of completed runs, with the gain over single-task ones."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path
 
-from tools.compare import text
+from tools.common.command_line import describe, refused
+from tools.compare import report
 from tools.compare.rows import Comparison
 from tools.compare.runs import read_runs
-from train.errors import UserError
 
 _EPILOG = """\
 Runs with one task are the baseline of the task of that name, and one row together; with several of
@@ -19,13 +17,13 @@ one row too: mean and standard deviation. The gain is the mean over the tasks of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    parser.description = (
+    """Declare the command line."""
+    describe(
+        parser,
         "Compare completed runs: metric of every task, their mean, the average relative "
-        "improvement over single-task runs, parameters and images trained."
+        "improvement over single-task runs, parameters and images trained.",
+        _EPILOG,
     )
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("runs", metavar="RUN", type=Path, nargs="+", help="run folders, or their summary.json")
     add("--split", choices=("test", "val"), default="test", help="default: test")
@@ -34,13 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Runs the command; returns the exit code."""
+    """Run the command; return the exit code."""
     comparison = Comparison.of(read_runs(arguments.runs, arguments.split))
     if arguments.json is not None:
-        tree = text.as_tree(comparison, arguments.split)
-        try:
+        tree = report.as_tree(comparison, arguments.split)
+        with refused(arguments.json, "cannot be written"):
             arguments.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{arguments.json}: cannot be written: {error.strerror}") from None
-    print(text.report(comparison, arguments.split, arguments.markdown))
+    print(report.report(comparison, arguments.split, arguments.markdown))
     return 0

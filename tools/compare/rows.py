@@ -1,7 +1,5 @@
 """Runs that belong together as rows, and their gain over the single-task runs."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Iterable, Sequence
@@ -23,8 +21,8 @@ class Value:
     count: int
 
     @classmethod
-    def of(cls, numbers: Iterable[float | None]) -> Value | None:
-        """None if there is no number."""
+    def of(cls, numbers: Iterable[float | None]) -> "Value | None":
+        """Summarize numbers; None if there is none."""
         known = [number for number in numbers if number is not None]
         if not known:
             return None
@@ -52,15 +50,19 @@ class Row:
         return list(dict.fromkeys(column for run in self.runs for column in run.metrics))
 
     def runs_of(self, column: Column) -> list[Run]:
-        """The runs that have a task."""
+        """Return the runs that have a task."""
         return [run for run in self.runs if column in run.metrics]
 
     def value(self, column: Column) -> Value | None:
-        """The principal metric of a task; None if no run has it."""
+        """Return the principal metric of a task; None if no run has it."""
         return Value.of(run.value(column) for run in self.runs_of(column))
 
+    def figure(self, column: Column, keys: str) -> Value | None:
+        """Return some figure of a task, by its keys as in ``kinds``; None if no run has it."""
+        return Value.of(run.figure(column, keys) for run in self.runs_of(column))
+
     def mean(self, columns: Sequence[Column]) -> Value | None:
-        """Mean over the tasks; None if one is missing, as it would compare with no other mean."""
+        """Return the mean over the tasks; None if one is missing, as no other mean compares."""
         values = [value for column in columns if (value := self.value(column)) is not None]
         if len(values) < len(columns):
             return None
@@ -78,7 +80,7 @@ class Row:
         return found.pop() if len(found) == 1 else "various"
 
     def total(self, attribute: Literal["parameters", "images"]) -> float:
-        """Of one run, or of a single-task run for every task together."""
+        """Return that of one run, or of a single-task run for every task together."""
         groups = [self.runs_of(column) for column in self.columns] if self.single else [self.runs]
         return sum(statistics.fmean(getattr(run, attribute) for run in runs) for runs in groups)
 
@@ -104,8 +106,8 @@ class Comparison:
     columns: list[Column]
 
     @classmethod
-    def of(cls, runs: Sequence[Run]) -> Comparison:
-        """Joins runs that belong together."""
+    def of(cls, runs: Sequence[Run]) -> "Comparison":
+        """Join runs that belong together."""
         single = [run for run in runs if len(run.metrics) == 1]
         rows = [Row(_single_name(len(single)), single, single=True)] if single else []
         groups: dict[str, list[Run]] = {}
@@ -119,9 +121,10 @@ class Comparison:
         return cls(rows, list(dict.fromkeys([*several, *columns])))
 
     def gain(self, row: Row) -> Gain | None:
-        """Vandenhende et al., Multi-task learning for dense prediction tasks, TPAMI 2022, eq. 4.
+        """Return the gain of a row, None if no task has a single-task run.
 
-        Larger is better for all metrics here. None if no task has a single-task run.
+        It is eq. 4 of Vandenhende et al., Multi-task learning for dense prediction tasks, TPAMI
+        2022; larger is better for all metrics here.
         """
         gains = {}
         for column in row.columns:
@@ -131,7 +134,7 @@ class Comparison:
         return Gain(statistics.fmean(gains.values()), list(gains)) if gains else None
 
     def mixed_singles(self) -> dict[Column, list[str]]:
-        """Tasks whose single-task runs differ in more than the seed, and the keys that differ."""
+        """Return tasks whose single-task runs differ in more than the seed, with those keys."""
         found = {}
         for row in self.rows[:1]:
             for column in row.columns if row.single else []:
@@ -157,7 +160,7 @@ def _name(members: Sequence[Run]) -> str:
 
 
 def _group(run: Run, groups: dict[str, list[Run]]) -> str:
-    """Key of the row that a run belongs to: of its own, unless it is a new seed of that row."""
+    """Return the key of a run's row: one of its own, unless it is a new seed of that row."""
     if run.config is None:
         return str(run.path)
     key = json.dumps([_flat(run.config), run.ranks], sort_keys=True, default=str)
@@ -166,7 +169,7 @@ def _group(run: Run, groups: dict[str, list[Run]]) -> str:
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The settings by their whole names, without those that may differ."""
+    """Return the settings by their whole names, without those that may differ."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -1,21 +1,17 @@
 """Completed runs, read from the summaries in their folders."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from tools.compare.kinds import KINDS
 from train.errors import UserError
 
 SUMMARY = "summary.json"
-
-# Kind of a task: the key of its principal metric, and what it is called.
-_METRICS = {"scene": ("accuracy", "accuracy"), "segmentation": ("mean_iou", "mIoU")}
 
 
 class Column(NamedTuple):
@@ -27,7 +23,7 @@ class Column(NamedTuple):
     @property
     def heading(self) -> str:
         """The task with the name of its principal metric."""
-        return f"{self.task} {_METRICS[self.kind][1]}"
+        return f"{self.task} {KINDS[self.kind].name}"
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,14 @@ class Run:
     config: dict[str, Any] | None
 
     def value(self, column: Column) -> float | None:
-        """The principal metric of a task, 0..1; None if the split had nothing to count."""
-        value = self.metrics[column][_METRICS[column.kind][0]]
+        """Return the principal metric of a task, 0..1; None if the split had nothing to count."""
+        return self.figure(column, KINDS[column.kind].principal)
+
+    def figure(self, column: Column, keys: str) -> float | None:
+        """Return a figure of a task, by its keys as in ``kinds``; None where it is not known."""
+        value: Any = self.metrics[column]
+        for key in keys.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
         return None if value is None else float(value)
 
     @property
@@ -74,7 +76,7 @@ class Run:
 
 
 def read_runs(paths: Sequence[Path], split: str) -> list[Run]:
-    """Reads runs; one that is given twice counts once.
+    """Read runs; one that is given twice counts once.
 
     Args:
         paths: Run folders, or their summaries.
@@ -88,7 +90,7 @@ def read_runs(paths: Sequence[Path], split: str) -> list[Run]:
     names = [run.name for run in runs]
     # Folders of the same name are told apart by their paths.
     return [
-        Run(**{**vars(run), "name": str(run.path.parent)}) if names.count(run.name) > 1 else run
+        replace(run, name=str(run.path.parent)) if names.count(run.name) > 1 else run
         for run in runs
     ]
 
@@ -125,10 +127,10 @@ def _read(path: Path, split: str) -> Run:
 
 def _column(task: str, metrics: Mapping[str, Any]) -> Column:
     kind = metrics.get("kind", "scene")  # not written before there was another one
-    if kind not in _METRICS:
-        raise ValueError(f"task {task} is of kind {kind!r}, not {' or '.join(_METRICS)}")
-    if _METRICS[kind][0] not in metrics:
-        raise KeyError(_METRICS[kind][0])
+    if kind not in KINDS:
+        raise ValueError(f"task {task} is of kind {kind!r}, not {' or '.join(KINDS)}")
+    if (principal := KINDS[kind].principal) not in metrics:
+        raise KeyError(principal)
     return Column(task, kind)
 
 

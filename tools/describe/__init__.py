@@ -1,11 +1,10 @@
 """python -m tools describe: looks at prepared data sets before training on them."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
-from tools import console
+from tools.common import console
+from tools.common.command_line import check_ranges, describe, refused
 from train.data.records import Manifest
 from train.errors import UserError
 
@@ -17,13 +16,13 @@ separately as probably the same. Nothing is merged."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    parser.description = (
+    """Declare the command line."""
+    describe(
+        parser,
         "Show prepared data sets: classes and splits, imbalance, the classes that several of them "
-        "have, and a contact sheet (PNG) of each."
+        "have, and a contact sheet (PNG) of each.",
+        _EPILOG,
     )
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("folders", metavar="DIR", type=Path, nargs="+", help="prepared data sets")
     out = Path("runs/describe")
@@ -40,15 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Runs the command; returns the exit code."""
+    """Run the command; return the exit code."""
     # Imported here: drawing takes longer to load than most mistakes to find.
-    from tools.describe import text
+    from tools.describe import report
 
-    if arguments.images is not None and not 1 <= arguments.images <= 100:
-        raise UserError(f"--images {arguments.images}: must be in 1..100")
+    check_ranges(arguments, {"images": (1, 100)})
     sets = {folder: Manifest.read(folder) for folder in arguments.folders}
     paths = {} if arguments.no_sheet else _paths(sets, arguments.out)
-    print(text.report(sets))
+    print(report.report(sets))
     if paths:
         _draw(sets, paths, arguments.images, arguments.seed)
         print("\n" + "\n".join(f"contact sheet: {path}" for path in paths.values()))
@@ -56,42 +54,34 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _paths(sets: dict[Path, Manifest], out: Path) -> dict[Path, Path]:
-    """A file for the sheet of every data set."""
+    """Return a file for the sheet of every data set."""
     single = out.suffix.lower() == ".png"
     if single and len(sets) > 1:
         raise UserError(f"{out}: one file for {len(sets)} data sets: give a folder with --out")
-    try:
+    with refused(out, "cannot be made"):
         (out.parent if single else out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made: {error.strerror}") from None
     if single:
         return dict.fromkeys(sets, out)
     paths: dict[Path, Path] = {}
     for folder, manifest in sets.items():
         name = manifest.name.replace("/", "_")
         taken = {path.stem for path in paths.values()}
-        number = next(n for n in range(1, len(sets) + 1) if _numbered(name, n) not in taken)
-        paths[folder] = out / f"{_numbered(name, number)}.png"
+        free = [name, *(f"{name}-{number}" for number in range(2, len(sets) + 1))]
+        paths[folder] = out / f"{next(stem for stem in free if stem not in taken)}.png"
     return paths
-
-
-def _numbered(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}-{number}"
 
 
 def _draw(
     sets: dict[Path, Manifest], paths: dict[Path, Path], per_row: int | None, seed: int
 ) -> None:
-    from tools.describe import sheet
+    from tools.describe import contact_sheet
     from tools.describe.samples import samples
 
     for folder, manifest in sets.items():
         rows = len(manifest.classes or next(iter(manifest.masks.values())).classes)
-        plan = sheet.layout(rows, len(manifest.masks), per_row)
+        plan = contact_sheet.layout(rows, len(manifest.masks), per_row)
         train = manifest.splits["train"].records
         with console.progress(f"drawing {manifest.name}", train) as advance:
             found = samples(folder, manifest, plan.per_row, seed, advance)
-        try:
-            sheet.draw(paths[folder], manifest, found, plan, seed)
-        except OSError as error:
-            raise UserError(f"{paths[folder]}: cannot be written: {error.strerror}") from None
+        with refused(paths[folder], "cannot be written"):
+            contact_sheet.draw(paths[folder], manifest, found, plan, seed)

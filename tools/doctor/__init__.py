@@ -1,7 +1,5 @@
 """python -m tools doctor: is this machine, or this container, fit to train?"""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -9,12 +7,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.doctor import ascend, compute, gpu, hccn, installation, node
+from tools.doctor import ascend, compute, gpu, installation, node, npu_network
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line of ``doctor``."""
+    """Declare the command line of ``doctor``."""
     parser.description = (
         "Checks the installation and this machine, and says what to do about what it finds. "
         "Exit code: 0, also with warnings; 1 if something fails."
@@ -38,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Carries the command out."""
+    """Run the command; return the exit code."""
     machine = Machine(arguments.root, os.environ, arguments.device)
     findings = list(examine(machine, arguments.runs, arguments.quick))
     if arguments.json:
@@ -49,12 +47,12 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 
 def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
-    """Makes all checks that apply to the machine.
+    """Make all checks that apply to the machine.
 
     Args:
-        machine: what is looked at.
-        runs: folder in which runs are to be written.
-        quick: leave out what takes longer than a moment.
+        machine: What is looked at.
+        runs: Folder in which runs are to be written.
+        quick: Leave out what takes longer than a moment.
     """
     yield from installation.examine()
     yield from node.examine(machine, runs)
@@ -62,7 +60,7 @@ def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
         yield from ascend.examine(machine)
         if not quick:
             yield from ascend.ask_npu_smi(machine)
-            yield from hccn.examine(machine)
+            yield from npu_network.examine(machine)
     if machine.device == "GPU":
         yield from gpu.examine(machine)
         if not quick:
@@ -74,7 +72,7 @@ def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
 
 
 def as_json(machine: Machine, findings: Sequence[Finding]) -> str:
-    """Returns the findings as one JSON document."""
+    """Return the findings as one JSON document."""
     document = {
         "ok": all(finding.state != FAIL for finding in findings),
         "device": machine.device,
@@ -84,7 +82,7 @@ def as_json(machine: Machine, findings: Sequence[Finding]) -> str:
 
 
 def show(machine: Machine, findings: Sequence[Finding]) -> None:
-    """Prints the findings as a table, a remedy below each that needs one."""
+    """Print the findings as a table, a remedy below each that needs one."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -1,6 +1,4 @@
-"""Ascend: devices, driver, CANN, ports."""
-
-from __future__ import annotations
+"""NPUs: devices, driver, CANN, ports, health."""
 
 import errno
 import os
@@ -8,33 +6,29 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tools.doctor import versions
-from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine, output_of, worse
+from tools.doctor import cann
+from tools.doctor.finding import FAIL, IN_CONTAINER, OK, WARN, Finding, Machine, output_of, worse
 
-_IN_CONTAINER = "in a container: start it with launch/run_docker.sh ascend, which passes it"
 _MANAGERS = ("davinci_manager", "devmm_svm", "hisi_hdc")
-_CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest")
 _DEVICE_PORT = 16666
 _HOST_PORTS = 32
 
 
 def examine(machine: Machine) -> Iterator[Finding]:
-    """Checks what can be seen without asking a device."""
+    """Check what can be seen without asking a device."""
     yield _devices(machine)
     yield _managers(machine)
     yield _visible(machine)
-    yield _driver(machine)
-    yield from _cann(machine)
+    yield from cann.examine(machine)
     yield _ports(machine)
 
 
 def _devices(machine: Machine) -> Finding:
     npus = machine.npus
     if not npus:
-        remedy = f"install the driver; {_IN_CONTAINER}"
+        remedy = f"install the driver; {IN_CONTAINER}"
         return Finding("NPUs", FAIL, "there is no /dev/davinciN", remedy)
     nodes = [machine.path(f"/dev/davinci{number}") for number in npus]
     closed = [str(node) for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
@@ -48,7 +42,7 @@ def _devices(machine: Machine) -> Finding:
 def _managers(machine: Machine) -> Finding:
     missing = [name for name in _MANAGERS if not machine.path(f"/dev/{name}").exists()]
     found = f"missing: {', '.join(missing)}" if missing else ", ".join(_MANAGERS)
-    return worse(bool(missing), "management devices", found, _IN_CONTAINER, FAIL)
+    return worse(bool(missing), "management devices", found, IN_CONTAINER, FAIL)
 
 
 def _visible(machine: Machine) -> Finding:
@@ -67,68 +61,8 @@ def _visible(machine: Machine) -> Finding:
     return worse(not good, "visible NPUs", f"{name}={value!r}", remedy, FAIL)
 
 
-def _driver(machine: Machine) -> Finding:
-    folder = machine.path("/usr/local/Ascend/driver")
-    if not (folder / "lib64").is_dir():
-        found = "/usr/local/Ascend/driver/lib64 is not there"
-        return Finding("driver", FAIL, found, f"install the driver; {_IN_CONTAINER}")
-    here, wanted = _version_in(folder / "version.info"), versions.driver_for(_mindspore())
-    if not here:
-        found = "/usr/local/Ascend/driver/version.info is not there"
-        return Finding("driver", WARN, found, _IN_CONTAINER)
-    remedy = f"MindSpore {_mindspore()} was released with driver {wanted}: older ones may not do"
-    older = bool(wanted) and _numbers(here) < _numbers(wanted)
-    return worse(older, "driver", here, remedy)
-
-
-def _numbers(version: str) -> list[int]:
-    """Returns the first two numbers of a version; what follows may be RC1."""
-    return [int(number) for number in re.findall(r"\d+", version)[:2]]
-
-
-def _cann(machine: Machine) -> Iterator[Finding]:
-    given = machine.environment.get("ASCEND_HOME_PATH", "")
-    folders = [Path(given)] if given else []
-    folders += [machine.path(folder) for folder in _CANN_FOLDERS]
-    folder = next((folder for folder in folders if folder.is_dir()), None)
-    if folder is None:
-        remedy = "install CANN (toolkit and the kernels of your NPU), or use the ascend image"
-        yield Finding("CANN", FAIL, f"not in {', '.join(map(str, folders))}", remedy)
-        return
-    accepted = versions.accepted_cann(_mindspore())
-    here = _version_in(folder / "compiler" / "version.info")
-    if not here:
-        found = f"{folder} has no compiler/version.info"
-        yield Finding("CANN", WARN, found, "CANN is not whole, or an unusual build")
-    else:
-        remedy = f"MindSpore {_mindspore()} goes with CANN {' '.join(accepted)}"
-        bad = bool(accepted) and not versions.matches(here, accepted)
-        yield worse(bad, "CANN", f"{here} in {folder}", remedy)
-    sourced = bool(machine.environment.get("ASCEND_OPP_PATH"))
-    remedy = "the scripts in launch/ do it; by hand: source .../set_env.sh (not under `set -u`)"
-    found = "set" if sourced else "ASCEND_OPP_PATH is not set"
-    yield worse(not sourced, "CANN's variables", found, remedy)
-
-
-def _mindspore() -> str:
-    try:
-        return version("mindspore").split("+")[0].split(".post")[0]
-    except PackageNotFoundError:
-        return "(not installed)"
-
-
-def _version_in(path: Path) -> str:
-    """Returns the version in one of Ascend's version.info files, "" if there is none."""
-    try:
-        text = path.read_text(errors="replace")
-    except OSError:
-        return ""
-    found = re.search(r"(?mi)^version=\[?\s*([^\s\]:]+)", text)
-    return found[1] if found else ""
-
-
 def _ports(machine: Machine) -> Finding:
-    """Tries the ports that HCCL listens on."""
+    """Try the ports that HCCL listens on."""
     text = machine.environment.get("HCCL_IF_BASE_PORT", "")
     first = int(text) if text.isdecimal() else 60000
     ports = [_DEVICE_PORT, *range(first, min(first + _HOST_PORTS, 65536))]
@@ -153,10 +87,10 @@ def _is_taken(port: int) -> bool:
 
 
 def ask_npu_smi(machine: Machine) -> Iterator[Finding]:
-    """Asks the driver's tool for the health of the NPUs, and who uses them."""
+    """Ask the driver's tool for the health of the NPUs, and who uses them."""
     tool = shutil.which("npu-smi")
     if tool is None:
-        yield Finding("npu-smi", WARN, "not found", _IN_CONTAINER)
+        yield Finding("npu-smi", WARN, "not found", IN_CONTAINER)
         return
     try:
         output = output_of([tool, "info"])

@@ -1,15 +1,18 @@
 """What a check says, and what it looks at."""
 
-from __future__ import annotations
-
 import os
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from train.environment import npu_nodes
+
 OK, WARN, FAIL = "ok", "warn", "fail"
+
+# What to do about parts of the driver for NPUs that are missing.
+IN_CONTAINER = "in a container: start it with launch/run_docker.sh ascend, which passes it"
+
 _TOOL_SECONDS = 30
 
 
@@ -18,10 +21,10 @@ class Finding:
     """The outcome of one check.
 
     Attributes:
-        check: what was looked at.
+        check: What was looked at.
         state: "ok", "warn" (training may work) or "fail" (it cannot).
-        found: what was seen.
-        remedy: what to do, where there is something to do.
+        found: What was seen.
+        remedy: What to do, where there is something to do.
     """
 
     check: str
@@ -31,7 +34,7 @@ class Finding:
 
 
 def worse(bad: bool, check: str, found: str, remedy: str, state: str = WARN) -> Finding:
-    """Returns a finding of ``state`` with its remedy if ``bad``, else one that all is well."""
+    """Return a finding of ``state`` with its remedy if ``bad``, else one that all is well."""
     return Finding(check, state, found, remedy) if bad else Finding(check, OK, found)
 
 
@@ -40,9 +43,9 @@ class Machine:
     """What is looked at.
 
     Attributes:
-        root: where its file system is.
-        environment: variables of the process.
-        wanted: device as given by the user: "auto", "Ascend", "GPU" or "CPU".
+        root: Where its file system is.
+        environment: Variables of the process.
+        wanted: Device as given by the user: "auto", "Ascend", "GPU" or "CPU".
     """
 
     root: Path
@@ -50,14 +53,13 @@ class Machine:
     wanted: str = "auto"
 
     def path(self, absolute: str) -> Path:
-        """Returns the path of a file of the machine."""
+        """Return the path of a file of the machine."""
         return self.root / absolute.lstrip("/")
 
     @property
-    def npus(self) -> list[int]:
+    def npus(self) -> tuple[int, ...]:
         """The N of all /dev/davinciN, ascending. There may be gaps."""
-        names = (path.name for path in self.path("/dev").glob("davinci*"))
-        return sorted(int(found[1]) for n in names if (found := re.fullmatch(r"davinci(\d+)", n)))
+        return npu_nodes(self.path("/dev"))
 
     @property
     def device(self) -> str:
@@ -73,17 +75,17 @@ def output_of(
     folder: Path | None = None,
     **variables: str,
 ) -> str:
-    """Returns what a program prints, on both streams.
+    """Return what a program prints, on both streams.
 
     Args:
-        command: the program and its arguments.
-        seconds: how long it may take.
-        folder: where it runs (default: here).
-        variables: what its environment has on top of this process's.
+        command: The program and its arguments.
+        seconds: How long it may take.
+        folder: Where it runs (default: here).
+        variables: What its environment has on top of this process's.
 
     Raises:
-        OSError: it cannot be started.
-        RuntimeError: it fails or takes too long; the message is the last line it printed.
+        OSError: It cannot be started.
+        RuntimeError: It fails or takes too long; the message is the last line it printed.
     """
     try:
         ended = subprocess.run(

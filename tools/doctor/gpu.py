@@ -1,7 +1,5 @@
 """NVIDIA GPUs: legacy, best effort. The last MindSpore that lists GPUs as supported is 2.2.14."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re
@@ -18,7 +16,7 @@ _IMAGE = "use the gpu image (launch/run_docker.sh gpu)"
 
 
 def examine(machine: Machine) -> Iterator[Finding]:
-    """Checks whether MindSpore would look for a GPU at all."""
+    """Check whether MindSpore would look for a GPU at all."""
     x86 = platform.machine() == "x86_64"
     found = f"{platform.machine()}; MindSpore lists no GPU since 2.3: legacy, best effort"
     remedy = "MindSpore's GPU library is in the x86_64 wheel only"
@@ -29,7 +27,7 @@ def examine(machine: Machine) -> Iterator[Finding]:
 
 
 def _compiler(machine: Machine) -> Finding:
-    """MindSpore takes the version of the library to load from ``$CUDA_HOME/bin/nvcc``."""
+    """Check ``$CUDA_HOME/bin/nvcc``, whose version is that of the library MindSpore loads."""
     home = machine.environment.get("CUDA_HOME", "")
     remedy = f"CUDA_HOME must name a CUDA 11.6 or 11.1, with bin/nvcc; or {_IMAGE}"
     if not home:
@@ -45,7 +43,7 @@ def _compiler(machine: Machine) -> Finding:
 
 
 def ask_nvidia_smi() -> Iterator[Finding]:
-    """Asks the driver which GPUs there are, and whether MindSpore has code for them."""
+    """Ask the driver which GPUs there are, and whether MindSpore has code for them."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         remedy = "install the driver; in a container: --gpus all"
@@ -64,7 +62,7 @@ def ask_nvidia_smi() -> Iterator[Finding]:
 
 
 def find_libraries() -> Iterator[Finding]:
-    """Lets the loader look for every library that MindSpore's GPU part links to."""
+    """Let the loader look for every library that MindSpore's GPU part links to."""
     plugin = plugins().get("11.6")
     if plugin is None:
         yield Finding("GPU libraries", FAIL, f"MindSpore has no {_PLUGINS}11.6", _IMAGE)
@@ -80,7 +78,7 @@ def find_libraries() -> Iterator[Finding]:
 
 
 def plugins() -> dict[str, Path]:
-    """Returns MindSpore's GPU libraries by the release of CUDA they are for."""
+    """Return MindSpore's GPU libraries by the release of CUDA they are for."""
     spec = find_spec("mindspore")
     if spec is None or not spec.submodule_search_locations:
         return {}
@@ -89,11 +87,11 @@ def plugins() -> dict[str, Path]:
 
 
 def missing_libraries(plugin: Path, search: str = "") -> list[str]:
-    """Returns what the loader does not find of all that a library links to, directly or not.
+    """Return what the loader does not find of all that a library links to, directly or not.
 
     Args:
-        plugin: the library.
-        search: more folders to look in, with colons between them.
+        plugin: The library.
+        search: More folders to look in, with colons between them.
     """
     folders = ":".join(filter(None, (search, os.environ.get("LD_LIBRARY_PATH", ""))))
     ended = subprocess.run(

@@ -1,7 +1,5 @@
 """Python and the packages."""
 
-from __future__ import annotations
-
 import ctypes.util
 import re
 import shutil
@@ -18,7 +16,7 @@ _MPI = "for launch/run_mpi.sh install OpenMPI (apt install openmpi-bin); nothing
 
 
 def examine() -> Iterator[Finding]:
-    """Checks Python's version, and the packages against the pinned ones."""
+    """Check Python's version, and the packages against the pinned ones."""
     here = ".".join(map(str, sys.version_info[:3]))
     fits = (3, 10) <= sys.version_info[:2] <= (3, 12)
     remedy = f"MindSpore 2.10 has wheels for 3.10, 3.11 and 3.12; {_SET_UP}"
@@ -27,7 +25,7 @@ def examine() -> Iterator[Finding]:
 
 
 def pinned() -> dict[str, str]:
-    """Returns the packages that a run needs, and their versions."""
+    """Return the packages that a run needs, and their versions."""
     text = _REQUIREMENTS.read_text(encoding="utf-8")
     return dict(re.findall(r"(?m)^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;#]+)", text))
 
@@ -50,7 +48,7 @@ def _requirements() -> Finding:
 
 
 def examine_mpi() -> Iterator[Finding]:
-    """Checks that mpi4py finds a library, and that mpirun is there."""
+    """Check that mpi4py finds a library, and that mpirun is there."""
     # Without initialising, which can hang where the network is unusual.
     program = (
         "import mpi4py; mpi4py.rc.initialize = False\n"

@@ -1,7 +1,5 @@
 """The machine itself: cores, memory, disk, limits."""
 
-from __future__ import annotations
-
 import math
 import os
 import resource
@@ -18,7 +16,7 @@ _MIB = 2**20
 
 
 def examine(machine: Machine, runs: Path) -> Iterator[Finding]:
-    """Checks what ranks on any device need of the machine."""
+    """Check what ranks on any device need of the machine."""
     yield _cores(machine)
     yield _threads(machine)
     yield _convolutions(machine)
@@ -39,7 +37,7 @@ def _cores(machine: Machine) -> Finding:
 
 
 def _cpu_quota(machine: Machine) -> float | None:
-    """Returns how many cores' time the container may use, None without a limit."""
+    """Return how many cores' time the container may use, None without a limit."""
     try:
         quota, period = machine.path("/sys/fs/cgroup/cpu.max").read_text().split()
         return int(quota) / int(period)
@@ -58,7 +56,7 @@ def _threads(machine: Machine) -> Finding:
 
 
 def _convolutions(machine: Machine) -> Finding:
-    """The native operators, or MindSpore's own, which on AVX-512 need a cap of instructions."""
+    """Check for the native operators; MindSpore's own need a cap of instructions on AVX-512."""
     try:
         if machine.environment.get(library.SWITCH) != "0":
             return Finding("convolutions", OK, f"native: {Path(library.load()._name).name}")
@@ -71,7 +69,7 @@ def _convolutions(machine: Machine) -> Finding:
         wide = "avx512" in machine.path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
         wide = False
-    # Importing `train` has set it, unless the user had.
+    # `python -m tools` has set it as a run would, unless the user had (train/environment.py).
     bad = wide and machine.device == "CPU" and value.upper() not in ("AVX2", "AVX2_VNNI")
     found = (
         f"no native ones ({reason}); {'' if wide else 'no '}AVX-512, {name}={value or '(unset)'}"

@@ -1,15 +1,14 @@
 """python -m tools download: fetches known public data sets, checks and unpacks them."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
 
-from tools import console
-from tools.download import job, registry
+from tools.common import console
+from tools.common.command_line import describe
+from tools.download import obtain, registry
 from tools.download.fetch import Policy
-from train.errors import UserError
+from train.errors import FAILURE, UserError, error_text
 
 _EPILOG = """\
 An archive is fetched from the first of its sources that gives it, resumed where it broke off (also
@@ -21,14 +20,10 @@ with --archive; it is checked in the same way.
 
 exit code: 0; 2 a mistake in what was asked for; 1 no source gave the file."""
 
-_FAILED = 1
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    parser.description = "Fetch known public data sets by name."
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    """Declare the command line."""
+    describe(parser, "Fetch known public data sets by name.", _EPILOG)
     add = parser.add_argument
     add("names", metavar="NAME", nargs="*", help="data sets to fetch; --list shows them")
     out = Path("data/downloads")
@@ -56,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Runs the command; returns the exit code."""
+    """Run the command; return the exit code."""
     known = registry.read(arguments.registry)
     if arguments.list:
         print(listing(known))
@@ -64,25 +59,20 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     _check(arguments)
     wanted = dict(known.find(name) for name in arguments.names)
     policy = Policy(tries=arguments.tries, timeout=arguments.timeout)
-    failed, waiting = False, list(wanted)
+    failed, waiting = False, dict(wanted)
     for name, about in wanted.items():
-        waiting.remove(name)
+        del waiting[name]
         # Some archives hold two data sets, and one fetching of them is enough.
-        files = {archive.file for other in waiting for archive in wanted[other].archives}
-        shared = any(archive.file in files for archive in about.archives if archive.file)
-        options = job.Options(
-            arguments.out,
-            arguments.archive,
-            arguments.keep_archive or shared,
-            arguments.overwrite,
-            policy,
-        )
+        files = {archive.file for other in waiting.values() for archive in other.archives}
+        keep = arguments.keep_archive or any(a.file in files for a in about.archives if a.file)
+        out, archive = arguments.out, arguments.archive
+        options = obtain.Options(out, archive, keep, arguments.overwrite, policy)
         try:
-            print(job.obtain(name, about, options), flush=True)
-        except job.Failed as error:
-            print(f"error: {name}: {error}", file=sys.stderr)
+            print(obtain.obtain(name, about, options), flush=True)
+        except obtain.Failed as error:
+            print(error_text(f"{name}: {error}"), file=sys.stderr)
             failed = True
-    return _FAILED if failed else 0
+    return FAILURE if failed else 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -97,27 +87,15 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def listing(known: registry.Registry) -> str:
-    """The known data sets as a table for a terminal."""
+    """Return the known data sets as a table for a terminal."""
     rows: list[list[object]] = [["name", "classes", "images", "pixels", "MB", "checked by", "how"]]
     for name, about in known.datasets.items():
         rows.append([name, about.classes, f"{about.images:,}", *facts(about)])
     return console.table(rows)
 
 
-def markdown(known: registry.Registry) -> str:
-    """The known data sets as the table of docs/data.md."""
-    heads = ["name", "data set", "classes", "images", "pixels", "MB", "checked by", "how", "terms"]
-    rows = [heads, ["---"] * len(heads)]
-    for name, about in known.datasets.items():
-        counts = [str(about.classes), f"{about.images:,}"]
-        terms = about.licence or "none on public record"
-        title = f"[{about.title}]({about.homepage})"
-        rows.append([f"`{name}`", title, *counts, *facts(about), terms])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 def facts(about: registry.DataSet) -> list[str]:
-    """Image size, size of the download, how it is checked and how it is obtained, in words."""
+    """Return image size, size of the download, how it is checked and obtained, in words."""
     first = about.archives[0]
     size = f"{first.bytes / 1e6:.0f}" if first.bytes else "?"
     checked = " and ".join(first.checksums) or ("git tree" if first.git_tree else "counts only")

@@ -1,13 +1,11 @@
-"""Checks what was fetched: digests of the archive, and what is in the unpacked folder."""
-
-from __future__ import annotations
+"""Whether what was fetched is right: digests of the archive, content of the unpacked folder."""
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from tools.common.picture_files import count_directly_in, pictures
 from tools.download.registry import Archive, DataSet
-from tools.prepare.scan import EXTENSIONS
 from train.errors import UserError
 
 _BLOCK = 2**20
@@ -18,7 +16,7 @@ class Mismatch(Exception):
 
 
 def digests(path: Path, names: Iterable[str] = ("md5", "sha256")) -> dict[str, str]:
-    """Digests of a file, in hexadecimal, in one pass over it."""
+    """Return digests of a file, in hexadecimal, in one pass over it."""
     # Against accidents only, so md5 will do where a record has nothing better.
     running = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     with path.open("rb") as file:
@@ -29,7 +27,7 @@ def digests(path: Path, names: Iterable[str] = ("md5", "sha256")) -> dict[str, s
 
 
 def check_archive(path: Path, archive: Archive) -> None:
-    """Compares a file with the registry.
+    """Compare a file with the registry.
 
     Raises:
         Mismatch: Its size or a digest differs.
@@ -44,7 +42,7 @@ def check_archive(path: Path, archive: Archive) -> None:
 
 
 def recognise(path: Path, archives: list[Archive]) -> Archive:
-    """Finds out which archive of a data set a file that the user fetched is.
+    """Find out which archive of a data set a file that the user fetched is.
 
     Raises:
         UserError: Its digests fit none, and a digest is known for each.
@@ -64,7 +62,7 @@ def recognise(path: Path, archives: list[Archive]) -> Archive:
 
 
 def find_class_folders(folder: Path, classes: int) -> Path:
-    """The folder, at ``folder`` or below, that holds as many folders of images as classes.
+    """Find the folder, at ``folder`` or below, that holds as many folders of images as classes.
 
     Raises:
         Mismatch: There is none.
@@ -73,17 +71,17 @@ def find_class_folders(folder: Path, classes: int) -> Path:
     while waiting:
         here = waiting.pop(0)
         below = sorted(path for path in here.iterdir() if path.is_dir())
-        if sum(_has_images(path) for path in below) == classes:
+        if sum(count_directly_in(path) > 0 for path in below) == classes:
             return here
         waiting += below
     raise Mismatch(f"no folder in it holds {classes} folders of images")
 
 
 def check_content(folder: Path, about: DataSet) -> None:
-    """Counts class folders and images.
+    """Compare the numbers of class folders and images with the registry.
 
     Raises:
-        Mismatch: They are not as many as the registry says.
+        Mismatch: They differ.
     """
     classes, images = count(folder / about.images_in)
     if (classes, images) != (about.classes, about.images):
@@ -94,27 +92,15 @@ def check_content(folder: Path, about: DataSet) -> None:
 
 
 def count(folder: Path) -> tuple[int, int]:
-    """Class folders with images in them, and images."""
+    """Count the class folders with images in them, and the images."""
     if not folder.is_dir():
         return 0, 0
-    counts = [_images(path) for path in folder.iterdir() if path.is_dir()]
+    counts = [sum(1 for _ in pictures(path)) for path in folder.iterdir() if path.is_dir()]
     return sum(n > 0 for n in counts), sum(counts)
 
 
-def _images(folder: Path) -> int:
-    return sum(_is_image(path) for path in folder.rglob("*"))
-
-
-def _has_images(folder: Path) -> bool:
-    return any(_is_image(path) for path in folder.iterdir())
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-
-
 def git_tree(folder: Path) -> str:
-    """Git's id of a folder of plain files: a digest over all names and contents in it."""
+    """Return git's id of a folder of plain files: a digest over all names and contents in it."""
     return _tree(folder).hex()
 
 
@@ -125,13 +111,10 @@ def _tree(folder: Path) -> bytes:
             # Git sorts a folder as if its name ended in a slash.
             entries.append((f"{path.name}/", b"40000 " + path.name.encode(), _tree(path)))
         else:
-            entries.append((path.name, b"100644 " + path.name.encode(), _blob(path)))
+            blob = _object(b"blob", path.read_bytes())
+            entries.append((path.name, b"100644 " + path.name.encode(), blob))
     body = b"".join(head + b"\0" + digest for _, head, digest in sorted(entries))
     return _object(b"tree", body)
-
-
-def _blob(path: Path) -> bytes:
-    return _object(b"blob", path.read_bytes())
 
 
 def _object(kind: bytes, body: bytes) -> bytes:

@@ -1,6 +1,4 @@
-"""Fetches one file over HTTP: resumed where it broke off, tried again, from several addresses."""
-
-from __future__ import annotations
+"""One file over HTTP: resumed where it broke off, tried again, from several addresses."""
 
 import errno
 import http.client
@@ -14,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tools.download.part import Part
+from tools.download.partial_file import Part
 from train.errors import UserError
 
 _BLOCK = 256 * 1024
@@ -55,7 +53,7 @@ def fetch(
     policy: Policy,
     moved: Callable[[int, int | None], None],
 ) -> None:
-    """Fetches a file into ``part``, going on from what is there of it.
+    """Fetch a file into ``part``, going on from what is there of it.
 
     Args:
         url: Address.
@@ -133,7 +131,7 @@ def _open(url: str, offset: int, validator: str, timeout: float) -> http.client.
 
 
 def _validator(response: http.client.HTTPResponse) -> str:
-    """What tells this version of the file from another one; empty if the server gives nothing."""
+    """Return what tells versions of the file apart; empty if the server gives nothing."""
     tag = response.headers.get("ETag", "")
     strong = tag if tag and not tag.startswith("W/") else ""
     return strong or response.headers.get("Last-Modified", "")
@@ -196,7 +194,7 @@ def _receive(
 
 
 def _write(file: IO[bytes], block: bytes) -> None:
-    """Writes a block; an empty one flushes."""
+    """Write a block; an empty one flushes."""
     try:
         if block:
             file.write(block)

@@ -1,39 +1,15 @@
 """The known data sets: where they are, how large, with which checksums, on whose word."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tools.common.command_line import refused
 from train.errors import UserError
 
 BUILT_IN = Path(__file__).with_name("datasets.yaml")
-
-# Fields of which `evidence` has to say where they come from, unless they are null or empty.
-_ABOUT = (
-    "classes",
-    "images",
-    "pixels",
-    "licence",
-    "citation",
-    "homepage",
-    "mask_classes",
-    "mask_ignore",
-)
-_ARCHIVE = (
-    "file",
-    "bytes",
-    "md5",
-    "sha256",
-    "unpacked_bytes",
-    "urls",
-    "by_hand",
-    "root",
-    "git_tree",
-)
 
 
 class _Part(BaseModel):
@@ -129,7 +105,7 @@ class Registry(_Part):
     datasets: dict[str, DataSet]
 
     def find(self, name: str) -> tuple[str, DataSet]:
-        """A data set by its name or another one of it, whatever the case.
+        """Return a data set by its name or another one of it, whatever the case.
 
         Raises:
             UserError: It is not known; the message lists the names that are.
@@ -140,47 +116,16 @@ class Registry(_Part):
                 return known, about
         raise UserError(f"{name}: not a known data set (known: {', '.join(self.datasets)})")
 
-    def unproved(self) -> list[str]:
-        """Fields without evidence, nulls without a word about them, and unknown references."""
-        found = []
-        for name, about in self.datasets.items():
-            parts: list[tuple[str, DataSet | Archive, tuple[str, ...]]] = [(name, about, _ABOUT)]
-            parts += [(f"{name}/{a.file}", a, _ARCHIVE) for a in about.archives]
-            for where, part, fields in parts:
-                found += [f"{where}: {what}" for what in _unproved(part, fields, self.references)]
-        return found
-
-
-def _unproved(
-    part: DataSet | Archive, fields: tuple[str, ...], references: dict[str, str]
-) -> list[str]:
-    given = {name for name in fields if getattr(part, name)}
-    found = [f"{name} has no evidence" for name in sorted(given - set(part.evidence))]
-    found += [f"evidence of {name}, which is empty" for name in sorted(set(part.evidence) - given)]
-    for keys in part.evidence.values():
-        found += [f"reference {key} is not listed" for key in keys.split() if key not in references]
-    optional = {"unpacked_bytes", "urls", "by_hand", "git_tree", "mask_classes", "mask_ignore"}
-    for name in sorted(set(fields) - given - optional):
-        if name not in part.unknown and not (name in ("md5", "sha256") and _checked(part)):
-            found.append(f"{name} is null, and unknown says nothing of it")
-    return found
-
-
-def _checked(part: DataSet | Archive) -> bool:
-    """Whether one of the two digests is there: the other one is then no loss."""
-    return isinstance(part, Archive) and bool(part.checksums)
-
 
 def read(path: Path = BUILT_IN) -> Registry:
-    """Reads a registry.
+    """Read a registry.
 
     Raises:
         UserError: The file is missing or does not fit; the message says where.
     """
     try:
-        return Registry.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        with refused(path):
+            return Registry.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:

@@ -1,6 +1,4 @@
-"""Unpacks zip, tar and rar archives that nobody vouches for."""
-
-from __future__ import annotations
+"""Zip, tar and rar archives that nobody vouches for, unpacked."""
 
 import lzma
 import shutil
@@ -58,7 +56,7 @@ def unpack(
     unpacked_bytes: int | None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Unpacks the files of an archive.
+    """Unpack the files of an archive.
 
     Only plain files are written, only inside ``into``, none twice, and not more bytes than the
     archive states; what it states has to be within reason.
@@ -152,7 +150,7 @@ def _write_all(
 
 
 def _inside(archive: Path, name: str, root: str | None) -> PurePosixPath | None:
-    """The path below ``root``, or None for what lies elsewhere and for what systems leave behind.
+    """Return the path below ``root``; None for what lies elsewhere or systems leave behind.
 
     Raises:
         UserError: The name leads outside.
@@ -177,7 +175,7 @@ def _is_rar(archive: Path) -> bool:
 def _unpack_rar(
     archive: Path, into: Path, root: str | None, limit: int, advance: Callable[[int], None]
 ) -> None:
-    """Lets another program unpack, and takes over what it made as if it were an archive."""
+    """Let another program unpack, and take over what it made as if it were an archive."""
     tool = next((name for name in _RAR_TOOLS if shutil.which(name)), None)
     if tool is None:
         raise UserError(

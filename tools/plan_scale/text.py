@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools import console
+from tools.common import console
 from tools.plan_scale.check import Row
 from tools.plan_scale.model import Branches, Step
 

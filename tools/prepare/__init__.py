@@ -1,37 +1,35 @@
 """python -m tools prepare: turns a folder of pictures into MindRecord shards and a manifest.
 
-Read make.py first: it shows the whole way. scan.py and table.py find pictures, mask_files.py their
-masks; intake.py decodes everything once (worker.py, in several processes) into a temporary
-catalogue; splits.py, report.py and tools.duplicates decide who goes where; output.py writes.
-rerun.py and changes.py tell whether anything has to be done at all.
+Read make.py first: it shows the whole way. source_folders.py and source_table.py find pictures,
+source_masks.py their masks; decode.py decodes everything once (decode_worker.py, in several
+processes) into a temporary catalogue; splits.py and tools/common/duplicates/ decide who goes where;
+output.py writes. rerun.py tells whether anything has to be done at all.
 """
-
-from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from tools import images, masks
-from tools.counts import class_table, pixel_table
-from tools.parallel import add_workers_option
+from tools.common.class_tables import class_table, pixel_table
+from tools.common.command_line import add_workers_option, describe
+from tools.prepare import images, masks
 from tools.prepare.make import already_made, prepare
 from tools.prepare.options import DUPLICATES, Options
 from train.data.records import IMAGE_FORMATS, Manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    parser.description = (
+    """Declare the command line."""
+    about = [(module.__doc__ or "").split("\n\n", 1)[1] for module in (images, masks)]
+    describe(
+        parser,
         "Turn pictures, with a class each, masks or both, into MindRecord shards and a manifest. "
         "SRC holds class/file, split/class/file (train, val, test) or whatever a table lists; "
         "with masks it may also hold the pictures themselves. Run again with the same arguments "
-        "and an unchanged source it does nothing."
+        "and an unchanged source it does nothing.",
+        "\n".join(about),
     )
-    about = [(module.__doc__ or "").split("\n\n", 1)[1] for module in (images, masks)]
-    parser.epilog = "\n".join(about)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("src", metavar="SRC", type=Path, help="folder of the pictures")
     add("--out", metavar="DIR", type=Path, required=True, help="folder to make")
@@ -94,31 +92,17 @@ def _add_split_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_mask_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--masks",
-        metavar="[NAME=]DIR",
-        action="append",
-        default=[],
-        help='folder of masks, named as the pictures are; NAME ("mask" if left out) tells several '
-        "apart",
-    )
-    add(
-        "--mask-classes",
-        metavar="[NAME=]FILE",
-        action="append",
-        default=[],
-        help="JSON file of their classes: [name, ...] for the values 0, 1, ..., {name: value} or "
-        '{name: "#rrggbb" or [r, g, b]}',
-    )
-    add(
-        "--ignore",
-        metavar="[NAME=]VALUE",
-        action="append",
-        default=[],
-        help="value or #rrggbb of pixels without class; any other value that is not listed is an "
-        "error",
-    )
+    texts = {
+        "--masks DIR": 'folder of masks, named as the pictures are; NAME ("mask" if left out) '
+        "tells several apart",
+        "--mask-classes FILE": "JSON file of their classes: [name, ...] for the values 0, 1, ..., "
+        '{name: value} or {name: "#rrggbb" or [r, g, b]}',
+        "--ignore VALUE": "value or #rrggbb of pixels without class; any other value that is not "
+        "listed is an error",
+    }
+    for option, text in texts.items():
+        name, value = option.split()
+        parser.add_argument(name, metavar=f"[NAME=]{value}", action="append", default=[], help=text)
 
 
 def _ratios(text: str) -> tuple[float, float, float]:
@@ -130,17 +114,11 @@ def _ratios(text: str) -> tuple[float, float, float]:
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Runs the command; returns the exit code."""
-    values = {
-        field.name: getattr(arguments, field.name)
-        for field in fields(Options)
-        if field.name not in ("command", "source_name")
-    }
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    command = shlex.join(["python", "-m", "tools", *argv])
-    options = Options(**(values | lists), command=command)
-    made = already_made(options)
-    if made is not None:
+    """Run the command; return the exit code."""
+    given: dict[str, Any] = dict(vars(arguments))
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    options = Options(**given, command=shlex.join(["python", "-m", "tools", *argv]))
+    if already_made(options) is not None:
         print(f"{options.out}: already there and complete, made of the same source in the same way")
         return 0
     print(summary(prepare(options), options.out))
@@ -148,7 +126,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 
 def summary(manifest: Manifest, out: Path) -> str:
-    """What was made, for people: a table of classes and splits, notes, and the folder."""
+    """Say what was made: a table of classes and splits, notes, and the folder."""
     total = sum(split.records for split in manifest.splits.values())
     lines = [f"{manifest.name}: {total} pictures, {len(manifest.classes)} classes"]
     lines.append(class_table(manifest))

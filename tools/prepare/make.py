@@ -1,6 +1,4 @@
-"""Makes a prepared data set: pictures in, shards and a manifest out, whole or not at all."""
-
-from __future__ import annotations
+"""The making of a prepared data set: pictures in, shards and a manifest out, or nothing at all."""
 
 import shutil
 import tempfile
@@ -8,16 +6,16 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from tools import duplicates
-from tools.catalogue import Catalogue
-from tools.duplicates import Prepared
-from tools.folders import check_free, whole_folder
-from tools.prepare import changes, intake, output, report, rerun
-from tools.prepare.mask_files import Space, find_masks, read_spaces
+from tools.common.catalogue import Catalogue
+from tools.common.duplicates import report, search
+from tools.common.duplicates.search import Prepared
+from tools.common.output_folder import check_free, whole_folder
+from tools.prepare import decode, output, rerun
 from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
-from tools.prepare.scan import Found, from_folders
+from tools.prepare.source_folders import Found, from_folders
+from tools.prepare.source_masks import Space, find_masks, read_spaces
+from tools.prepare.source_table import from_table
 from tools.prepare.splits import make_splits
-from tools.prepare.table import from_table
 from train.data.records import Manifest
 from train.errors import UserError
 
@@ -25,7 +23,7 @@ _SHOWN = 3
 
 
 def prepare(options: Options) -> Manifest:
-    """Makes the prepared data set ``options.out``, whole or not at all.
+    """Make the prepared data set ``options.out``, whole or not at all.
 
     Raises:
         UserError: An option, a table or a picture is no good; nothing is left behind, except for
@@ -49,7 +47,7 @@ def prepare(options: Options) -> Manifest:
 
 
 def already_made(options: Options) -> Manifest | None:
-    """The manifest of ``options.out`` if it is there, whole, and what would be made again.
+    """Return the manifest of ``options.out`` if it is there, whole, and what would be made again.
 
     Nothing is decoded; None if there is nothing at ``out``, or it is to be overwritten.
 
@@ -60,29 +58,24 @@ def already_made(options: Options) -> Manifest | None:
         return None
     check_options(options)
     try:
-        manifest = duplicates.open_prepared(options.out).manifest
+        manifest = search.open_prepared(options.out).manifest
     except UserError as error:
         raise UserError(f"{error} (--overwrite makes it anew)") from None
     spaces, others = read_spaces(options), open_others(options)
     rerun.check_options(options.out, manifest, rerun.arguments(options, spaces, others))
-    with (
-        tempfile.TemporaryDirectory() as work,
-        closing(Catalogue(Path(work))) as catalogue,
-    ):
+    with tempfile.TemporaryDirectory() as work, closing(Catalogue(Path(work))) as catalogue:
         found = find(catalogue, options, spaces)
-        changes.check_source(
-            options.out, manifest, catalogue, options.src, spaces, found.has_splits
-        )
+        rerun.check_source(options, manifest, catalogue, spaces, found.has_splits)
     return manifest
 
 
 def open_others(options: Options) -> dict[int, Prepared]:
-    """The data sets of ``--against``, by their ``prints.owner``."""
-    return {n: duplicates.open_prepared(folder) for n, folder in enumerate(options.against, 1)}
+    """Open the data sets of ``--against``; return them by their ``prints.owner``."""
+    return {n: search.open_prepared(folder) for n, folder in enumerate(options.against, 1)}
 
 
 def find(catalogue: Catalogue, options: Options, spaces: dict[str, Space]) -> Found:
-    """Finds pictures and masks, without opening any.
+    """Find pictures and masks, without opening any.
 
     Raises:
         UserError: What is there does not fit together.
@@ -114,9 +107,9 @@ def _fill(
     others: dict[int, Prepared],
     options: Options,
 ) -> Manifest:
-    """Writes the shards of every split into ``folder`` and describes them."""
+    """Write the shards of every split into ``folder``; return their manifest."""
     source = str(options.src)
-    intake.take_in(catalogue, options, spaces)
+    decode.take_in(catalogue, options, spaces)
     names = {0: options.set_name} | {n: other.manifest.name for n, other in others.items()}
     _find_duplicates(catalogue, others)
     if not found.has_splits:
@@ -127,7 +120,7 @@ def _fill(
     mean, std = output.statistics(catalogue, source)
     made = output.Output(folder, catalogue, spaces, names)
     splits, listing = made.write(options.shards)
-    recipe = intake.recipe(options)
+    recipe = decode.recipe(options)
     quality = recipe.quality if recipe.format == "jpeg" else None
     image = {"format": recipe.format, "size": recipe.size, "quality": quality}
     return Manifest(
@@ -159,15 +152,14 @@ def _find_duplicates(catalogue: Catalogue, others: dict[int, Prepared]) -> None:
         "FROM samples JOIN pictures USING (id)"
     )
     for owner, other in others.items():
-        duplicates.add_prints(catalogue, owner, other)
-    duplicates.find_pairs(catalogue, others, partial(intake.thumb, catalogue))
+        search.add_prints(catalogue, owner, other)
+    search.find_pairs(catalogue, others, partial(decode.thumb, catalogue))
 
 
 def _check_duplicates(
     catalogue: Catalogue, names: dict[int, str], options: Options, has_splits: bool
 ) -> report.Counts:
-    """Tells of pictures that look the same, and refuses those in different splits."""
-    report.prepare_views(catalogue)
+    """Tell of pictures that look the same, and refuse those in different splits."""
     pairs = report.count(catalogue)
     if pairs.leaks and options.duplicates != "allow":
         path = _report_path(options.out)
@@ -190,7 +182,7 @@ def _report_path(out: Path) -> Path:
 
 
 def _forget_report(out: Path) -> None:
-    """Removes the list that an earlier refusal left, as it is no longer true."""
+    """Remove the list that an earlier refusal left, as it is no longer true."""
     path = _report_path(out)
     if path.is_file():
         with path.open("rb") as file:
@@ -200,7 +192,7 @@ def _forget_report(out: Path) -> None:
 
 
 def _check_train(catalogue: Catalogue, source: str) -> None:
-    """Raises a UserError that names the classes without a train picture, if there are any."""
+    """Raise a UserError that names the classes without a train picture, if there are any."""
     query = (
         "SELECT class FROM samples LEFT JOIN pictures USING (id) GROUP BY class "
         "HAVING sum(split = 'train' AND pictures.id IS NOT NULL) = 0 ORDER BY class"

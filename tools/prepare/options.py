@@ -1,13 +1,11 @@
 """What to prepare, and how."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.parallel import MAX_WORKERS
-from tools.shards import MAX_SHARDS
+from tools.common.command_line import MAX_WORKERS, check_ranges
+from tools.prepare.shards import MAX_SHARDS
 from train.data.records import IMAGE_FORMATS
 from train.errors import UserError
 
@@ -19,28 +17,14 @@ _MAX_SIZE = 8192
 
 @dataclass(frozen=True)
 class Options:
-    """What to prepare, and how; the command line's options of the same names.
+    """What to prepare, and how: what ``--help`` says of the options of the same names.
 
     Attributes:
-        src: Folder of the pictures.
-        out: Folder to make.
         name: Name of the data set; empty: ``out``'s name.
-        table: CSV of the pictures, or None to take them from the folders.
-        ratios: Shares of train, val, test where no splits are given; None: 0.6, 0.2, 0.2.
-        seed: Seed of the splits made here.
-        size: Pixels of the shorter side, or None to keep pictures as they are.
-        format: ``"jpeg"`` or ``"png"``.
-        quality: JPEG quality, 1..100.
+        table: CSV of the pictures; None: they are taken from the folders.
+        ratios: Shares of train, val, test where no splits are given; None: the default.
+        size: Pixels of the shorter side; None: pictures are kept as they are.
         shards: Most files per split; None: as many as large splits need.
-        workers: Processes that decode.
-        masks: Folders of masks, ``DIR`` or ``NAME=DIR``.
-        mask_classes: JSON files of their classes, ``FILE`` or ``NAME=FILE``.
-        ignore: Mask values or colours of pixels without class, ``VALUE`` or ``NAME=VALUE``.
-        duplicates: What to do about pictures that look the same in different splits: one of
-            :data:`DUPLICATES`.
-        against: Other prepared data sets to look for the same pictures in.
-        skip_unreadable: Whether unreadable pictures are left out and counted.
-        overwrite: Whether an older prepared data set at ``out`` is replaced.
         command: What the user typed, for the manifest.
         source_name: What the manifest calls ``src``; empty: its path as given.
     """
@@ -73,17 +57,9 @@ class Options:
 
 
 def check_options(options: Options) -> None:
-    """Raises a UserError that names an option out of its range."""
-    limits = {
-        "size": (1, _MAX_SIZE),
-        "quality": (1, 100),
-        "shards": (1, MAX_SHARDS),
-        "workers": (1, MAX_WORKERS),
-    }
-    for name, (low, high) in limits.items():
-        value = getattr(options, name)
-        if value is not None and not low <= value <= high:
-            raise UserError(f"--{name} {value}: must be in {low}..{high}")
+    """Raise a UserError that names an option out of its range."""
+    limits = {"size": (1, _MAX_SIZE), "quality": (1, 100), "shards": (1, MAX_SHARDS)}
+    check_ranges(options, {**limits, "workers": (1, MAX_WORKERS)})
     if options.format not in IMAGE_FORMATS:
         raise UserError(f"--format {options.format}: must be one of {', '.join(IMAGE_FORMATS)}")
     if options.duplicates not in DUPLICATES:

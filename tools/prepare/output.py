@@ -1,20 +1,16 @@
-"""The second pass: writes the shards, the table of records and the manifest."""
-
-from __future__ import annotations
+"""The second pass: writes the shards and the table of records."""
 
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from tools import listing
-from tools.catalogue import Catalogue
-from tools.prepare.intake import SPOOL
-from tools.prepare.mask_files import Space, stem
-from tools.shards import (
+from tools.common import listing
+from tools.common.catalogue import Catalogue
+from tools.prepare.decode import SPOOL
+from tools.prepare.shards import (
     HEADER_BYTES,
     MAX_PAGE_BYTES,
     MAX_SHARDS,
@@ -23,6 +19,7 @@ from tools.shards import (
     Record,
     write_split,
 )
+from tools.prepare.source_masks import Space, stem
 from train.data.records import LISTING, NO_LABEL, SPLITS, Listing, MaskSpace, Split
 from train.errors import UserError
 from train.files import sha256_file
@@ -40,7 +37,13 @@ _PICTURES = (
 
 
 class Output:
-    """Writes a data set out of a catalogue whose splits are known.
+    """A data set to be written out of a catalogue whose splits are known.
+
+    Args:
+        folder: The folder of the data set.
+        catalogue: What is known of its pictures.
+        spaces: Its label spaces of masks.
+        names: Names of the data sets by ``prints.owner``.
 
     Attributes:
         classes: Class names, sorted.
@@ -50,29 +53,12 @@ class Output:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        catalogue: Catalogue,
-        spaces: dict[str, Space],
-        names: dict[int, str],
+        self, folder: Path, catalogue: Catalogue, spaces: dict[str, Space], names: dict[int, str]
     ) -> None:
-        """Writes nothing yet.
-
-        Args:
-            folder: The folder of the data set.
-            catalogue: What is known of its pictures.
-            spaces: Its label spaces of masks.
-            names: Names of the data sets by ``prints.owner``.
-        """
-        self._folder = folder
-        self._names = names
-        self._catalogue = catalogue
-        self._spaces = spaces
-        self.classes: tuple[str, ...] = tuple(
-            name
-            for (name,) in catalogue.rows("SELECT DISTINCT class FROM samples ORDER BY class")
-            if name
-        )
+        self._folder, self._names = folder, names
+        self._catalogue, self._spaces = catalogue, spaces
+        query = "SELECT DISTINCT class FROM samples WHERE class != '' ORDER BY class"
+        self.classes: tuple[str, ...] = tuple(name for (name,) in catalogue.rows(query))
         self.masks = {name: MaskSpace(s.lookup.classes) for name, s in spaces.items()}
         self._labels = {name: label for label, name in enumerate(self.classes)} | {"": NO_LABEL}
         query = "SELECT min(height), max(height), min(width), max(width) FROM pictures"
@@ -80,20 +66,17 @@ class Output:
         self.height, self.width = list(extent[:2]), list(extent[2:])
 
     def write(self, shards: int | None) -> tuple[dict[str, Split], Listing]:
-        """Writes the shards of every split, and the table of records."""
+        """Write the shards of every split, and the table of records."""
         page, header = self._sizes()
         path = self._folder / LISTING
         splits = {}
         with path.open("w", encoding="utf-8", newline="") as table:
             table.write(listing.line(listing.columns(self._spaces)))
             for name in SPLITS:
-                total = self._count(name)
-                if total:
+                if total := self._count(name):
                     files = shards or min(-(-total // _RECORDS_PER_SHARD), MAX_SHARDS)
                     layout = Layout(files, page, header)
                     splits[name] = self._write_split(name, total, layout, table)
-            table.flush()
-            os.fsync(table.fileno())
         return splits, Listing(path.stat().st_size, sha256_file(path))
 
     def _count(self, split: str) -> int:
@@ -104,10 +87,8 @@ class Output:
         pixels = {mask: [0] * (len(space.classes) + 1) for mask, space in self.masks.items()}
         with (self._catalogue.folder / SPOOL).open("rb") as spool:
             records = self._records(name, spool, table, pixels)
-            masks = tuple(self._spaces)
-            split = write_split(
-                self._folder, name, records, total, layout, len(self.classes), masks
-            )
+            labels = len(self.classes), tuple(self._spaces)
+            split = write_split(self._folder, name, records, total, layout, *labels)
         return dataclasses.replace(split, pixels={k: tuple(v) for k, v in pixels.items()})
 
     def _records(
@@ -127,7 +108,7 @@ class Output:
             yield Record(image, self._labels[class_name], key, tuple(masks))
 
     def _alike(self, sample: int) -> tuple[str, str]:
-        """The first record here, and the first in another data set, that looks the same."""
+        """Find the first record here, and the first in another data set, that looks the same."""
         query = (
             "SELECT owner, split, key FROM (SELECT other AS id FROM pairs WHERE one = ?1 "
             "UNION SELECT one FROM pairs WHERE other = ?1) JOIN prints USING (id) ORDER BY id"
@@ -146,7 +127,7 @@ class Output:
             yield digest
 
     def _sizes(self) -> tuple[int, int]:
-        """Page and header of the files: small for small data, as a file is at least one page."""
+        """Choose page and header of a file: small for small data, as it is at least a page."""
         total, largest = 0, 0
         for (lengths,) in self._catalogue.rows("SELECT lengths FROM pictures"):
             size = sum(json.loads(lengths))
@@ -158,7 +139,7 @@ class Output:
 
 
 def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:
-    """Mean and standard deviation of each channel over the train pixels, on 0..1.
+    """Return mean and standard deviation of each channel over the train pixels, on 0..1.
 
     Pixel sums are whole numbers, so the result is exact and does not depend on the order or the
     number of workers.
@@ -187,7 +168,7 @@ def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the software that makes the records."""
+    """Return the versions of the software that makes the records."""
     # Imported here, as every worker process would wait for it.
     from importlib.metadata import version
 

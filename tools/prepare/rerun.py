@@ -1,19 +1,51 @@
-"""What a data set was made with, for its manifest, and whether it is the same now."""
+"""Whether a data set need not be made again: made with the same options, of an unchanged source.
 
-from __future__ import annotations
+Nothing is decoded for that.
+"""
 
-import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools.catalogue import Catalogue
-from tools.duplicates import Prepared
-from tools.prepare.mask_files import Space
+from tools.common import listing
+from tools.common.catalogue import Catalogue
+from tools.common.duplicates.search import Prepared
 from tools.prepare.options import DEFAULT_RATIOS, Options
-from tools.prepare.scan import Found
+from tools.prepare.source_folders import Found
+from tools.prepare.source_masks import Space
 from train.data.records import FORMAT, MANIFEST, Manifest
 from train.errors import UserError
+from train.files import sha256_file
+
+_SHOWN = 3
+
+# Files by label space of masks; pictures have the space "". A skipped picture has no split.
+_TABLES = """
+CREATE TABLE old (key TEXT PRIMARY KEY, class TEXT, split TEXT, grp TEXT) WITHOUT ROWID;
+CREATE TABLE old_files (space TEXT, path TEXT, bytes INTEGER, mtime INTEGER, sha256 TEXT,
+    PRIMARY KEY (space, path)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS stems (stem TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID;
+CREATE TABLE new_files (space TEXT, path TEXT, bytes INTEGER, mtime INTEGER,
+    PRIMARY KEY (space, path)) WITHOUT ROWID;
+CREATE TABLE changed (path TEXT);
+"""
+_ALL_NEW = """
+INSERT INTO new_files SELECT '', key, bytes, mtime FROM found;
+INSERT INTO new_files SELECT space, path, bytes, mtime FROM masks JOIN stems USING (stem)
+    WHERE stems.key NOT IN (SELECT key FROM old WHERE split = '');
+"""
+_QUERIES = {
+    "added": (
+        "SELECT path FROM new_files AS n WHERE NOT EXISTS "
+        "(SELECT 1 FROM old_files AS o WHERE o.space = n.space AND o.path = n.path)"
+    ),
+    "removed": (
+        "SELECT path FROM old_files AS o WHERE NOT EXISTS "
+        "(SELECT 1 FROM new_files AS n WHERE n.space = o.space AND n.path = o.path)"
+    ),
+    "changed": "SELECT DISTINCT path FROM changed",
+}
 
 
 def is_prepared(folder: Path) -> bool:
@@ -32,7 +64,7 @@ def describe(
     spaces: dict[str, Space],
     others: dict[int, Prepared],
 ) -> dict[str, Any]:
-    """The manifest's ``source``: what the user gave, and what was left out of it."""
+    """Return the manifest's ``source``: what the user gave, and what was left out of it."""
     query = (
         "SELECT key, bytes, mtime, sha256, reason FROM skipped JOIN samples USING (id) ORDER BY id"
     )
@@ -42,10 +74,7 @@ def describe(
         "options": arguments(options, spaces, others),
         "skipped": [
             {"key": key, "bytes": size, "mtime_ns": mtime, "sha256": sha256, "reason": reason}
-            for key, size, mtime, sha256, reason in (
-                (*row[:3], next(iter(json.loads(row[3])), ""), row[4])
-                for row in catalogue.rows(query)
-            )
+            for key, size, mtime, sha256, reason in catalogue.rows(query)
         ],
     }
 
@@ -53,30 +82,21 @@ def describe(
 def arguments(
     options: Options, spaces: dict[str, Space], others: dict[int, Prepared]
 ) -> dict[str, Any]:
-    """All that the result depends on besides the pictures, in the form that JSON gives back."""
-    meanings = {
-        name: {
-            "classes": list(space.lookup.classes),
-            "values": list(zip(space.lookup.values, space.lookup.positions, strict=True)),
-        }
-        for name, space in spaces.items()
-    }
-    against = {
-        str(other.folder): hashlib.sha256((other.folder / MANIFEST).read_bytes()).hexdigest()
-        for other in others.values()
-    }
+    """Return all that the result depends on besides the pictures, as JSON gives it back."""
     values = {
         "name": options.set_name,
         "table": str(options.table) if options.table else None,
         "ratios": options.ratios or DEFAULT_RATIOS,
-        "seed": options.seed,
-        "size": options.size,
-        "format": options.format,
-        "quality": options.quality,
-        "shards": options.shards,
-        "masks": meanings,
+        **{n: getattr(options, n) for n in ("seed", "size", "format", "quality", "shards")},
+        "masks": {
+            name: {
+                "classes": space.lookup.classes,
+                "values": list(zip(space.lookup.values, space.lookup.positions, strict=True)),
+            }
+            for name, space in spaces.items()
+        },
         "duplicates": options.duplicates,
-        "against": against,
+        "against": {str(o.folder): sha256_file(o.folder / MANIFEST) for o in others.values()},
         "skip_unreadable": options.skip_unreadable,
     }
     result: dict[str, Any] = json.loads(json.dumps(values))
@@ -84,7 +104,7 @@ def arguments(
 
 
 def check_options(out: Path, manifest: Manifest, options: dict[str, Any]) -> None:
-    """Raises a UserError that names the options that are not those that ``out`` was made with."""
+    """Raise a UserError that names the options that are not those that ``out`` was made with."""
     made: dict[str, Any] = manifest.source.get("options", {})
     different = [key for key in options if made.get(key) != options[key]]
     if different:
@@ -101,3 +121,83 @@ def check_options(out: Path, manifest: Manifest, options: dict[str, Any]) -> Non
 def _text(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def check_source(
+    options: Options,
+    manifest: Manifest,
+    catalogue: Catalogue,
+    spaces: dict[str, Space],
+    has_splits: bool,
+) -> None:
+    """Compare what was found now with what ``options.out`` was made of.
+
+    A file of the same size and time of change is taken as unchanged; one of the same size and
+    another time is read.
+
+    Args:
+        options: Its ``src`` is the folder of the pictures.
+        manifest: The manifest of the prepared data set.
+        catalogue: Holds the pictures and masks found now.
+        spaces: Label spaces of masks.
+        has_splits: Whether the source gives the splits.
+
+    Raises:
+        UserError: Something was added, removed or changed.
+    """
+    catalogue.script(_TABLES)
+    catalogue.insert("old", _old_records(options.out, manifest))
+    catalogue.insert("old_files", _old_files(options.out, manifest, spaces))
+    catalogue.script(_ALL_NEW)
+    catalogue.insert("changed", _changed_files(catalogue, options.src, spaces))
+    splits = "OR old.split != found.split" if has_splits else ""
+    catalogue.run(
+        "INSERT INTO changed SELECT key FROM old JOIN found USING (key) WHERE old.split != '' "
+        f"AND (old.class != found.class OR old.grp != found.grp {splits})"
+    )
+    changes = []
+    for what, query in _QUERIES.items():
+        count = catalogue.value(f"SELECT count(*) FROM ({query})")
+        if count:
+            paths = catalogue.rows(f"{query} ORDER BY path LIMIT {_SHOWN}")
+            shown = ", ".join(path for (path,) in paths)
+            changes.append(f"{count} {what} ({shown}{', ...' if count > _SHOWN else ''})")
+    if changes:
+        raise UserError(
+            f"{options.src}: changed since {options.out} was made: {'; '.join(changes)} "
+            "(--overwrite makes it anew)"
+        )
+
+
+def _old_records(out: Path, manifest: Manifest) -> Iterator[tuple[object, ...]]:
+    for row in listing.read(out):
+        yield row["key"], row["class"], row["split"], row["group"]
+    for skipped in manifest.source.get("skipped", []):
+        yield skipped["key"], "", "", ""
+
+
+def _old_files(
+    out: Path, manifest: Manifest, spaces: dict[str, Space]
+) -> Iterator[tuple[object, ...]]:
+    for row in listing.read(out):
+        known = [row[f"source_{column}"] for column in ("bytes", "mtime_ns", "sha256")]
+        yield "", row["key"], int(known[0]), int(known[1]), known[2]
+        for name in spaces:
+            path, size, mtime, digest = (row[f"mask_{name}_{c}"] for c in listing.MASK_COLUMNS)
+            yield name, path, int(size), int(mtime), digest
+    for skipped in manifest.source.get("skipped", []):
+        yield "", *(skipped[name] for name in ("key", "bytes", "mtime_ns", "sha256"))
+
+
+def _changed_files(
+    catalogue: Catalogue, src: Path, spaces: dict[str, Space]
+) -> Iterator[tuple[str]]:
+    query = (
+        "SELECT n.space, n.path, n.bytes = o.bytes, o.sha256 FROM new_files AS n "
+        "JOIN old_files AS o ON o.space = n.space AND o.path = n.path "
+        "WHERE n.bytes != o.bytes OR n.mtime != o.mtime"
+    )
+    for space, path, same_size, digest in catalogue.rows(query):
+        folder = spaces[space].folder if space else src
+        if not same_size or sha256_file(folder / path) != digest:
+            yield (path,)

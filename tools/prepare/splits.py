@@ -1,6 +1,4 @@
-"""Makes splits: stratified by class, at random from a seed; groups stay together."""
-
-from __future__ import annotations
+"""Splits: stratified by class, at random from a seed; groups stay together."""
 
 import hashlib
 import random
@@ -8,7 +6,7 @@ from array import array
 from collections.abc import Iterator
 from itertools import groupby
 
-from tools.catalogue import Catalogue
+from tools.common.catalogue import Catalogue
 from train.data.records import SPLITS
 from train.errors import UserError
 
@@ -17,7 +15,7 @@ Counts = list[int]
 
 
 def make_splits(catalogue: Catalogue, ratios: Ratios, seed: int, together: bool) -> None:
-    """Gives every picture a split, in ``samples.split``.
+    """Give every picture a split, in ``samples.split``.
 
     The result depends on nothing but the keys, classes and groups of the pictures, the ratios and
     the seed; without groups, a class's split depends on its own pictures alone.
@@ -45,7 +43,7 @@ def make_splits(catalogue: Catalogue, ratios: Ratios, seed: int, together: bool)
 
 
 def split_counts(total: int, ratios: Ratios) -> tuple[int, int, int]:
-    """Shares ``total`` pictures out by largest remainder.
+    """Share ``total`` pictures out by largest remainder.
 
     A split with a ratio above zero gets at least one picture as long as there are enough; train
     comes first.
@@ -63,7 +61,7 @@ def split_counts(total: int, ratios: Ratios) -> tuple[int, int, int]:
 
 
 def shuffled_splits(class_name: str, counts: Counts, seed: int) -> bytearray:
-    """For every picture of a class, in the order of their keys, the number of its split."""
+    """Return the number of the split of every picture of a class, in the order of their keys."""
     # An array, since a class may have a million pictures.
     order = array("I", range(sum(counts)))
     random.Random(f"{seed}/{class_name}").shuffle(order)
@@ -77,7 +75,7 @@ def shuffled_splits(class_name: str, counts: Counts, seed: int) -> bytearray:
 
 
 def _find_units(catalogue: Catalogue, together: bool) -> None:
-    """Notes which pictures must stay together; those that are alone are left out."""
+    """Note which pictures must stay together; those that are alone are left out."""
     size = catalogue.value("SELECT coalesce(max(id), 0) FROM samples") + 1
     first = array("q", range(size))
 
@@ -106,13 +104,13 @@ def _find_units(catalogue: Catalogue, together: bool) -> None:
     )
 
 
-def _join(first: array[int], one: int, other: int) -> None:
+def _join(first: "array[int]", one: int, other: int) -> None:
     # The smaller number stands for both, so that the order of joining does not matter.
     first[max(one, other)] = min(one, other)
 
 
 def _pins(catalogue: Catalogue) -> dict[int, int]:
-    """The splits that look-alikes in other data sets ask for, by unit."""
+    """Return the splits that look-alikes in other data sets ask for, by unit."""
     query = (
         "SELECT DISTINCT coalesce(unit, one), split FROM pairs "
         "JOIN prints ON prints.id = other AND owner > 0 LEFT JOIN units ON units.id = one "
@@ -131,7 +129,7 @@ def _pins(catalogue: Catalogue) -> dict[int, int]:
 
 
 def _order_units(catalogue: Catalogue, seed: int, pins: dict[int, int]) -> None:
-    """Puts units in the order of placing: first those with a given split, then large ones."""
+    """Put units in the order of placing: first those with a given split, then large ones."""
     for unit in pins:
         catalogue.run("INSERT OR IGNORE INTO units VALUES (?, ?)", unit, unit)
     catalogue.run("CREATE TABLE ordered (unit INTEGER PRIMARY KEY, pin, size INTEGER, mark TEXT)")
@@ -146,7 +144,7 @@ def _order_units(catalogue: Catalogue, seed: int, pins: dict[int, int]) -> None:
 
 
 def _units(catalogue: Catalogue) -> Iterator[tuple[int, dict[str, int]]]:
-    """Units in the order of placing, and how many pictures of each class they hold."""
+    """Yield the units in the order of placing, and how many pictures of each class they hold."""
     members = (
         "SELECT unit, class, count(*) FROM ordered JOIN units USING (unit) "
         "JOIN samples USING (id) GROUP BY unit, class ORDER BY pin, size DESC, mark, class"
@@ -156,13 +154,9 @@ def _units(catalogue: Catalogue) -> Iterator[tuple[int, dict[str, int]]]:
 
 
 def _place_units(
-    catalogue: Catalogue,
-    wanted: dict[str, Counts],
-    ratios: Ratios,
-    seed: int,
-    pins: dict[int, int],
+    catalogue: Catalogue, wanted: dict[str, Counts], ratios: Ratios, seed: int, pins: dict[int, int]
 ) -> dict[str, Counts]:
-    """Places the units one by one; returns how many pictures of each class are still wanted."""
+    """Place the units one by one; return how many pictures of each class are still wanted."""
     _order_units(catalogue, seed, pins)
     left = {name: counts.copy() for name, counts in wanted.items()}
     possible = [split for split in range(3) if ratios[split] > 0]
@@ -196,7 +190,7 @@ def _place_units(
 def _cost(
     split: int, counts: dict[str, int], left: dict[str, Counts], wanted: dict[str, Counts]
 ) -> float:
-    """How much farther from the wanted counts a unit brings a split (below 0: nearer)."""
+    """Return how much farther from the wanted counts a unit brings a split (below 0: nearer)."""
     return sum(
         (count - 2 * left[name][split]) * count / max(1, wanted[name][split])
         for name, count in counts.items()
@@ -204,7 +198,7 @@ def _cost(
 
 
 def _quotas(left: Counts) -> Counts:
-    """Turns what is left into counts: what units took too much of is missing elsewhere."""
+    """Turn what is left into counts: what units took too much of is missing elsewhere."""
     quotas = [max(0, count) for count in left]
     while sum(quotas) > sum(left):
         quotas[quotas.index(max(quotas))] -= 1

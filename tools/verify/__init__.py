@@ -1,24 +1,22 @@
 """python -m tools verify: reads prepared data sets from end to end and says what is damaged."""
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from tools import console, duplicates
-from tools.catalogue import Catalogue
-from tools.duplicates import Prepared
-from tools.parallel import MAX_WORKERS, add_workers_option
-from tools.prepare import report
+from tools.common import console
+from tools.common.catalogue import Catalogue
+from tools.common.command_line import MAX_WORKERS, add_workers_option, check_ranges
+from tools.common.duplicates import report, search
+from tools.common.duplicates.search import Prepared
 from tools.verify.check import Result, check
 from train.data.records import Manifest
 from train.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Declare the command line."""
     parser.description = (
         "Check prepared data sets: the hashes of all files, every record (checksum, picture, "
         "masks, label), and the counts of the manifest. Of several data sets, pictures that look "
@@ -29,9 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Runs the command; returns the exit code."""
-    if not 1 <= arguments.workers <= MAX_WORKERS:
-        raise UserError(f"--workers {arguments.workers}: must be in 1..{MAX_WORKERS}")
+    """Run the command; return the exit code."""
+    check_ranges(arguments, {"workers": (1, MAX_WORKERS)})
     results = []
     for folder in arguments.dirs:
         with console.progress(str(folder), _records(folder)) as advance:
@@ -45,7 +42,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _records(folder: Path) -> int:
-    """Number of records, for the progress bar."""
+    """Return the number of records, for the progress bar."""
     try:
         return sum(split.records for split in Manifest.read_alone(folder).splits.values())
     except UserError:
@@ -53,7 +50,7 @@ def _records(folder: Path) -> int:
 
 
 def table(result: Result) -> str:
-    """What was found in a data set, for people."""
+    """Say what was found in a data set."""
     lines = []
     if result.manifest is not None:
         rows: list[list[object]] = [[str(result.folder), "records", "shards", "bytes", "result"]]
@@ -67,21 +64,17 @@ def table(result: Result) -> str:
 
 
 def _shared(results: list[Result]) -> str:
-    """Pictures that several data sets share, for people."""
+    """Say which pictures several data sets share."""
     prepared = {
         number: Prepared(result.folder, result.manifest)
         for number, result in enumerate(results, 1)
         if result.manifest is not None
     }
     names = {number: str(one.folder) for number, one in prepared.items()}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        closing(Catalogue(Path(folder))) as catalogue,
-    ):
+    with tempfile.TemporaryDirectory() as folder, closing(Catalogue(Path(folder))) as catalogue:
         for owner, one in prepared.items():
-            duplicates.add_prints(catalogue, owner, one)
-        duplicates.find_pairs(catalogue, prepared)
-        report.prepare_views(catalogue)
+            search.add_prints(catalogue, owner, one)
+        search.find_pairs(catalogue, prepared)
         counts = report.count(catalogue)
         total = counts.elsewhere + counts.elsewhere_across
         if not total:

@@ -1,6 +1,4 @@
-"""Checks a prepared data set against its manifest: files, records, counts."""
-
-from __future__ import annotations
+"""What is wrong with a prepared data set: files, records and counts against its manifest."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -8,9 +6,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from tools import listing, reading
-from tools.parallel import ordered_map
-from tools.reading import Stored
+from tools.common import listing
+from tools.common.parallel import ordered_map
+from tools.common.stored_records import Stored, read
 from tools.verify.record import Checked, Job, Rules, run_job
 from train.data.inspection import shard_problem
 from train.data.records import LISTING, NO_LABEL, SPLITS, Manifest, Shard, Split
@@ -42,7 +40,7 @@ class Result:
 
 
 def check(folder: Path, workers: int, advance: Callable[[int], None]) -> Result:
-    """Reads and checks everything in a prepared data set.
+    """Read and check everything in a prepared data set.
 
     Args:
         folder: The data set.
@@ -77,33 +75,21 @@ def check(folder: Path, workers: int, advance: Callable[[int], None]) -> Result:
     return result
 
 
+@dataclass
 class _Checker:
-    """Goes through the splits of one data set, and the rows of its table alongside."""
+    """A walk through the splits of one data set, and the rows of its table alongside."""
 
-    def __init__(
-        self,
-        folder: Path,
-        manifest: Manifest,
-        workers: int,
-        rows: Iterator[Row] | None,
-        advance: Callable[[int], None],
-    ) -> None:
-        self._folder = folder
-        self._manifest = manifest
-        self._workers = workers
-        self._rows = rows
-        self._advance = advance
-        self._rules = Rules.of(manifest)
+    folder: Path
+    manifest: Manifest
+    workers: int
+    rows: Iterator[Row] | None
+    advance: Callable[[int], None]
 
     def split(self, name: str, split: Split) -> list[str]:
-        """The problems of one split."""
+        """Return the problems of one split."""
         problems: list[str] = []
-        damaged = [
-            (shard, why)
-            for shard in split.shards
-            if (why := shard_problem(self._folder, shard)) is not None
-        ]
-        reasons = {shard.file: why for shard, why in damaged}
+        damaged = ((shard.file, shard_problem(self.folder, shard)) for shard in split.shards)
+        reasons = {file: why for file, why in damaged if why is not None}
         per_class = [0] * len(split.per_class)
         pixels = {space: [0] * len(counts) for space, counts in split.pixels.items()}
         with closing(self._checked(split, reasons)) as checked:
@@ -111,13 +97,13 @@ class _Checker:
                 rows = self._next_rows(shard.records)
                 if shard.file in reasons:
                     problems.append(self._damaged(shard, reasons[shard.file], rows))
-                    self._advance(shard.records)
+                    self.advance(shard.records)
                     continue
                 wrong = []
                 count = 0
                 for (record, found), row in zip(islice(checked, shard.records), rows, strict=False):
                     count += 1
-                    self._advance(1)
+                    self.advance(1)
                     why = found.problem or self._against(name, record, found, row)
                     if why:
                         wrong.append(f"{record.key} {why}")
@@ -126,39 +112,40 @@ class _Checker:
                     for total, counted in zip(pixels.values(), found.counts, strict=False):
                         total[:] = [a + b for a, b in zip(total, counted, strict=True)]
                 if wrong or count != shard.records:
-                    problems.append(_wrong(self._folder, shard, wrong, count))
+                    problems.append(_wrong(self.folder, shard, wrong, count))
         if not problems:
-            problems += _counts(self._folder, name, split, per_class, pixels)
+            problems += _counts(self.folder, name, split, per_class, pixels)
         return problems
 
     def _checked(
         self, split: Split, reasons: dict[str, str]
     ) -> Generator[tuple[Stored, Checked], None, None]:
-        """Decodes the records of the whole shards."""
-        paths = [str(self._folder / s.file) for s in split.shards if s.file not in reasons]
+        """Decode the records of the whole shards."""
+        paths = [str(self.folder / s.file) for s in split.shards if s.file not in reasons]
         if not paths:
             return
         ahead: list[tuple[Stored, ...]] = []
+        rules = Rules.of(self.manifest)
 
         def jobs() -> Iterator[Job]:
-            for chunk in _chunks(reading.read(paths, list(self._manifest.masks))):
+            for chunk in _chunks(read(paths, list(self.manifest.masks))):
                 ahead.append(chunk)
-                yield Job(self._rules, chunk)
+                yield Job(rules, chunk)
 
-        with closing(ordered_map(run_job, jobs(), self._workers)) as results:
+        with closing(ordered_map(run_job, jobs(), self.workers)) as results:
             for found in results:
                 yield from zip(ahead.pop(0), found, strict=True)
 
     def _next_rows(self, count: int) -> Iterable[Row | None]:
-        if self._rows is None:
+        if self.rows is None:
             return [None] * count
-        return list(islice(self._rows, count))
+        return list(islice(self.rows, count))
 
     def _against(self, name: str, record: Stored, found: Checked, row: Row | None) -> str | None:
-        """What is different in the table of records."""
+        """Say what is different in the table of records."""
         if row is None:
             return None
-        classes = self._manifest.classes
+        classes = self.manifest.classes
         own = {
             "split": name,
             "key": record.key,
@@ -171,11 +158,11 @@ class _Checker:
         return f"has another {', '.join(different)} in {LISTING}" if different else None
 
     def _damaged(self, shard: Shard, why: str, rows: Iterable[Row | None]) -> str:
-        """Names a damaged shard, and the records in it that are lost."""
-        found = salvage(self._folder, shard, list(self._manifest.masks))
+        """Name a damaged shard, and the records in it that are lost."""
+        found = salvage(self.folder, shard, list(self.manifest.masks))
         whole = {number for number, (_, right) in found.items() if right}
         lost = [row["key"] if row else "?" for i, row in enumerate(rows) if i not in whole]
-        text = f"{self._folder / shard.file}: damaged: {why}"
+        text = f"{self.folder / shard.file}: damaged: {why}"
         if not lost:
             return f"{text}; all of its {shard.records} records can still be read"
         known = "" if lost[0] == "?" else f": {_some(lost)}"
@@ -209,7 +196,7 @@ def _some(items: list[str]) -> str:
 def _counts(
     folder: Path, name: str, split: Split, per_class: list[int], pixels: dict[str, list[int]]
 ) -> list[str]:
-    """Compares what was counted with the manifest."""
+    """Compare what was counted with the manifest."""
     problems = []
     if tuple(per_class) != split.per_class:
         problems.append(f"{folder}: {name}: records per class are not those of the manifest")

@@ -1,6 +1,4 @@
-"""Checks records one by one: checksum, label, picture and masks."""
-
-from __future__ import annotations
+"""What is wrong with a record: checksum, label, picture and masks."""
 
 import io
 import warnings
@@ -9,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from tools.images import ENCODERS
-from tools.reading import Stored
+from tools.common.stored_records import Stored
 from train.data.records import IGNORE_INDEX, NO_LABEL, Manifest, checksum
 
 
@@ -35,15 +32,12 @@ class Rules:
     width: tuple[int, int]
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Rules:
-        """The rules that a manifest states."""
+    def of(cls, manifest: Manifest) -> "Rules":
+        """Return the rules that a manifest states."""
         image = manifest.image
-        low, high = image["height"]
-        left, right = image["width"]
         masks = tuple(len(space.classes) for space in manifest.masks.values())
-        size = image.get("size")
-        form = image["format"]
-        return cls(len(manifest.classes), masks, form, size, (low, high), (left, right))
+        sides = tuple(image["height"]), tuple(image["width"])
+        return cls(len(manifest.classes), masks, image["format"], image.get("size"), *sides)
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class Checked:
 
 
 def run_job(job: Job) -> list[Checked]:
-    """Checks the records of a job."""
+    """Check the records of a job."""
     return [_try(record, job.rules) for record in job.records]
 
 
@@ -95,7 +89,7 @@ def _check(record: Stored, rules: Rules) -> Checked:
         return Checked(f"label {record.label} is not in {lowest}..{rules.classes - 1}")
     with Image.open(io.BytesIO(record.image)) as image:
         image.load()
-        if image.format != ENCODERS[rules.format] or image.mode != "RGB":
+        if image.format != rules.format.upper() or image.mode != "RGB":
             return Checked(f"is {image.format} {image.mode} instead of RGB {rules.format}")
         width, height = image.size
     fits = (

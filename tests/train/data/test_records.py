@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.paths import ROOT
-from tools.shards import Layout, Record, write_split
+from tools.prepare.shards import Layout, Record, write_split
 from train.data.records import Listing, Manifest, Shard, Split
 from train.errors import UserError
 from train.files import sha256_file

@@ -1,0 +1,220 @@
+"""Every kind of picture becomes 8-bit RGB."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.tools.data_sets import encoded, picture
+from tools.prepare.decode_worker import Job, Unreadable, run_job
+from tools.prepare.images import Recipe, make
+
+PNG = Recipe("png", 95, None)
+JPEG = Recipe("jpeg", 95, None)
+
+
+def pixels(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "RGB"
+        return np.array(image)
+
+
+def made(data: bytes, recipe: Recipe = PNG) -> np.ndarray:
+    return pixels(make(data, recipe).data)
+
+
+def test_grey_goes_into_all_channels() -> None:
+    grey = picture(1).convert("L")
+    assert (made(encoded(grey, "PNG")) == np.array(grey)[..., None]).all()
+
+
+def test_palette_and_one_bit() -> None:
+    palette = picture(2).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+    assert (made(encoded(palette, "PNG")) == np.array(palette.convert("RGB"))).all()
+    bits = picture(2).convert("1")
+    assert (made(encoded(bits, "TIFF")) == np.array(bits.convert("RGB"))).all()
+
+
+def test_transparency_over_black() -> None:
+    image = picture(3).convert("RGBA")
+    alpha = np.zeros((10, 12), np.uint8)
+    alpha[:, 6:] = 255
+    image.putalpha(Image.fromarray(alpha))
+    result = made(encoded(image, "PNG"))
+    assert (result[:, :6] == 0).all()
+    assert (result[:, 6:] == np.array(picture(3))[:, 6:]).all()
+
+
+def test_cmyk() -> None:
+    image = picture(4).convert("CMYK")
+    assert (made(encoded(image, "TIFF")) == np.array(image.convert("RGB"))).all()
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled(form: str) -> None:
+    values = np.array([[0, 128, 257, 32768, 65535, 65406]], np.uint16).repeat(4, axis=0)
+    result = made(encoded(Image.fromarray(values), form))
+    assert result[0, :, 0].tolist() == [0, 0, 1, 128, 255, 254]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_without_a_range_are_refused(dtype: type) -> None:
+    values: np.ndarray = np.array([[0, 70000]], dtype).repeat(4, axis=0)
+    with pytest.raises(ValueError, match="scale them to 8 bits"):
+        make(encoded(Image.fromarray(values), "TIFF"), PNG)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "TIFF", "PNG"])
+def test_exif_orientation_is_applied(orientation: int, form: str) -> None:
+    # One bright quarter tells all eight apart.
+    upright = np.zeros((32, 48, 3), np.uint8)
+    upright[:16, :24] = 255
+    upright[:16, 24:] = 128
+    undo: Callable[[np.ndarray], np.ndarray] = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, -1),
+    }[orientation]
+    image = Image.fromarray(np.ascontiguousarray(undo(upright)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(image, form, exif=exif)
+    for recipe in (PNG, JPEG):
+        result = make(data, recipe)
+        stored = pixels(result.data)
+        assert (result.height, result.width) == stored.shape[:2] == (32, 48)
+        assert np.abs(stored.astype(int) - upright).mean() < 8
+    small = make(data, Recipe("png", 95, 8))
+    assert (small.height, small.width) == (8, 12)
+    assert np.abs(pixels(small.data).astype(int) - upright[2::4, 2::4]).mean() < 20
+
+
+def test_files_that_fit_are_stored_as_they_are() -> None:
+    jpeg, png = encoded(picture(5), "JPEG", quality=60), encoded(picture(5), "PNG")
+    assert make(jpeg, JPEG).data == jpeg and make(png, PNG).data == png
+    assert make(jpeg, PNG).data != jpeg and make(jpeg, Recipe("jpeg", 95, 6)).data != jpeg
+    # Size as asked for already.
+    assert make(jpeg, Recipe("jpeg", 95, 10)).data == jpeg
+
+
+def test_shrinking_averages() -> None:
+    # Stripes of one pixel: picking pixels instead of averaging would give black or white.
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    for form in ("PNG", "JPEG"):
+        result = made(encoded(Image.fromarray(stripes), form), Recipe("png", 95, 16))
+        # The filter has less to average at the edges.
+        assert np.abs(result[1:-1, 1:-1].astype(int) - 127).max() <= 4
+
+
+def test_sums_are_exact() -> None:
+    image = picture(6, (70, 50))
+    result = make(encoded(image, "PNG"), JPEG)
+    values = np.array(image, np.int64).reshape(-1, 3)
+    assert result.sums == tuple(values.sum(axis=0))
+    assert result.squares == tuple((values**2).sum(axis=0))
+
+
+def test_reasons_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    wide = encoded(picture(7, (400, 4)), "PNG")
+    (tmp_path / "b.png").write_bytes(wide)
+    results = run_job(Job(Recipe("png", 95, 8), str(tmp_path), ("a.png", "b.png", "c.png")))
+    reasons = [result.reason for result in results if isinstance(result, Unreadable)]
+    assert reasons[0] == "not a picture that can be read"
+    assert "32 times" in reasons[1]
+    assert reasons[2] == "No such file or directory"
+
+
+def tiff(pixels: np.ndarray, *extra: tuple[int, int]) -> bytes:
+    """An uncompressed little-endian TIFF of (height, width, channels), which Pillow cannot write.
+
+    Args:
+        pixels: 16-bit values.
+        extra: Further tags with one short value each.
+    """
+    height, width, channels = pixels.shape
+    data = pixels.astype("<u2").tobytes()
+    bits_at = 8
+    data_at = bits_at + 2 * channels
+    tags = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, channels, bits_at),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, data_at),
+        (277, 3, 1, channels),
+        (278, 3, 1, height),
+        (279, 4, 1, len(data)),
+        *((tag, 3, 1, value) for tag, value in extra),
+    ]
+    body = struct.pack(f"<{channels}H", *[16] * channels) + data
+    directory = struct.pack("<H", len(tags))
+    for tag in sorted(tags):
+        directory += struct.pack("<HHII", *tag)
+    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + directory + bytes(4)
+
+
+def test_16_bit_colour_tiff() -> None:
+    values = np.array([[[0x1234, 0x5678, 0x9ABC], [0, 0xFFFF, 0x0100]]], np.uint16)
+    assert made(tiff(values)).tolist() == [[[0x12, 0x56, 0x9A], [0, 255, 1]]]
+    # With transparency: half of 255 over black.
+    values = np.array([[[0xFFFF, 0x8000, 0, 0x8080]]], np.uint16)
+    (((red, green, blue),),) = made(tiff(values, (338, 2))).tolist()
+    assert abs(red - 128) <= 1 and abs(green - 64) <= 1 and blue == 0
+
+
+@pytest.mark.parametrize("compression", ["packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_compressed_tiff(compression: str, mode: str) -> None:
+    image = picture(8, (33, 17)).resize((66, 34)).convert(mode)
+    result = made(encoded(image, "TIFF", compression=compression)).astype(int)
+    limit = 12 if compression == "jpeg" else 0
+    assert np.abs(result - np.array(image.convert("RGB"))).mean() <= limit
+
+
+def test_cmyk_jpeg() -> None:
+    image = Image.new("CMYK", (16, 16), (200, 30, 0, 20))
+    result = made(encoded(image, "JPEG", quality=95), JPEG)
+    assert np.abs(result.astype(int) - np.array(image.convert("RGB"))).max() < 8
+
+
+def test_grey_with_transparency() -> None:
+    image = Image.merge("LA", (Image.new("L", (4, 4), 200), Image.new("L", (4, 4), 128)))
+    assert abs(int(made(encoded(image, "PNG"))[0, 0, 0]) - 100) <= 1
+
+
+def test_first_of_several_pages() -> None:
+    first, second = picture(1), picture(2)
+    data = encoded(first, "TIFF", save_all=True, append_images=[second])
+    assert (made(data) == np.array(first)).all()
+
+
+def test_16_bit_colour_is_not_stored_as_it_is() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    # Pillow cannot write this kind of file.
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    row = b"\0" + struct.pack(">6H", 0x1234, 0x5678, 0x9ABC, 0, 0xFFFF, 0x0100)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    data += chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    stored = make(data, PNG).data
+    # Byte 24 of a PNG: bits per channel.
+    assert data[24] == 16 and stored[24] == 8
+    assert pixels(stored).tolist() == [[[0x12, 0x56, 0x9A], [0, 255, 1]]]

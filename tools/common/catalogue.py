@@ -1,0 +1,106 @@
+"""All that is known of the pictures while a data set is made, in a temporary SQLite database.
+
+A million pictures as Python objects would take gigabytes; here they take disk. Tables:
+
+found     what lies in the source folder or stands in the table, in any order
+masks     masks found, by label space and path without extension
+samples   the same as found, numbered in the order of their keys; everything else refers to the id
+pictures  the samples that could be decoded: where their bytes are, sums, digests
+skipped   the others, with the reason
+prints    what looks the same is searched among these (see duplicates/search.py)
+pairs     what was found to look the same; the view named_pairs has owners, splits and keys too
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Lost with the process anyway, so nothing is flushed or journalled.
+_SETTINGS = """
+PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA cache_size=-8000;
+"""
+_TABLES = """
+CREATE TABLE found (key TEXT PRIMARY KEY, class TEXT, split TEXT, grp TEXT, line INTEGER,
+    bytes INTEGER, mtime INTEGER) WITHOUT ROWID;
+CREATE TABLE masks (space TEXT, stem TEXT, path TEXT, bytes INTEGER, mtime INTEGER,
+    PRIMARY KEY (space, stem)) WITHOUT ROWID;
+CREATE TABLE samples (id INTEGER PRIMARY KEY, key TEXT, class TEXT, split TEXT, grp TEXT,
+    bytes INTEGER, mtime INTEGER);
+CREATE TABLE pictures (id INTEGER PRIMARY KEY, start INTEGER, lengths TEXT, width INTEGER,
+    height INTEGER, sums TEXT, counts TEXT, crc INTEGER, sha256 TEXT, pixels TEXT, hash INTEGER);
+CREATE TABLE skipped (id INTEGER PRIMARY KEY, reason TEXT, sha256 TEXT);
+CREATE TABLE prints (id INTEGER PRIMARY KEY, owner INTEGER, split TEXT, key TEXT, record INTEGER,
+    pixels TEXT, hash INTEGER);
+CREATE TABLE pairs (one INTEGER, other INTEGER, distance INTEGER);
+"""
+# A print of the data set that is being made has its split in "samples".
+_VIEWS = """
+CREATE VIEW looks AS SELECT prints.id AS id, owner, coalesce(samples.split, prints.split) AS split,
+    prints.key AS key FROM prints LEFT JOIN samples ON owner = 0 AND samples.id = prints.id;
+CREATE VIEW named_pairs AS SELECT distance, a.owner AS owner, a.split AS split, a.key AS key,
+    b.owner AS other_owner, b.split AS other_split, b.key AS other_key
+    FROM pairs JOIN looks AS a ON a.id = one JOIN looks AS b ON b.id = other;
+"""
+
+
+class Catalogue:
+    """The database, and beside it files of what is too large for it.
+
+    Attributes:
+        folder: The temporary folder that holds it all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._database = sqlite3.connect(folder / "catalogue.sqlite", isolation_level=None)
+        self.script(_SETTINGS + _TABLES + _VIEWS)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        """Return the rows of a query, one at a time."""
+        return iter(self._database.execute(query, values))
+
+    def run(self, statement: str, *values: object) -> None:
+        """Run a statement that gives no rows."""
+        self._database.execute(statement, values)
+
+    def script(self, statements: str) -> None:
+        """Run several statements."""
+        self._database.executescript(statements)
+
+    def value(self, query: str, *values: object) -> Any:
+        """Return the only value of a query's only row."""
+        return next(self.rows(query, *values))[0]
+
+    def insert(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Add rows to a table as they come."""
+        columns = self.value("SELECT count(*) FROM pragma_table_info(?)", table)
+        self.update(f"INSERT INTO {table} VALUES ({','.join('?' * columns)})", rows)
+
+    def insert_unique(self, table: str, rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+        """Add rows as they come, up to the first whose key is there already; return that one."""
+        latest: tuple[Any, ...] | None = None
+
+        def noted() -> Iterator[tuple[Any, ...]]:
+            nonlocal latest
+            for row in rows:
+                latest = row
+                yield row
+
+        try:
+            self.insert(table, noted())
+        except sqlite3.IntegrityError:
+            return latest
+        return None
+
+    def update(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Run a statement for every row of values."""
+        self._database.execute("BEGIN")
+        try:
+            self._database.executemany(statement, rows)
+        finally:
+            self._database.execute("COMMIT")

@@ -1,0 +1,90 @@
+"""What the tools show while they work and when they are done."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_LINE_EVERY = 15.0
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far a job is, on standard error: a bar on a terminal, else one line.
+
+    Yields:
+        A function that takes the number of items finished since its last call.
+    """
+    if not sys.stderr.isatty():
+        print(f"{title}: {total} pictures ...", file=sys.stderr, flush=True)
+        yield lambda count: None
+        return
+    with _bar("MofNCompleteColumn") as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def transfer(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show bytes as they come, on standard error: a bar on a terminal, else a line now and then.
+
+    Yields:
+        A function that takes the bytes that are there and their number in the end (None: not
+        known).
+    """
+    if not sys.stderr.isatty():
+        yield _lines(title)
+        return
+    with _bar("DownloadColumn", "TransferSpeedColumn") as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _bar(*counts: str) -> Progress:
+    """Return a progress bar with these columns of rich's between the bar and the time left."""
+    # Imported here since it takes longer than most commands without a bar.
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = [getattr(rich, name)() for name in ("BarColumn", *counts, "TimeRemainingColumn")]
+    title = rich.TextColumn("{task.description}")
+    return rich.Progress(title, *columns, console=Console(stderr=True), transient=True)
+
+
+def _lines(title: str) -> Callable[[int, int | None], None]:
+    """Return a function that prints how far a transfer is, at once and then every few seconds."""
+    due = 0.0
+
+    def moved(done: int, total: int | None) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + _LINE_EVERY
+            end = f"{total / 1e6:.1f}" if total is not None else "?"
+            print(f"{title}: {done / 1e6:.1f} of {end} MB", file=sys.stderr, flush=True)
+
+    return moved
+
+
+def table(rows: Sequence[Sequence[object]], markdown: bool = False) -> str:
+    """Lay rows out in columns: the first to the left, the others to the right.
+
+    Args:
+        rows: The first one holds the headings.
+        markdown: Whether it is for a Markdown page.
+    """
+    texts = [[str(cell) for cell in row] for row in rows]
+    if markdown:
+        lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in r)} |" for r in texts]
+        return "\n".join([lines[0], "|---" * len(texts[0]) + "|", *lines[1:]])
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = []
+    for first, *others in texts:
+        rest = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join(["", first.ljust(widths[0]), *rest]).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""Output folders that appear whole or not at all."""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tools.common.command_line import refused
+from train.errors import UserError
+from train.files import flush_folder
+
+# Of linux/fs.h and fcntl.h: Python has no function for it.
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def check_free(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
+    """Check that ``out`` may be written.
+
+    Args:
+        out: The folder to make.
+        overwrite: Whether an existing one may be replaced.
+        is_ours: Tells whether an existing folder is something that this tool made, as no other
+            one is ever replaced.
+
+    Raises:
+        UserError: It may not.
+    """
+    if out.name in ("", ".."):
+        raise UserError(f"{out}: not the name of a folder to make")
+    if not os.path.lexists(out):
+        return
+    if not overwrite:
+        raise UserError(f"{out}: exists already (give another --out, or --overwrite)")
+    if out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not is_ours(out)):
+        raise UserError(f"{out}: not a folder made by this tool, so --overwrite leaves it alone")
+
+
+@contextlib.contextmanager
+def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """Give a temporary folder beside ``out`` that becomes ``out`` at the end of the block.
+
+    What stands directly in it is on the disk by then. If the block raises, the temporary folder is
+    removed and an older ``out`` is as it was.
+
+    Raises:
+        UserError: ``out`` may not be written, as for :func:`check_free`.
+    """
+    check_free(out, overwrite, is_ours)
+    made = _make_parents(out.parent)
+    mark = uuid.uuid4().hex[:8]
+    temporary = out.with_name(f".{out.name}.{mark}.tmp")
+    done = False
+    try:
+        temporary.mkdir()
+        yield temporary
+        for path in (*temporary.iterdir(), temporary):
+            flush_folder(path)  # of a file, it flushes what the file holds
+        check_free(out, overwrite, is_ours)
+        _replace(temporary, out, out.with_name(f".{out.name}.{mark}.old"))
+        done = True
+    finally:
+        if not done:
+            shutil.rmtree(temporary, ignore_errors=True)
+            for folder in reversed(made):
+                # Somebody else may have put something there meanwhile.
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    """Make a folder and its parents; return the new ones, outermost first."""
+    missing = []
+    for path in (folder, *folder.parents):
+        if path.exists():
+            break
+        missing.append(path)
+    with refused(folder, "cannot be made"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def _replace(temporary: Path, out: Path, old: Path) -> None:
+    """Rename ``temporary`` to ``out``; an older ``out`` goes only once the new one is there."""
+    if out.exists() and _exchange(temporary, out):
+        flush_folder(out.parent)
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
+    try:
+        if out.exists():
+            out.rename(old)
+        temporary.rename(out)
+        flush_folder(out.parent)
+    finally:
+        # Interrupted between the two renames, the older one goes back to its place.
+        if old.exists() and not out.exists():
+            old.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, so that even a power cut finds one or the other.
+
+    Returns:
+        False where the file system or the C library cannot do it.
+    """
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    paths = [os.fsencode(path.absolute()) for path in (one, other)]
+    done: int = rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    return done == 0

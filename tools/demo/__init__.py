@@ -1,1 +1,0 @@
-"""The pictures of the generated demo data: overhead views drawn with numpy."""

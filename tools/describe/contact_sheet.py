@@ -1,0 +1,231 @@
+"""The contact sheet of a data set: a row of pictures for every class."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+from tools.common.class_tables import shares
+from tools.describe.mask_colours import NO_CLASS, Colour, paint, palette
+from tools.describe.samples import Sample
+from train.data.records import Manifest
+from train.files import replacement
+
+_TILE = 96
+_GAP = 5
+_MARGIN = 28
+_NAMES_WIDTH = 166
+_NAMES_GAP = 14
+_BLOCK_GAP = 34
+_LINE = 20
+_INK = (28, 32, 38)
+_FAINT = (104, 112, 122)
+_PAPER = (252, 252, 250)
+
+_Font = ImageFont.FreeTypeFont
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a sheet is laid out.
+
+    Attributes:
+        columns: Columns of rows side by side.
+        per_row: Pictures in a row.
+    """
+
+    columns: int
+    per_row: int
+
+
+def layout(rows: int, label_spaces: int, per_row: int | None) -> Layout:
+    """Lay a sheet out about as wide as a screen, with as few rows below each other as that allows.
+
+    Args:
+        rows: Number of classes.
+        label_spaces: Label spaces of masks, which stand beside each picture.
+        per_row: Pictures in a row, or None for as many as fit.
+    """
+    columns = 1 if rows <= 12 else 2 if rows <= 30 else 3
+    fitting = {1: 12, 2: 7, 3: 4}[columns]
+    return Layout(columns, per_row or max(2, round(fitting / (1 + label_spaces))))
+
+
+def draw(
+    path: Path, manifest: Manifest, rows: Sequence[Sequence[Sample]], plan: Layout, seed: int
+) -> None:
+    """Draw the sheet and put it at ``path`` once it is whole.
+
+    Args:
+        path: PNG file.
+        manifest: The data set.
+        rows: For every scene class, or class of the first masks, the records to show.
+        plan: Its layout.
+        seed: Seed that the records were chosen with, to be told.
+    """
+    colours = [palette(space.classes) for space in manifest.masks.values()]
+    names, notes = _row_texts(manifest)
+    labels = [wrap(name, _font(16), _NAMES_WIDTH) for name in names]
+    names_width = _names_width(labels, notes)
+    block = names_width + plan.per_row * (_sample_width(len(manifest.masks)) + _GAP) - _GAP
+    width = max(760, _MARGIN * 2 + plan.columns * (block + _BLOCK_GAP) - _BLOCK_GAP)
+    heights = [max(_TILE, len(lines) * _LINE + 26) + _GAP for lines in labels]
+    per_column = -(-len(rows) // plan.columns)
+    tallest = max(
+        sum(heights[start : start + per_column]) for start in range(0, len(rows), per_column)
+    )
+    legend = _Legend(manifest, colours, width - 2 * _MARGIN)
+    top = _MARGIN + 74 + legend.height
+    sheet = Image.new("RGB", (width, top + tallest + _MARGIN), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    _title(pen, manifest, plan, seed, width - 2 * _MARGIN)
+    legend.draw(pen, _MARGIN, _MARGIN + 74)
+    for column in range(plan.columns):
+        y = top
+        x = _MARGIN + column * (block + _BLOCK_GAP)
+        for place in range(column * per_column, min(len(rows), (column + 1) * per_column)):
+            _label(pen, x, y, labels[place], notes[place])
+            _tiles(sheet, pen, x + names_width, y, rows[place], colours)
+            y += heights[place]
+    with replacement(path) as temporary:
+        sheet.save(temporary, "PNG")
+
+
+def _font(size: int, bold: bool = False) -> _Font:
+    # Pillow's own font has Latin letters only.
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+
+
+def _names_width(labels: Sequence[Sequence[str]], notes: Sequence[str]) -> int:
+    lines = [_font(16).getlength(line) for lines in labels for line in lines]
+    return int(max([*lines, *(_font(12).getlength(note) for note in notes)])) + _NAMES_GAP
+
+
+def _sample_width(label_spaces: int) -> int:
+    return _TILE * (1 + label_spaces) + 2 * label_spaces
+
+
+def _title(
+    pen: ImageDraw.ImageDraw, manifest: Manifest, plan: Layout, seed: int, room: int
+) -> None:
+    total = sum(split.records for split in manifest.splits.values())
+    parts = [f"{total:,} images"]
+    if manifest.classes:
+        splits = " / ".join(manifest.splits)
+        parts.append(f"{len(manifest.classes)} scene classes, below each its {splits} images")
+    parts += [f"masks {name}: {len(s.classes)} classes" for name, s in manifest.masks.items()]
+    parts.append(f"up to {plan.per_row} of the train split in each row, seed {seed}")
+    font = _font(26, bold=True)
+    pen.text((_MARGIN, _MARGIN - 6), wrap(manifest.name, font, room)[0], _INK, font)
+    pen.text((_MARGIN, _MARGIN + 32), " · ".join(parts), _FAINT, _font(14))
+
+
+def _row_texts(manifest: Manifest) -> tuple[Sequence[str], list[str]]:
+    """Return the names of the rows and what stands below them."""
+    splits = manifest.splits
+    if manifest.classes:
+        counts = zip(*(split.per_class for split in splits.values()), strict=True)
+        return manifest.classes, [" / ".join(f"{n:,}" for n in row) for row in counts]
+    name, space = next(iter(manifest.masks.items()))
+    return space.classes, [
+        f"{share:.1%} of train" for share in shares(splits["train"].pixels[name])
+    ]
+
+
+def _label(pen: ImageDraw.ImageDraw, x: int, y: int, lines: Sequence[str], note: str) -> None:
+    text_height = len(lines) * _LINE + 18
+    y += max(0, (_TILE - text_height) // 2)
+    for line in lines:
+        pen.text((x, y), line, _INK, _font(16))
+        y += _LINE
+    pen.text((x, y + 2), note, _FAINT, _font(12))
+
+
+def wrap(text: str, font: _Font, width: int) -> list[str]:
+    """Break a name into lines no wider than ``width``: between words if possible.
+
+    Words end at spaces, underscores, hyphens and before a capital letter. Together the lines are
+    the text.
+    """
+    words = re.findall(r".+?(?:[\s_\-/]+|(?<=[a-z0-9])(?=[A-Z])|$)", text, re.DOTALL) or [text]
+    lines = [""]
+    for word in words:
+        if lines[-1] and font.getlength((lines[-1] + word).rstrip()) > width:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength((lines[-1] + letter).rstrip()) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
+
+
+def _tiles(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    x: int,
+    y: int,
+    row: Sequence[Sample],
+    colours: Sequence[Sequence[Colour]],
+) -> None:
+    if not row:
+        pen.text((x, y + _TILE // 2 - 8), "none in the train split", _FAINT, _font(13))
+    for sample in row:
+        sheet.paste(_tile(sample.image, Image.Resampling.LANCZOS), (x, y))
+        left = x
+        for mask, own in zip(sample.masks, colours, strict=True):
+            left += _TILE + 2
+            painted = Image.fromarray(paint(mask, own))
+            sheet.paste(_tile(painted, Image.Resampling.NEAREST), (left, y))
+        x = left + _TILE + _GAP
+
+
+def _tile(image: Image.Image, resampling: Image.Resampling) -> Image.Image:
+    """Fit the image into a square of the tile's size, its shape kept."""
+    scale = _TILE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    tile = Image.new("RGB", (_TILE, _TILE), (236, 236, 232))
+    place = ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2)
+    tile.paste(image.resize(size, resampling), place)
+    return tile
+
+
+class _Legend:
+    """Colours and pixel shares of the classes of all label spaces.
+
+    Args:
+        manifest: The data set.
+        colours: Colours of every label space.
+        width: Width of the sheet between its margins.
+    """
+
+    def __init__(self, manifest: Manifest, colours: Sequence[Sequence[Colour]], width: int) -> None:
+        self._items: list[tuple[int, int, str, Colour | None]] = []
+        y = 0
+        for (name, space), own in zip(manifest.masks.items(), colours, strict=True):
+            found = shares(manifest.splits["train"].pixels[name])
+            texts = [f"{n}  {s:.1%}" for n, s in zip(space.classes, found, strict=False)]
+            entries: list[tuple[str, Colour | None]] = [(f"Masks {name}, pixels of train:", None)]
+            entries += list(zip(texts, own, strict=True))
+            entries.append((f"no class  {found[-1]:.1%}", NO_CLASS))
+            x = 0
+            for text, colour in entries:
+                room = int(_font(14).getlength(text)) + (46 if colour else 22)
+                if x and x + room > width:
+                    x, y = 0, y + 26
+                self._items.append((x, y, text, colour))
+                x += room
+            y += 32
+        self.height = y + 8 if y else 0
+
+    def draw(self, pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
+        """Draw it."""
+        for x, y, text, colour in self._items:
+            if colour is not None:
+                box = (left + x, top + y, left + x + 16, top + y + 16)
+                pen.rectangle(box, colour, outline=(150, 150, 150))
+                x += 22
+            pen.text((left + x, top + y - 1), text, _INK, _font(14))

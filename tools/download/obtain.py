@@ -1,0 +1,180 @@
+"""One data set: from a source, or a file that the user fetched, to a folder of pictures."""
+
+import json
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.common import console
+from tools.common.output_folder import check_free, whole_folder
+from tools.download import check
+from tools.download.fetch import Policy, Unavailable, fetch
+from tools.download.partial_file import Part
+from tools.download.registry import Archive, DataSet
+from tools.download.unpack import Damaged, unpack
+from train.errors import UserError
+
+# Beside the pictures: what they were made of. Hidden, so that prepare does not look at it.
+ABOUT = ".download.json"
+# What prepare wants to know of the masks.
+MASK_CLASSES = "mask_classes.json"
+
+
+class Failed(Exception):
+    """No source gave the data set: nobody's mistake."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for.
+
+    Attributes:
+        out: Folder of the data sets' folders.
+        archive: A file to take instead of fetching one.
+        keep_archive: Whether the fetched archive stays.
+        overwrite: Whether an existing data set is replaced.
+        policy: How stubborn the fetching is.
+    """
+
+    out: Path
+    archive: Path | None
+    keep_archive: bool
+    overwrite: bool
+    policy: Policy
+
+
+def obtain(name: str, about: DataSet, options: Options) -> str:
+    """Make ``options.out/name``; return what to tell the user.
+
+    Raises:
+        UserError: It exists and is something else, cannot be fetched by a program, or the user's
+            file is not the data set.
+        Failed: No source gave it.
+    """
+    folder = options.out / name
+    if not options.overwrite and _is_whole(folder, about):
+        return f"{folder}: already there and complete\n{_next(name, about, folder)}"
+    check_free(folder, options.overwrite, _is_ours)
+    if options.archive is not None:
+        archive = check.recognise(options.archive, about.archives)
+        _unpack(name, options.archive, archive, about, folder, options.overwrite)
+    else:
+        archive, path = _fetched(name, about, options)
+        try:
+            _unpack(name, path, archive, about, folder, options.overwrite)
+        except Damaged:
+            # With digests it is what the record promises, and fetching it again helps nobody.
+            if not archive.checksums:
+                path.unlink()
+            raise
+        if not options.keep_archive:
+            path.unlink()
+    return _told(name, about, archive, folder)
+
+
+def _fetched(name: str, about: DataSet, options: Options) -> tuple[Archive, Path]:
+    failures = []
+    for archive in about.archives:
+        if archive.urls and archive.file:
+            target = options.out / archive.file
+            if _is_there(target, archive):
+                return archive, target
+            part = Part(target)
+            for url in archive.urls:
+                try:
+                    with console.transfer(f"{name} from {_host(url)}") as moved:
+                        fetch(url, part, archive.bytes, options.policy, moved)
+                    check.check_archive(part.path, archive)
+                except (Unavailable, check.Mismatch) as error:
+                    if isinstance(error, check.Mismatch):
+                        part.drop()
+                    failures.append(f"{_host(url)}: {error}")
+                    continue
+                part.finish()
+                return archive, target
+    pages = " or ".join(page for archive in about.archives for page in archive.by_hand)
+    by_hand = f"fetch it by hand from {pages}, then: python -m tools download {name} --archive FILE"
+    if not failures:
+        raise UserError(f"{name}: cannot be fetched by a program: {by_hand}")
+    raise Failed("; ".join(failures) + (f"; or {by_hand}" if pages else ""))
+
+
+def _is_there(target: Path, archive: Archive) -> bool:
+    """Whether an earlier call has left the whole archive. What is wrong is removed."""
+    if not target.is_file():
+        return False
+    try:
+        check.check_archive(target, archive)
+    except check.Mismatch:
+        target.unlink()
+        return False
+    return True
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2]
+
+
+def _unpack(
+    name: str, path: Path, archive: Archive, about: DataSet, folder: Path, overwrite: bool
+) -> None:
+    root = archive.root
+    try:
+        with whole_folder(folder, overwrite, _is_ours) as made:
+            inner = made / ".unpacked" if root is None else made
+            inner.mkdir(exist_ok=True)
+            with console.progress(f"unpacking {name}", about.images) as advance:
+                unpack(path, inner, root, archive.unpacked_bytes, advance)
+            if root is None:
+                _raise_up(check.find_class_folders(inner, about.classes), inner, made)
+            if archive.git_tree and check.git_tree(made) != archive.git_tree:
+                raise check.Mismatch("its content is not what git's tree id says")
+            check.check_content(made, about)
+            note = {"name": name, "archive": path.name, **check.digests(path)}
+            (made / ABOUT).write_text(json.dumps(note, indent=2) + "\n", "utf-8")
+            if about.mask_classes:
+                (made / MASK_CLASSES).write_text(json.dumps(about.mask_classes) + "\n", "utf-8")
+    except check.Mismatch as error:
+        raise Damaged(f"{path}: not {about.title}: {error}") from None
+
+
+def _raise_up(classes: Path, inner: Path, made: Path) -> None:
+    """Move the class folders to the top and forget what was around them."""
+    classes = classes.rename(made / ".classes")
+    shutil.rmtree(inner, ignore_errors=True)
+    for path in sorted(classes.iterdir()):
+        path.rename(made / path.name)
+    classes.rmdir()
+
+
+def _is_ours(folder: Path) -> bool:
+    return (folder / ABOUT).is_file()
+
+
+def _is_whole(folder: Path, about: DataSet) -> bool:
+    try:
+        check.check_content(folder, about)
+    except check.Mismatch:
+        return False
+    return _is_ours(folder)
+
+
+def _told(name: str, about: DataSet, archive: Archive, folder: Path) -> str:
+    checked = [*archive.checksums, *(["git's tree id"] if archive.git_tree else [])]
+    how = f"checked by {' and '.join(checked)}" if checked else "no digest is on public record"
+    return (
+        f"{folder}: {about.images} images in {about.classes} classes; {how}, and counted\n"
+        f"terms: {about.licence or 'none on public record'}; cite: {about.citation or '?'}\n"
+        f"{_next(name, about, folder)}"
+    )
+
+
+def _next(name: str, about: DataSet, folder: Path) -> str:
+    """Return the command that prepares it."""
+    command = ["python", "-m", "tools", "prepare", str(folder / about.images_in)]
+    if about.mask_classes:
+        command += ["--masks", f"cover={folder / 'label_gray'}"]
+        command += ["--mask-classes", f"cover={folder / MASK_CLASSES}"]
+        command += ["--ignore", f"cover={about.mask_ignore}"]
+    return f"next: {shlex.join([*command, '--out', f'data/records/{name}'])}"

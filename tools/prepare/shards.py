@@ -1,0 +1,205 @@
+"""Records written into MindRecord shards (see train.data.records for what is in them)."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from train.data.records import NO_LABEL, Shard, Split, checksum, mask_column, schema
+from train.errors import UserError
+from train.files import sha256_file
+
+# MindRecord's own default sizes. A file is at least as long as both together, though sparse, so a
+# small data set is better off with less.
+HEADER_BYTES = 16 * 2**20
+PAGE_BYTES = 32 * 2**20
+MAX_PAGE_BYTES = 256 * 2**20
+MAX_SHARDS = 1000
+# What a record takes beside its image and masks: the other columns, with room to spare.
+RECORD_MARGIN = 8192
+
+# One call per record is six times slower than one call for a few dozen of them.
+_BATCH_RECORDS = 64
+_BATCH_BYTES = 8 * 2**20
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record to write.
+
+    Attributes:
+        image: Encoded picture, JPEG or PNG.
+        label: Position of its class in ``Manifest.classes``, or -1.
+        key: Path of the picture relative to its source folder, with ``/``.
+        masks: Its masks, encoded as PNG, in the order of the label spaces.
+    """
+
+    image: bytes
+    label: int
+    key: str
+    masks: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How records are laid out in files.
+
+    Attributes:
+        shards: Most files per split, 1..1000.
+        page_bytes: MindRecord's page, 32 KiB..256 MiB; the largest record must fit into one.
+        header_bytes: MindRecord's header, 16 KiB..128 MiB; it takes about 200 bytes for every
+            page of the file.
+    """
+
+    shards: int = 1
+    page_bytes: int = PAGE_BYTES
+    header_bytes: int = HEADER_BYTES
+
+
+def write_split(
+    folder: Path,
+    split: str,
+    records: Iterable[Record],
+    total: int,
+    layout: Layout,
+    classes: int,
+    masks: tuple[str, ...] = (),
+) -> Split:
+    """Stream records into ``folder/<split>.mindrecord0 .. N-1``.
+
+    Every shard holds a stretch of the records, so their numbers do not depend on how many shards
+    there are. A few dozen records are held at a time.
+
+    Args:
+        folder: An existing folder without files of this split.
+        split: Name of the split.
+        records: The records; consumed once.
+        total: Their number.
+        layout: Number of files and their inner sizes.
+        classes: Number of classes; labels are 0 .. classes-1.
+        masks: Names of the label spaces of masks.
+
+    Returns:
+        The split without ``pixels``.
+
+    Raises:
+        UserError: A record is larger than a page, or MindRecord failed to write (a full disk, for
+            instance).
+    """
+    rest = iter(records)
+    per_class = [0] * classes
+    count = min(layout.shards, total)
+    shards = []
+    for number in range(count):
+        writer = _ShardWriter(folder / f"{split}.mindrecord{number}", layout, masks)
+        size = total // count + (number < total % count)
+        for record in islice(rest, size):
+            writer.add(record)
+            if record.label != NO_LABEL:
+                per_class[record.label] += 1
+        shards.append(writer.close())
+    _check_written(folder, tuple(shards))
+    return Split(total, tuple(per_class), tuple(shards))
+
+
+class _ShardWriter:
+    """One MindRecord file being written.
+
+    With its own sharding, ``FileWriter`` names the files of one shard and of many differently,
+    makes empty files, and does not say which record went where; so each file has a writer.
+    """
+
+    def __init__(self, path: Path, layout: Layout, masks: tuple[str, ...]) -> None:
+        from mindspore.mindrecord import FileWriter
+
+        self._path = path
+        self._page_bytes = layout.page_bytes
+        self._columns = [mask_column(name) for name in masks]
+        self._waiting: list[Row] = []
+        self._held = 0
+        self._records = 0
+        with _told(path):
+            self._writer = FileWriter(str(path), shard_num=1)
+            self._writer.set_header_size(layout.header_bytes)
+            self._writer.set_page_size(layout.page_bytes)
+            self._writer.add_schema(schema(masks), "mtln record")
+
+    def add(self, record: Record) -> None:
+        taken = len(record.image) + sum(len(mask) for mask in record.masks)
+        if taken + RECORD_MARGIN > self._page_bytes:
+            raise UserError(
+                f"{record.key}: takes {taken} bytes as stored, more than fits into a "
+                f"MindRecord page of {self._page_bytes} bytes: use --size, or --format jpeg"
+            )
+        # FileWriter drops a row whose types are off, numpy's integers included.
+        row: Row = {
+            "image": record.image,
+            "label": int(record.label),
+            "key": record.key,
+            "crc": checksum(record.image, record.masks),
+        }
+        self._waiting.append(row | dict(zip(self._columns, record.masks, strict=True)))
+        self._held += taken
+        self._records += 1
+        if len(self._waiting) >= _BATCH_RECORDS or self._held >= _BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            with _told(self._path):
+                self._writer.write_raw_data(self._waiting)
+            self._waiting, self._held = [], 0
+
+    def close(self) -> Shard:
+        self.flush()
+        with _told(self._path):
+            self._writer.commit()
+        index = self._path.with_name(f"{self._path.name}.db")
+        for file in (self._path, index):
+            # FileWriter makes files for their owner alone; on a cluster others read them too.
+            file.chmod(0o666 & ~_umask())
+        return Shard(
+            file=self._path.name,
+            records=self._records,
+            bytes=self._path.stat().st_size,
+            sha256=sha256_file(self._path),
+            index_bytes=index.stat().st_size,
+            index_sha256=sha256_file(index),
+        )
+
+
+def _check_written(folder: Path, shards: tuple[Shard, ...]) -> None:
+    """Count the records again, as FileWriter only logs those that it drops."""
+    if not shards:
+        return
+    import mindspore.dataset as ds
+
+    paths = [str(folder / shard.file) for shard in shards]
+    expected = sum(shard.records for shard in shards)
+    found = ds.MindDataset(paths, shuffle=False).get_dataset_size()
+    if found != expected:
+        raise UserError(f"{folder}: MindRecord kept {found} of {expected} records")
+
+
+def _umask() -> int:
+    # The only way to read it is to set it.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn MindSpore's errors into a UserError: they are long, the line that tells is marked."""
+    try:
+        yield
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        marked = [line for line in lines if line.startswith("[ERROR]")]
+        reason = (marked or lines or [type(error).__name__])[0].removeprefix("[ERROR]").strip()
+        raise UserError(f"{path}: MindRecord could not be written: {reason}") from error

@@ -1,0 +1,136 @@
+"""Pictures taken from a CSV, with their classes, splits and groups."""
+
+import csv
+import posixpath
+from pathlib import Path
+
+from tools.common.catalogue import Catalogue
+from tools.common.picture_files import EXTENSIONS, pictures
+from tools.prepare.source_folders import SPLIT_NAMES, Found
+from train.errors import UserError
+
+# What is taken from the table, and what its column may be called.
+COLUMNS = {
+    "file": ("file", "path"),
+    "class": ("class", "label"),
+    "split": ("split",),
+    "group": ("group",),
+}
+
+Row = tuple[str, str, str, str, int, int, int]
+
+
+def from_table(
+    catalogue: Catalogue, root: Path, table: Path, mask_folders: frozenset[Path]
+) -> Found:
+    """Take the pictures that a CSV names: path or file, label or class; split and group as given.
+
+    Args:
+        catalogue: Where to note them.
+        root: The source folder that the paths start from.
+        table: The CSV; its first line names the columns.
+        mask_folders: Folders of masks, resolved; without them a class is needed.
+
+    Raises:
+        UserError: The table or a column is missing; a value is missing; a file is missing or
+            named twice; a split is unknown; a file lies in another class's folder; or a group is
+            in several splits.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = _columns(table, list(reader.fieldnames or []), bool(mask_folders))
+            _insert(catalogue, root, table, reader, names)
+    except OSError as error:
+        raise UserError(f"{table}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table}: not a CSV in UTF-8: {error}") from None
+    if "class" in names:
+        _check_classes(catalogue, table)
+    _check_groups(catalogue, table)
+    present = sum(1 for _ in pictures(root, without=mask_folders))
+    endings = " OR ".join(f"key LIKE '%{extension}'" for extension in EXTENSIONS)
+    listed = catalogue.value(f"SELECT count(*) FROM found WHERE {endings}")
+    return Found("table", "split" in names, max(0, present - listed))
+
+
+def _columns(table: Path, header: list[str], has_masks: bool) -> dict[str, str]:
+    """Return the name in the table of every column that is there."""
+    found = {}
+    for column, names in COLUMNS.items():
+        given = [name for name in header if name in names]
+        if len(given) > 1:
+            raise UserError(f"{table}: columns {' and '.join(given)} mean the same: keep one")
+        if given:
+            found[column] = given[0]
+        elif column == "file" or (column == "class" and not has_masks):
+            raise UserError(
+                f"{table}: no column {' or '.join(names)} (its first line must name "
+                "path, label and, if there are any, split and group)"
+            )
+    return found
+
+
+def _insert(
+    catalogue: Catalogue,
+    root: Path,
+    table: Path,
+    reader: "csv.DictReader[str]",
+    names: dict[str, str],
+) -> None:
+    rows = (_row(root, row, names, table, reader.line_num) for row in reader)
+    twice = catalogue.insert_unique("found", rows)
+    if twice is not None:
+        key, line = twice[0], twice[4]
+        earlier = catalogue.value("SELECT line FROM found WHERE key = ?", key)
+        raise UserError(f"{table}, line {line}: {key} was given on line {earlier}")
+    if not catalogue.value("SELECT count(*) FROM found"):
+        raise UserError(f"{table}: no rows")
+
+
+def _row(
+    root: Path, row: dict[str, str | None], names: dict[str, str], table: Path, line: int
+) -> Row:
+    where = f"{table}, line {line}"
+    values = {column: (row[name] or "").strip() for column, name in names.items()}
+    for column, value in values.items():
+        # Without a group a picture is a group of its own.
+        if not value and column != "group":
+            raise UserError(f"{where}: {names[column]} is empty")
+    split = values.get("split", "")
+    if split and split not in SPLIT_NAMES:
+        raise UserError(f"{where}: split {split!r} is none of {', '.join(SPLIT_NAMES)}")
+    key = posixpath.normpath(values["file"])
+    if key.startswith(("/", "../")) or key in (".", ".."):
+        raise UserError(f"{where}: {values['file']}: must be a path relative to SRC, inside it")
+    if not (root / key).is_file():
+        raise UserError(f"{where}: {key}: no such file in {root}")
+    file = (root / key).stat()
+    split = SPLIT_NAMES.get(split, "")
+    group, class_name = values.get("group", ""), values.get("class", "")
+    return key, class_name, split, group, line, file.st_size, file.st_mtime_ns
+
+
+def _check_classes(catalogue: Catalogue, table: Path) -> None:
+    classes = {name for (name,) in catalogue.rows("SELECT DISTINCT class FROM found")}
+    if len(classes) < 2:
+        raise UserError(f"{table}: one class only ({', '.join(classes)}): two or more are needed")
+    for line, key, name in catalogue.rows("SELECT line, key, class FROM found ORDER BY line"):
+        folder = posixpath.basename(posixpath.dirname(key))
+        if folder in classes and folder != name:
+            raise UserError(
+                f"{table}, line {line}: {key} lies in the folder of class {folder!r}, "
+                f"but its class is given as {name!r}"
+            )
+
+
+def _check_groups(catalogue: Catalogue, table: Path) -> None:
+    query = (
+        "SELECT grp, min(split), max(split) FROM found WHERE grp != '' "
+        "GROUP BY grp HAVING min(split) != max(split) ORDER BY grp"
+    )
+    for group, one, other in catalogue.rows(query):
+        raise UserError(
+            f"{table}: group {group!r} is in splits {one} and {other}: a group must stay in one "
+            "(or leave the column split out, and the splits are made by group)"
+        )
