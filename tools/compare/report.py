@@ -3,9 +3,9 @@
 from typing import Any
 
 from tools.common import console
-from tools.compare.kinds import KINDS
 from tools.compare.rows import Comparison, Row, Value
 from tools.compare.runs import Column
+from train.tasks.registry import KINDS
 
 _NOTHING = "-"
 # So many differing keys are named.
@@ -20,8 +20,8 @@ def report(comparison: Comparison, split: str, markdown: bool) -> str:
         blocks.append("\n".join(notes))
     for name, kind in KINDS.items():
         rows = _figure_rows(comparison, name)
-        if len(kind.figures) > 1 and len(rows) > 1:
-            blocks += [console.table(rows, markdown), kind.explanation]
+        if len(kind.compared) > 1 and len(rows) > 1:
+            blocks += [console.table(rows, markdown), kind.compared_caption]
     return "\n\n".join(blocks)
 
 
@@ -74,11 +74,11 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def _figure_rows(comparison: Comparison, kind: str) -> list[list[str]]:
     """Return all figures of the tasks of one kind."""
-    rows = [["run", "task", *KINDS[kind].figures.values()]]
+    rows = [["run", "task", *(figure.heading for figure in KINDS[kind].compared)]]
     for row in comparison.rows:
         for column in row.columns:
             if column.kind == kind:
-                figures = (row.figure(column, keys) for keys in KINDS[kind].figures)
+                figures = (row.figure(column, figure) for figure in KINDS[kind].compared)
                 rows.append([row.name, column.task, *map(_percent, figures)])
     return rows
 
@@ -106,7 +106,10 @@ def _row_tree(comparison: Comparison, row: Row) -> dict[str, Any]:
 
 
 def _task_tree(row: Row, column: Column) -> dict[str, Any]:
-    figures = {k: _value_tree(row.figure(column, k)) for k in KINDS[column.kind].figures}
+    figures = {
+        ".".join(figure.path): _value_tree(row.figure(column, figure))
+        for figure in KINDS[column.kind].compared
+    }
     return {"task": column.task, "kind": column.kind, **figures}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tools.compare.runs import Column, Run
+from train.tasks.registry import Figure
 
 # What may differ between the runs of one row.
 _FREE_KEYS = ("seed", "run_dir")
@@ -57,9 +58,9 @@ class Row:
         """Return the principal metric of a task; None if no run has it."""
         return Value.of(run.value(column) for run in self.runs_of(column))
 
-    def figure(self, column: Column, keys: str) -> Value | None:
-        """Return some figure of a task, by its keys as in ``kinds``; None if no run has it."""
-        return Value.of(run.figure(column, keys) for run in self.runs_of(column))
+    def figure(self, column: Column, figure: Figure) -> Value | None:
+        """Return some figure of a task; None if no run has it."""
+        return Value.of(run.figure(column, figure) for run in self.runs_of(column))
 
     def mean(self, columns: Sequence[Column]) -> Value | None:
         """Return the mean over the tasks; None if one is missing, as no other mean compares."""

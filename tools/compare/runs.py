@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tools.compare.kinds import KINDS
 from train.errors import UserError
+from train.tasks.registry import KINDS, Figure, kind_of
 
 SUMMARY = "summary.json"
 
@@ -23,7 +23,7 @@ class Column(NamedTuple):
     @property
     def heading(self) -> str:
         """The task with the name of its principal metric."""
-        return f"{self.task} {KINDS[self.kind].name}"
+        return f"{self.task} {KINDS[self.kind].main.heading}"
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,11 @@ class Run:
 
     def value(self, column: Column) -> float | None:
         """Return the principal metric of a task, 0..1; None if the split had nothing to count."""
-        return self.figure(column, KINDS[column.kind].principal)
+        return self.figure(column, KINDS[column.kind].main)
 
-    def figure(self, column: Column, keys: str) -> float | None:
-        """Return a figure of a task, by its keys as in ``kinds``; None where it is not known."""
-        value: Any = self.metrics[column]
-        for key in keys.split("."):
-            value = value.get(key) if isinstance(value, dict) else None
+    def figure(self, column: Column, figure: Figure) -> float | None:
+        """Return a figure of a task; None where it is not known."""
+        value = figure.of(self.metrics[column])
         return None if value is None else float(value)
 
     @property
@@ -126,11 +124,11 @@ def _read(path: Path, split: str) -> Run:
 
 
 def _column(task: str, metrics: Mapping[str, Any]) -> Column:
-    kind = metrics.get("kind", "scene")  # not written before there was another one
+    kind = kind_of(metrics)
     if kind not in KINDS:
         raise ValueError(f"task {task} is of kind {kind!r}, not {' or '.join(KINDS)}")
-    if (principal := KINDS[kind].principal) not in metrics:
-        raise KeyError(principal)
+    if (main := KINDS[kind].main.path[0]) not in metrics:
+        raise KeyError(main)
     return Column(task, kind)
 
 

@@ -62,7 +62,8 @@ class TaskKind:
         logged: Keys of the metrics that metrics.jsonl keeps.
         title: Heading of its table at the end of a run.
         table: The columns of that table.
-        compared: What ``tools compare`` shows in a table of its own, beside ``main``.
+        compared: What ``tools compare`` shows; of several figures in a table of its own.
+        compared_caption: What is said below that table.
         reference: Key, in the metrics, of a reference with metrics of its own, which stand below
             those of the network; None for none.
         caption: What the reference is.
@@ -74,7 +75,8 @@ class TaskKind:
     logged: tuple[str, ...]
     title: str
     table: tuple[Figure, ...]
-    compared: tuple[Figure, ...] = ()
+    compared: tuple[Figure, ...]
+    compared_caption: str = ""
     reference: str | None = None
     caption: str | None = None
     needs_masks: bool = False
@@ -98,6 +100,7 @@ KINDS: dict[str, TaskKind] = {
             Figure("kappa", ("kappa",), form="number"),
             Figure("val accuracy", ("accuracy",), split="val"),
         ),
+        compared=(Figure("accuracy", ("accuracy",)),),
     ),
     "segmentation": TaskKind(
         implementation="train.tasks.segmentation:SegmentationTask",
@@ -121,6 +124,8 @@ KINDS: dict[str, TaskKind] = {
             Figure("oracle: mIoU", ("oracle", "mean_iou")),
             Figure("oracle: mIoU, several classes", ("oracle", "multi_class", "mean_iou")),
         ),
+        compared_caption='"several classes": on the images that have more than one; "oracle": an '
+        "image painted with its true scene class",
         reference="oracle",
         caption="oracle: what painting every image with its true scene class would give",
         needs_masks=True,
