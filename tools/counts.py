@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tools import console
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 
 def class_table(manifest: Manifest) -> str:

@@ -15,7 +15,7 @@ from tools.folders import check_free, whole_folder
 from tools.parallel import MAX_WORKERS, add_workers_option, ordered_map
 from tools.prepare.make import prepare
 from tools.prepare.options import Options
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 
 FORMAT = "mtln-demo"

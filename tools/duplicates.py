@@ -13,7 +13,7 @@ from PIL import Image
 from tools import hashes, listing, reading
 from tools.catalogue import Catalogue
 from tools.fingerprint import MAX_DISTANCE, alike, fingerprint
-from train.data.records import SPLITS, Manifest
+from train.data.manifest import SPLITS, Manifest
 
 # In the table "pairs", the distance of pictures of equal pixels.
 EQUAL = -1

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from train.data.records import LISTING, MANIFEST, Manifest
+from train.data.manifest import LISTING, MANIFEST, Manifest
 from train.errors import UserError
 from train.files import sha256_file
 

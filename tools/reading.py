@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from train.data.inspection import shard_problem
-from train.data.records import Manifest, mask_column
+from train.data.manifest import Manifest
+from train.data.records import mask_column
 from train.errors import UserError
 
 

@@ -18,7 +18,7 @@ from train.config.schedule import Stretch, learning_rate, stretches
 from train.config.schema import Config
 from train.data.damage import DamageWatch
 from train.data.loader import Batch, TrainLoader
-from train.data.record_set import open_record_sets
+from train.data.manifest import open_record_sets
 from train.distributed.cluster import Cluster
 from train.errors import UserError
 from train.evaluation.evaluator import Metrics
@@ -60,7 +60,7 @@ class Trainer:
         self.tasks = resolve_tasks(config, self.sets)
         self.shares = build.build_shares(config, self.sets)
         self.images_per_step = sum(self.shares.values())
-        self.watch = DamageWatch(self.sets, config.on_bad_record)
+        self.watch = DamageWatch(self.sets)
         if config.check_records:
             self.watch.check_all()
         self.collectives = build.build_collectives(cluster)
@@ -135,10 +135,10 @@ class Trainer:
                     self._train(stretch, batches)
                     self._consolidate(stretch)
                     self._evaluate_if_due(stretch.last)
-                    stop = self._asked_to_stop()
-                    self._share_damage()
-                    self._save_if_due(stretch.last, stop or self.watch.must_stop)
-                    self._refuse_damage(stretch.last)
+                    stop, damaged = self._reasons_to_stop()
+                    self._save_if_due(stretch.last, stop or damaged)
+                    if damaged:
+                        self.watch.stop(stretch.last)
                     if stop:
                         return self._stop(stretch.last)
             self._finish()
@@ -190,8 +190,6 @@ class Trainer:
     def _tell_about_data(self) -> None:
         if self.config.cache == "ram":
             self.display.say(self.loader.describe_cache())
-        if self.watch.damages:
-            self.display.say(self.watch.message("left out"))
 
     def _stretches(self, start: int) -> Iterator[Stretch]:
         schedule, image = self.config.schedule, self.config.image
@@ -311,20 +309,14 @@ class Trainer:
             self._save(step)
             self._beat()
 
-    def _asked_to_stop(self) -> bool:
-        """Whether any rank was asked to: signals come to the ranks at different times."""
-        return bool(self.collectives.sum_counts(np.array([self.stop_request.number]))[0])
+    def _reasons_to_stop(self) -> tuple[bool, bool]:
+        """Whether any rank was asked to stop, and whether any has met damaged records.
 
-    def _share_damage(self) -> None:
-        """Lets all ranks know of damaged records that any of them has come across."""
-        if self.collectives.sum_counts(np.array([self.watch.unshared]))[0]:
-            self.watch.share(self.collectives)
-
-    def _refuse_damage(self, step: int) -> None:
-        """Ends the run if there are damaged records that it may not or cannot do without."""
-        if self.watch.must_stop:
-            self.display.close()
-            raise UserError(self.watch.message(f"stopped, saved at step {step}"))
+        Signals come to the ranks at different times, and each reads records of its own.
+        """
+        reasons = np.array([self.stop_request.number, len(self.watch.damages)])
+        asked, damaged = self.collectives.sum_counts(reasons)
+        return bool(asked), bool(damaged)
 
     def _save(self, step: int) -> None:
         if self.cluster.is_first:
@@ -358,11 +350,11 @@ class Trainer:
         """Evaluates the final model and writes the summary."""
         steps = self.config.schedule.steps
         splits = {split: self._evaluate(steps, split) for split in ("val", "test")}
-        self._share_damage()
-        self._refuse_damage(steps)
-        damage = self.watch.summary(self.collectives)
+        _, damaged = self._reasons_to_stop()
+        if damaged:
+            self.watch.stop(steps)
         if self.cluster.is_first:
-            summary = {**self._summary(splits), "bad_records": damage}
+            summary = self._summary(splits)
             self.folder.write_summary(summary)
             self.display.summary(summary, str(self.folder.path))
         self.collectives.barrier()
@@ -391,4 +383,5 @@ class Trainer:
                 "numpy": np.__version__,
                 "machine": platform.machine(),
             },
+            "bad_records": {"found": 0, "records": []},  # with some, the run has stopped
         }

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.tools.conftest import Outcome, manifest_json, read_records
 from tools.__main__ import main
 from tools.demo.draw import SETS, Job, draw
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 Tools = Callable[..., Outcome]
 

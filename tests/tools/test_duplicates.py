@@ -15,7 +15,7 @@ from PIL import Image
 from tests.tools.conftest import Outcome, encoded, entries, write_csv
 from tools import hashes
 from tools.fingerprint import MAX_DISTANCE, alike, fingerprint
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 Tools = Callable[..., Outcome]
 

@@ -24,7 +24,7 @@ from tests.tools.conftest import (
     read_records,
     write_csv,
 )
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 Tools = Callable[..., Outcome]
 

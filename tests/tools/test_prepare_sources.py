@@ -15,7 +15,8 @@ from PIL import Image
 
 from tests.tools.conftest import Outcome, entries, picture
 from tools.reading import read
-from train.data.records import NO_LABEL, Manifest
+from train.data.manifest import Manifest
+from train.data.records import NO_LABEL
 
 Tools = Callable[..., Outcome]
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from tools import console
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 
 _EPILOG = """\

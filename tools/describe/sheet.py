@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tools.counts import shares
 from tools.describe.colours import NO_CLASS, Colour, paint, palette
 from tools.describe.samples import Sample
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 _TILE = 96
 _GAP = 5

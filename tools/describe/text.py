@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tools.counts import class_table, pixel_table, shares
 from tools.describe.names import Class, shared
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 
 def report(sets: Mapping[Path, Manifest]) -> str:

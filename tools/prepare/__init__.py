@@ -18,7 +18,8 @@ from tools.counts import class_table, pixel_table
 from tools.parallel import add_workers_option
 from tools.prepare.make import already_made, prepare
 from tools.prepare.options import DUPLICATES, Options
-from train.data.records import IMAGE_FORMATS, Manifest
+from train.data.manifest import Manifest
+from train.data.records import IMAGE_FORMATS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tools import listing
 from tools.catalogue import Catalogue
 from tools.prepare.mask_files import Space
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 from train.files import sha256_file
 

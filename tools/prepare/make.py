@@ -18,7 +18,7 @@ from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
 from tools.prepare.scan import Found, from_folders
 from tools.prepare.splits import make_splits
 from tools.prepare.table import from_table
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 
 _SHOWN = 3

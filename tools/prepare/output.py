@@ -23,7 +23,8 @@ from tools.shards import (
     Record,
     write_split,
 )
-from train.data.records import LISTING, NO_LABEL, SPLITS, Listing, MaskSpace, Split
+from train.data.manifest import LISTING, SPLITS, Listing, MaskSpace, Split
+from train.data.records import NO_LABEL
 from train.errors import UserError
 from train.files import sha256_file
 

@@ -12,7 +12,7 @@ from tools.duplicates import Prepared
 from tools.prepare.mask_files import Space
 from tools.prepare.options import DEFAULT_RATIOS, Options
 from tools.prepare.scan import Found
-from train.data.records import FORMAT, MANIFEST, Manifest
+from train.data.manifest import FORMAT, MANIFEST, Manifest
 from train.errors import UserError
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from tools.catalogue import Catalogue
-from train.data.records import SPLITS
+from train.data.manifest import SPLITS
 from train.errors import UserError
 
 Ratios = tuple[float, float, float]

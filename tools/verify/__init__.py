@@ -13,7 +13,7 @@ from tools.duplicates import Prepared
 from tools.parallel import MAX_WORKERS, add_workers_option
 from tools.prepare import report
 from tools.verify.check import Result, check
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from tools.images import ENCODERS
 from tools.reading import Stored
-from train.data.records import IGNORE_INDEX, NO_LABEL, Manifest, checksum
+from train.data.manifest import Manifest
+from train.data.records import IGNORE_INDEX, NO_LABEL, checksum
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Parameter
 
 from train.config.schema import Config
-from train.data.record_set import RecordSet
+from train.data.manifest import RecordSet
 from train.distributed.collectives import Collectives
 from train.errors import UserError
 from train.model.mtln import MTLN

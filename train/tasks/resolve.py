@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from train.config.schema import Config
-from train.data.record_set import RecordSet
+from train.data.manifest import RecordSet
 from train.errors import UserError
 from train.model.mtln import TaskKind
 

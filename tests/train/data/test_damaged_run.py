@@ -11,8 +11,7 @@ from tests.ranks import run_train
 from tests.train.data.spoil import spoil_record
 from tests.train.runs import summary_of
 from train.__main__ import main
-from train.data.record_set import RecordSet
-from train.data.records import Manifest
+from train.data.manifest import Manifest, RecordSet
 
 WriteConfig = Callable[[dict[str, Any]], Path]
 RECORD = 5

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from train.config.schema import Config
-from train.data.record_set import RecordSet
-from train.data.records import Listing, Manifest, MaskSpace
+from train.data.manifest import Listing, Manifest, MaskSpace, RecordSet
 from train.errors import UserError
 from train.tasks.resolve import Task, mask_positions, resolve_tasks, wanted_masks
 
