@@ -1,5 +1,6 @@
 """What becomes of a run that meets damaged records: whole images to the end of the stretch."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -9,7 +10,6 @@ from mindspore.dataset.vision import Inter
 from tests.train.data.spoil import declare_whole, spoil_record, vanish
 from train.config.schedule import Stretch
 from train.config.schema import Config
-from train.data import damage
 from train.data.damage import BatchGuard, DamageWatch
 from train.data.loader import Batch, TrainLoader
 from train.data.manifest import RecordSet, open_record_sets
@@ -210,7 +210,7 @@ def test_the_rank_that_knows_the_records_speaks_first(
     coast: RecordSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(damage.time, "sleep", waited.append)
+    monkeypatch.setattr(time, "sleep", waited.append)
     watch = DamageWatch([coast])
     with pytest.raises(UserError, match=r"another rank has met.*: stopped, saved at step 6$"):
         watch.stop(6)

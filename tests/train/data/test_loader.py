@@ -102,10 +102,10 @@ def test_augmentations_of_one_data_set(
         if (view == b).all()
     }
     assert kinds == {"no", "lr", "ud", "both"}
-    fields = [
+    one, other = (
         np.concatenate([b[0] for b in read(c, [Stretch(0, 4, 28)])]) for c in (config, changed)
-    ]
-    np.testing.assert_array_equal(*fields)
+    )
+    np.testing.assert_array_equal(one, other)
 
 
 def test_mixing_is_drawn_anew_for_every_step_and_data_set(
