@@ -16,7 +16,7 @@ from tests.paths import ROOT
 from tools.__main__ import main as run_tool
 from train import storage
 from train.__main__ import main as run_training
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.run.checkpoint import newest_checkpoint, read_state
 
 REAL = ROOT.parent / "shared" / "data"

@@ -14,7 +14,7 @@ from train.config.marks import NOT_IN_GRAPHS, marked
 from train.config.schema import Config
 from train.data.damage import DamageWatch
 from train.data.evaluation_loader import EvaluationLoader
-from train.data.record_set import RecordSet
+from train.data.manifest import RecordSet
 from train.data.sampler import split_shares
 from train.distributed.cluster import Cluster, device_target
 from train.distributed.collectives import Collectives, OneProcess

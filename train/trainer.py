@@ -13,7 +13,7 @@ from train.config.schema import Config
 from train.data.batch import Batch
 from train.data.damage import DamageWatch
 from train.data.loader import TrainLoader
-from train.data.record_set import open_record_sets
+from train.data.manifest import open_record_sets
 from train.distributed.cluster import Cluster
 from train.errors import UserError
 from train.evaluation.evaluator import Metrics
@@ -52,7 +52,7 @@ class Trainer:
         self.sets = open_record_sets(config)
         self.tasks = resolve_tasks(config, self.sets)
         self.shares = build.build_shares(config, self.sets)
-        self.watch = DamageWatch(self.sets, config.on_bad_record)
+        self.watch = DamageWatch(self.sets)
         if config.check_records:
             self.watch.check_all()
         self.collectives = build.build_collectives(cluster)
@@ -119,10 +119,10 @@ class Trainer:
                     self._train(interval, batches)
                     self._consolidate(interval)
                     self._evaluate_if_due(interval.last)
-                    stop = self._is_asked_to_stop()
-                    self._share_damage()
-                    self._save_if_due(interval.last, stop or self.watch.must_stop)
-                    self._refuse_damage(interval.last)
+                    stop, damaged = self._reasons_to_stop()
+                    self._save_if_due(interval.last, stop or damaged)
+                    if damaged:
+                        self.watch.stop(interval.last)
                     if stop:
                         return self._stop(interval.last)
             self._finish()
@@ -152,8 +152,6 @@ class Trainer:
             self.log.say(f"MindSpore's own CPU operators, which are slower: {problem}")
         if self.config.cache == "ram":
             self.log.say(self.loader.describe_cache())
-        if self.watch.damages:
-            self.log.say(self.watch.message("left out"))
 
     def _start_from_pretrained(self, start: int) -> None:
         if self.config.init_from is not None and start == 0:
@@ -219,20 +217,14 @@ class Trainer:
         self.log.evaluation(step, split, metrics)
         return metrics
 
-    def _is_asked_to_stop(self) -> bool:
-        """Tell whether any rank was asked to: signals come to the ranks at different times."""
-        return bool(self._sum(self.stop_request.number))
+    def _reasons_to_stop(self) -> tuple[bool, bool]:
+        """Return whether any rank was asked to stop, and whether any has met damaged records.
 
-    def _share_damage(self) -> None:
-        """Let all ranks know of damaged records that any of them has come across."""
-        if self._sum(self.watch.unshared):
-            self.watch.share(self.collectives)
-
-    def _refuse_damage(self, step: int) -> None:
-        """End the run if there are damaged records that it may not or cannot do without."""
-        if self.watch.must_stop:
-            self.log.close()
-            raise UserError(self.watch.message(f"stopped, saved at step {step}"))
+        Signals come to the ranks at different times, and each reads records of its own.
+        """
+        reasons = np.array([self.stop_request.number, len(self.watch.damages)])
+        asked, damaged = self.collectives.sum_counts(reasons)
+        return bool(asked), bool(damaged)
 
     def _save_if_due(self, step: int, stop: bool) -> None:
         every = self.config.checkpoint.every
@@ -265,9 +257,10 @@ class Trainer:
         """Evaluate the final model and write the summary."""
         steps = self.schedule.steps
         splits = {split: self._evaluate(steps, split) for split in ("val", "test")}
-        self._share_damage()
-        self._refuse_damage(steps)
-        self.log.summary(splits, self.watch.summary(self.collectives), self.train_step)
+        _, damaged = self._reasons_to_stop()
+        if damaged:
+            self.watch.stop(steps)
+        self.log.summary(splits, self.train_step)
         self.collectives.barrier()
 
     def _sum(self, number: int) -> int:

@@ -26,7 +26,7 @@ def read_records(folder: Path, split: str) -> list[tuple[bytes, int, str]]:
     """All records of a split through MindDataset, in their order."""
     import mindspore.dataset as ds
 
-    from train.data.records import Manifest
+    from train.data.manifest import Manifest
 
     paths = Manifest.read(folder).shard_paths(folder, split)
     rows = ds.MindDataset(paths, shuffle=False).create_dict_iterator(

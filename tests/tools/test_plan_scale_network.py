@@ -11,8 +11,7 @@ from tools.plan_scale.network import DEFAULT_CLASSES, network_of
 from tools.plan_scale.options import with_tasks
 from train.build import build_network
 from train.config.schema import Config
-from train.data.record_set import RecordSet
-from train.data.records import Listing, Manifest, MaskSpace, Shard, Split
+from train.data.manifest import Listing, Manifest, MaskSpace, RecordSet, Shard, Split
 from train.errors import UserError
 from train.model.mtln import split_by_branch
 from train.tasks.base import resolve_tasks

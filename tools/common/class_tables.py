@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tools.common import console
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 
 def class_table(manifest: Manifest) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tools.common.command_line import refused
-from train.data.records import LISTING, MANIFEST, Manifest
+from train.data.manifest import LISTING, MANIFEST, Manifest
 from train.errors import UserError
 from train.files import sha256_file
 

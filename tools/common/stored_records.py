@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from train.data.inspection import shard_problem
-from train.data.records import Manifest, mask_column
+from train.data.manifest import Manifest
+from train.data.records import mask_column
 from train.errors import UserError
 
 

@@ -12,7 +12,7 @@ from tools.demo_data import contact_sheet
 from tools.demo_data.draw import SETS, draw_all
 from tools.prepare.make import prepare
 from tools.prepare.options import Options
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 
 FORMAT = "mtln-demo"

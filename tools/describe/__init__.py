@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tools.common import console
 from tools.common.command_line import check_ranges, describe, refused
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 
 _EPILOG = """\

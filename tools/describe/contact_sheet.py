@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tools.common.class_tables import shares
 from tools.describe.mask_colours import NO_CLASS, Colour, paint, palette
 from tools.describe.samples import Sample
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.files import replacement
 
 _TILE = 96

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tools.common.class_tables import class_table, pixel_table, shares
 from tools.describe.class_names import Class, shared
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 
 def report(sets: Mapping[Path, Manifest]) -> str:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from tools.common.stored_records import check_shards, rows
-from train.data.records import Manifest, mask_column
+from train.data.manifest import Manifest
+from train.data.records import mask_column
 from train.errors import UserError
 
 # Where the rows are classes of masks, the pictures are chosen among so many; and how often

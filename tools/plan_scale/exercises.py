@@ -175,8 +175,7 @@ def evaluation(folder: Path) -> Found:
 
 def manifest(folder: Path) -> Found:
     """The manifest of a data set of many shards, written, read and searched."""
-    from train.data.record_set import RecordSet
-    from train.data.records import Listing, Manifest, Shard, Split
+    from train.data.manifest import Listing, Manifest, RecordSet, Shard, Split
 
     each = RECORDS // SHARDS
     files = tuple(

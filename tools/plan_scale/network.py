@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from train.config.schema import Config
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 
 # Where neither the configuration nor prepared data tell.

@@ -16,7 +16,8 @@ from tools.common.command_line import add_workers_option, describe
 from tools.prepare import images, masks
 from tools.prepare.make import already_made, prepare
 from tools.prepare.options import DUPLICATES, Options
-from train.data.records import IMAGE_FORMATS, Manifest
+from train.data.manifest import Manifest
+from train.data.records import IMAGE_FORMATS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from tools.prepare.source_folders import Found, from_folders
 from tools.prepare.source_masks import Space, find_masks, read_spaces
 from tools.prepare.source_table import from_table
 from tools.prepare.splits import make_splits
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 
 _SHOWN = 3

@@ -20,7 +20,8 @@ from tools.prepare.shards import (
     write_split,
 )
 from tools.prepare.source_masks import Space, stem
-from train.data.records import LISTING, NO_LABEL, SPLITS, Listing, MaskSpace, Split
+from train.data.manifest import LISTING, SPLITS, Listing, MaskSpace, Split
+from train.data.records import NO_LABEL
 from train.errors import UserError
 from train.files import sha256_file
 

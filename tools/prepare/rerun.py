@@ -14,7 +14,7 @@ from tools.common.duplicates.search import Prepared
 from tools.prepare.options import DEFAULT_RATIOS, Options
 from tools.prepare.source_folders import Found
 from tools.prepare.source_masks import Space
-from train.data.records import FORMAT, MANIFEST, Manifest
+from train.data.manifest import FORMAT, MANIFEST, Manifest
 from train.errors import UserError
 from train.files import sha256_file
 

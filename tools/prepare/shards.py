@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from train.data.records import NO_LABEL, Shard, Split, checksum, mask_column, schema
+from train.data.manifest import Shard, Split
+from train.data.records import NO_LABEL, checksum, mask_column, schema
 from train.errors import UserError
 from train.files import sha256_file
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from tools.common.catalogue import Catalogue
-from train.data.records import SPLITS
+from train.data.manifest import SPLITS
 from train.errors import UserError
 
 Ratios = tuple[float, float, float]

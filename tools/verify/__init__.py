@@ -11,7 +11,7 @@ from tools.common.command_line import MAX_WORKERS, add_workers_option, check_ran
 from tools.common.duplicates import report, search
 from tools.common.duplicates.search import Prepared
 from tools.verify.check import Result, check
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 from train.errors import UserError
 
 

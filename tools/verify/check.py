@@ -10,9 +10,9 @@ from tools.common import listing
 from tools.common.parallel import ordered_map
 from tools.common.stored_records import Stored, read
 from tools.verify.record import Checked, Job, Rules, run_job
-from train.data.inspection import shard_problem
-from train.data.records import LISTING, NO_LABEL, SPLITS, Manifest, Shard, Split
-from train.data.salvage import salvage
+from train.data.inspection import salvage, shard_problem
+from train.data.manifest import LISTING, SPLITS, Manifest, Shard, Split
+from train.data.records import NO_LABEL
 from train.errors import UserError
 
 _RECORDS_PER_JOB = 32

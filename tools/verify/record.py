@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from tools.common.stored_records import Stored
-from train.data.records import IGNORE_INDEX, NO_LABEL, Manifest, checksum
+from train.data.manifest import Manifest
+from train.data.records import IGNORE_INDEX, NO_LABEL, checksum
 
 
 @dataclass(frozen=True)

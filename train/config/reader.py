@@ -7,8 +7,10 @@ from typing import Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from train.config.marks import is_section
+from train.config.messages import explain, place
 from train.config.schema import Config
 from train.errors import UserError
 from train.storage.settings import is_secret
@@ -37,7 +39,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         # What was added here repeats what stands elsewhere, whose mistakes are told there.
         told = [e for e in error.errors() if not _is_below(e["loc"], added)]
-        lines = [_explain(dict(e), path, overridden) for e in told]
+        lines = [_explain(e, path, overridden) for e in told]
         raise UserError("\n".join(lines)) from None
 
 
@@ -128,51 +130,24 @@ def _apply_override(tree: Tree, text: str) -> tuple[str, ...]:
     return parts
 
 
-def _explain(error: Tree, path: Path, overridden: list[tuple[str, ...]]) -> str:
+def _explain(error: ErrorDetails, path: Path, overridden: list[tuple[str, ...]]) -> str:
     """Put one of pydantic's errors into one line."""
-    where = tuple(str(part) for part in error["loc"] if part != "[key]")
+    where = place(error)
     source = "command line" if _is_overridden(where, overridden) else str(path)
     if error["type"] == "extra_forbidden":
         allowed = ", ".join(_allowed_keys(where[:-1]))
         return f"{source}: {'.'.join(where)}: unknown key (allowed here: {allowed})"
+    # What stands in the place of a secret may be one, also if it is none in this form.
+    key, message = ".".join(where), explain(error, with_value=not is_secret(where))
     if error["type"] == "missing":
-        return f"{path}: {'.'.join(where)}: missing"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "value_error":
-        key = ".".join(where)
-        return f"{source}: {key}: {message}" if key else f"{path}: {message}"
-    message = _MESSAGES.get(error["type"], message).format(**error.get("ctx", {}))
-    if is_secret(where):  # what stands there may be one, also if it is none in this form
-        return f"{source}: {'.'.join(where)}: {message}"
-    return f"{source}: {'.'.join(where)}: {message}, not {error['input']!r}"
+        return f"{path}: {key}: {message}"
+    return f"{source}: {key}: {message}" if key else f"{path}: {message}"
 
 
 def _is_overridden(where: tuple[str, ...], overridden: list[tuple[str, ...]]) -> bool:
     """Tell whether an override set what is at a place, or a part of it."""
     common = [min(len(where), len(key)) for key in overridden]
     return any(n > 0 and where[:n] == key[:n] for n, key in zip(common, overridden, strict=True))
-
-
-# In the words of a configuration file instead of Python's.
-_MESSAGES = {
-    **dict.fromkeys(["dict_type", "model_type"], "must hold keys and values"),
-    **dict.fromkeys(["int_type", "int_parsing", "int_from_float"], "must be a whole number"),
-    **dict.fromkeys(["float_type", "float_parsing"], "must be a number"),
-    **dict.fromkeys(["bool_type", "bool_parsing"], "must be true or false"),
-    **dict.fromkeys(["list_type", "tuple_type"], "must be a list"),
-    "finite_number": "must be a finite number",
-    **dict.fromkeys(["byte_size", "byte_size_unit"], "must be a size like 500MB or 4GB"),
-    "path_type": "must be a path",
-    "string_type": "must be a text (in quotes, if it looks like a number)",
-    "literal_error": "must be {expected}",
-    "greater_than": "must be above {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be below {lt}",
-    "less_than_equal": "must be at most {le}",
-    "too_short": "must have at least {min_length} value(s)",
-    "too_long": "must have at most {max_length} values",
-    "string_pattern_mismatch": "a name is made of letters, digits, _ and -, with a letter first",
-}
 
 
 def _allowed_keys(where: Sequence[str]) -> list[str]:

@@ -1,209 +1,164 @@
-"""What a run knows of damaged records, and what it does about them.
+"""What becomes of a run that meets damaged records: they are named, and it saves and stops.
 
-A damaged record is replaced in the plan by the next whole one. With ``on_bad_record: stop`` that
-only leads to the next consolidation point, where all ranks save and stop: every step before it was
-made with whole records, and hours of training are not lost for one picture.
+The other ranks wait for this one in the reduction of every step. So a rank that cannot read on
+repeats whole images up to the next consolidation point, where all save and stop: no step was made
+with damaged images, and hours of training are not lost for one picture.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
-from train.data.inspection import Damage, damaged_records, undecodable_records
-from train.data.pipeline import Records
-from train.data.record_set import RecordSet
-from train.data.records import SPLITS
-from train.distributed.collectives import Collectives
+from train.data.batch import Array
+from train.data.inspection import damaged_records, undecodable_records
+from train.data.manifest import RecordSet
+from train.data.pipeline import Columns, Records
 from train.errors import UserError
 
 _SHOWN = 3
-_LISTED = 100
-
-
-class NothingLeft(Exception):
-    """No record of a split can be used."""
+# Longer than other ranks let rank 0 go first under mpirun (train/distributed/mpirun.py).
+_SECONDS_FOR_THE_NAMES = 7.0
 
 
 class DamageWatch:
-    """The damaged records of all data sets, as far as this rank knows.
+    """The damaged records of some data sets that this rank has met."""
 
-    Args:
-        sets: The data sets.
-        policy: ``on_bad_record`` of the configuration.
-
-    Attributes:
-        replaced: Training images of this rank that were replaced.
-        unshared: Damaged records that the other ranks have not been told of.
-    """
-
-    def __init__(self, sets: Sequence[RecordSet], policy: Literal["stop", "skip"]) -> None:
+    def __init__(self, sets: Sequence[RecordSet]) -> None:
         self.sets = sets
-        self.policy = policy
-        self.replaced = 0
-        self.unshared = 0
-        self._found: dict[tuple[str, str], dict[int, Damage]] = {}
+        self._found: dict[tuple[str, str, int], str] = {}
 
     @property
-    def damages(self) -> list[Damage]:
-        """All that are known, in order."""
-        return [found[n] for _, found in sorted(self._found.items()) for n in sorted(found)]
-
-    @property
-    def must_stop(self) -> bool:
-        """Whether the run cannot or may not go on beyond the next consolidation point."""
-        return bool(self._found) and (self.policy == "stop" or self._nothing_left)
-
-    @property
-    def _nothing_left(self) -> bool:
-        """Whether a data set has no whole record left to train on."""
-        return any(len(self.bad(s, "train")) == s.num_records("train") for s in self.sets)
+    def damages(self) -> list[str]:
+        """A line for each of them, by data set, split and number."""
+        return [self._found[place] for place in sorted(self._found)]
 
     def check_all(self) -> None:
-        """Inspects every record before the training.
-
-        Raises:
-            UserError: Some are damaged and may not be skipped.
-        """
+        """Check every record before the training; raise a UserError if some are damaged."""
         for record_set in self.sets:
             for split in record_set.manifest.splits:
-                self._note(damaged_records(record_set, split))
-        if self.must_stop:
-            raise UserError(self.message("nothing was trained"))
-
-    def bad(self, record_set: RecordSet, split: str) -> Records:
-        """Numbers of the damaged records of a split."""
-        return np.array(sorted(self._found.get((record_set.name, split), ())), np.int64)
-
-    def _bad_among(self, record_set: RecordSet, split: str, numbers: range) -> Records:
-        bad = self.bad(record_set, split)
-        return bad[(bad >= numbers.start) & (bad < numbers.stop)]
-
-    def whole(self, record_set: RecordSet, split: str, records: Records) -> Records:
-        """The same records, damaged ones replaced by the next whole one of the split.
-
-        Raises:
-            NothingLeft: There is none.
-        """
-        bad = self.bad(record_set, split)
-        total = record_set.num_records(split)
-        if len(bad) == total:
-            raise NothingLeft
-        result = records.copy()
-        while (damaged := np.isin(result, bad)).any():
-            result[damaged] = (result[damaged] + 1) % total
-        return result
+                self._note(record_set, split, damaged_records(record_set, split))
+        if self._found:
+            raise self.error("nothing was trained")
 
     def diagnose(
-        self,
-        record_set: RecordSet,
-        split: str,
-        records: Records,
-        read: Callable[[Sequence[int]], None],
-        error: Exception,
-    ) -> None:
-        """Finds out why records could not be read.
+        self, record_set: RecordSet, split: str, records: Records, error: Exception
+    ) -> list[int]:
+        """Find out why records could not be read.
 
         Args:
             record_set: Their data set.
             split: Their split.
             records: Numbers of those that were about to be read.
-            read: Reads and decodes some of them.
             error: What came of it.
 
+        Returns:
+            Numbers of those that are damaged, at least one.
+
         Raises:
-            UserError: There is no damaged record that was not known before.
+            UserError: None of them is damaged.
         """
-        known = len(self.damages)
-        self._note(damaged_records(record_set, split))
-        if len(self.damages) == known:
-            candidates = np.setdiff1d(records, self.bad(record_set, split)).tolist()
-            self._note(undecodable_records(record_set, split, candidates, read))
-        if len(self.damages) == known:
-            raise UserError(
-                f"{record_set.name}: {split} cannot be read, although all its shards in "
-                f"{record_set.folder} are whole: {_reason(error)}"
-            )
+        numbers = np.unique(records).tolist()
+        for damages in (
+            damaged_records(record_set, split),
+            undecodable_records(record_set, split, numbers),
+        ):
+            bad = self._note(record_set, split, damages)
+            if found := [number for number in numbers if number in bad]:
+                return found
+        raise UserError(
+            f"{record_set.name}: {split} cannot be read, although all its shards in "
+            f"{record_set.folder} are whole: {_reason(error)}"
+        )
 
-    def share(self, collectives: Collectives) -> None:
-        """Tells all ranks what any of them knows. All ranks must call it together.
-
-        First which shards have damaged records, then which records of those shards: no rank needs
-        memory for the records of whole shards.
-        """
-        places = [
-            (s, split, numbers)
-            for s in self.sets
-            for split in SPLITS
-            for _, numbers in s.shards(split)
-        ]
-        counts = np.array([len(self._bad_among(*place)) for place in places], np.int64)
-        anywhere = collectives.sum_counts(counts)
-        damaged = [place for place, count in zip(places, anywhere, strict=True) if count]
-        if not damaged:
-            return
-        flags = [np.zeros(len(numbers), np.int64) for _, _, numbers in damaged]
-        for place, shard_flags in zip(damaged, flags, strict=True):
-            shard_flags[self._bad_among(*place) - place[2].start] = 1
-        total = collectives.sum_counts(np.concatenate(flags))
-        parts = np.split(total, np.cumsum([len(f) for f in flags])[:-1])
-        for (record_set, split, numbers), part in zip(damaged, parts, strict=True):
-            found = numbers.start + np.flatnonzero(part)
-            if len(np.setdiff1d(found, self.bad(record_set, split))):
-                self._note(damaged_records(record_set, split))
-                self._note(_found_elsewhere(record_set, split, found))
-        self.unshared = 0
-
-    def message(self, consequence: str) -> str:
-        """One line for the user: what is damaged, what became of the run, what can be done."""
+    def error(self, consequence: str) -> UserError:
+        """Return the error that says what is damaged, what became of the run, and what to do."""
         damages = self.damages
-        shown = "; ".join(map(str, damages[:_SHOWN]))
+        shown = "; ".join(damages[:_SHOWN])
         more = f"; and {len(damages) - _SHOWN} more" if len(damages) > _SHOWN else ""
-        folders = " ".join(
-            sorted({str(s.folder) for s in self.sets if s.name in {d.dataset for d in damages}})
-        )
-        may_skip = self.policy == "stop" and not self._nothing_left
-        skip = ", or go on without them with on_bad_record=skip" if may_skip else ""
-        return (
+        damaged = {name for name, _, _ in self._found}
+        folders = " ".join(sorted({str(s.folder) for s in self.sets if s.name in damaged}))
+        return UserError(
             f"damaged records: {shown}{more}: {consequence} "
-            f"(see: python -m tools verify {folders}; prepare or copy the data again{skip})"
+            f"(see: python -m tools verify {folders}; prepare or copy the data again)"
         )
 
-    def nothing_left(self, record_set: RecordSet) -> UserError:
-        """The error that says that a data set has no whole record left."""
-        return UserError(self.message(f"nothing of {record_set.name} can be used"))
+    def stop(self, step: int) -> NoReturn:
+        """End the run at a consolidation point, by the error that names the damaged records."""
+        consequence = f"stopped, saved at step {step}"
+        if self._found:
+            raise self.error(consequence)
+        # The error that comes first is the one that is shown: it shall be the one with the names.
+        time.sleep(_SECONDS_FOR_THE_NAMES)
+        raise UserError(f"damaged records: another rank has met and named them: {consequence}")
 
-    def summary(self, collectives: Collectives) -> dict[str, Any]:
-        """What the summary says of it. All ranks must call it together."""
-        replaced = int(collectives.sum_counts(np.array([self.replaced]))[0])
-        return {
-            "found": len(self.damages),
-            "images_replaced": replaced,
-            "records": [str(damage) for damage in self.damages[:_LISTED]],
-        }
-
-    def _note(self, damages: Iterable[Damage]) -> None:
-        for damage in damages:
-            found = self._found.setdefault((damage.dataset, damage.split), {})
-            if damage.record not in found:
-                found[damage.record] = damage
-                self.unshared += 1
+    def _note(
+        self, record_set: RecordSet, split: str, damages: Iterable[tuple[int, str]]
+    ) -> set[int]:
+        noted = dict(damages)
+        self._found |= {(record_set.name, split, n): line for n, line in noted.items()}
+        return set(noted)
 
 
-def _found_elsewhere(
-    record_set: RecordSet, split: str, numbers: npt.NDArray[np.int64]
-) -> Iterator[Damage]:
-    for shard, in_shard in record_set.shards(split):
-        for number in numbers:
-            if int(number) in in_shard:
-                yield Damage(
-                    record_set.name, split, shard.file, int(number), "", "damaged for another rank"
-                )
+class BatchGuard:
+    """The training batches of one data set, as many as planned whatever becomes of its records.
+
+    Where they cannot be read, the damaged ones are found, and the last whole batch comes again for
+    the rest of the interval.
+    """
+
+    def __init__(self, record_set: RecordSet, watch: DamageWatch) -> None:
+        self._set = record_set
+        self._watch = watch
+        self._last: Columns | None = None
+
+    def batches(
+        self, records: Records, size: int, start: Callable[[], Iterator[Columns]]
+    ) -> Iterator[Columns]:
+        """Start reading an interval at once, so that its first images are there when it begins.
+
+        Args:
+            records: Numbers of the planned records, (steps, images of this rank).
+            size: Height and width of the images in pixels.
+            start: Starts the pipeline over them, a batch per step.
+
+        Returns:
+            A batch per step. It raises a UserError if there is no whole batch to repeat, or if
+            records cannot be read although none is damaged.
+        """
+        pipeline = None
+        try:
+            pipeline = start()
+        except (RuntimeError, ValueError) as error:
+            self._watch.diagnose(self._set, "train", records, error)
+        return self._guarded(pipeline, records, size)
+
+    def _guarded(
+        self, pipeline: Iterator[Columns] | None, records: Records, size: int
+    ) -> Iterator[Columns]:
+        for _ in records:
+            try:
+                self._last = next(pipeline) if pipeline is not None else self._last
+            except (RuntimeError, StopIteration) as error:
+                self._watch.diagnose(self._set, "train", records, error)
+                pipeline = None
+            if self._last is None:
+                raise self._watch.error("nothing was trained")
+            yield tuple(_of_size(array, size) for array in self._last)
+
+
+def _of_size(array: Array, size: int) -> Array:
+    """Shrink or enlarge images or masks (n, H, W, ...); the last ones may be of another stage."""
+    if array.ndim < 3 or array.shape[1] == size:
+        return array
+    chosen = np.arange(size) * array.shape[1] // size
+    resized: Array = array[:, chosen][:, :, chosen]
+    return resized
 
 
 def _reason(error: Exception) -> str:
-    """What MindSpore says in the midst of its many lines."""
+    """Return what MindSpore says in the midst of its many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if line.startswith(("[ERROR]", "[Internal ERROR]"))]
     return (told or lines or [type(error).__name__])[0]

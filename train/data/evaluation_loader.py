@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from mindspore.dataset.vision import Inter
 
-from train.data.batch import Array, Batch, BatchLayout, DatasetPart
+from train.data.batch import Batch, BatchLayout, DatasetPart
 from train.data.damage import DamageWatch
-from train.data.pipeline import Records, stored_records
-from train.data.record_set import RecordSet
-from train.data.records import IGNORE_INDEX, NO_LABEL, mask_column
+from train.data.manifest import RecordSet
+from train.data.pipeline import Columns, stored_records, transformed_batches
+from train.data.records import IGNORE_INDEX, NO_LABEL
 from train.data.sampler import evaluation_records
-from train.data.transforms import evaluation_mask_transforms, evaluation_transforms
-
-# Images, labels and masks of one data set.
-_Columns = tuple[Array, ...]
+from train.data.transforms import evaluation_transforms
 
 
 class EvaluationLoader:
@@ -51,7 +49,7 @@ class EvaluationLoader:
         self.slots = [max(1, round(images * n / sum(held_out))) for n in held_out]
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """All batches of a split, padded to one shape.
+        """Yield all batches of a split, padded to one shape.
 
         Padded images have the label :data:`NO_LABEL` and :data:`IGNORE_INDEX` all over their masks.
         """
@@ -60,7 +58,7 @@ class EvaluationLoader:
             for s, slots in zip(self.sets, self.slots, strict=True)
         ]
         # Data sets that have come to their end are padded until all have.
-        empty = [self._padding(s, slots) for s, slots in zip(self.sets, self.slots, strict=True)]
+        empty = [self._padded(s, slots) for s, slots in zip(self.sets, self.slots, strict=True)]
         while True:
             batch = [next(part, None) for part in parts]
             if all(b is None for b in batch):
@@ -70,60 +68,32 @@ class EvaluationLoader:
                 [DatasetPart(images, labels, masks) for images, labels, *masks in filled]
             )
 
-    def _dataset_batches(self, record_set: RecordSet, split: str, slots: int) -> Iterator[_Columns]:
-        total = record_set.num_records(split)
-        due = evaluation_records(total, self.rank, self.world_size)
-        while True:
-            due = due[~np.isin(due, self.watch.bad(record_set, split))]
-            if not len(due):
-                return
+    def _dataset_batches(self, record_set: RecordSet, split: str, slots: int) -> Iterator[Columns]:
+        masks = self.masks[record_set.name]
+        due = evaluation_records(record_set.num_records(split), self.rank, self.world_size)
+        while len(due):
             try:
-                for batch in self._decoded(record_set, split, due, slots):
-                    yield self._pad(record_set, batch, slots)
+                for columns in transformed_batches(
+                    stored_records(record_set, split, due, masks),
+                    masks,
+                    evaluation_transforms(self.size),
+                    evaluation_transforms(self.size, Inter.NEAREST),
+                    slots,
+                ):
+                    yield self._padded(record_set, slots, columns)
                     due = due[slots:]
                 return
             except (RuntimeError, ValueError) as error:
-                self._diagnose(record_set, split, due, error)
+                due = np.setdiff1d(due, self.watch.diagnose(record_set, split, due, error))
 
-    def _decoded(
-        self, record_set: RecordSet, split: str, records: Records, slots: int
-    ) -> Iterator[_Columns]:
-        masks = self.masks[record_set.name]
-        pipeline = stored_records(record_set, split, records, masks)
-        operators = evaluation_transforms(self.size)
-        pipeline = pipeline.map(operators, "image", num_parallel_workers=1)
-        for column in map(mask_column, masks):
-            operators = evaluation_mask_transforms(self.size)
-            pipeline = pipeline.map(operators, column, num_parallel_workers=1)
-        pipeline = pipeline.batch(slots)
-        iterator: Iterator[_Columns] = pipeline.create_tuple_iterator(
-            num_epochs=1, output_numpy=True
+    def _padded(self, record_set: RecordSet, slots: int, columns: Columns = ()) -> Columns:
+        """Return a batch of a data set in which these records come first."""
+        shape = slots, self.size, self.size
+        padded: Columns = (
+            np.zeros((*shape, 3), np.uint8),
+            np.full(slots, NO_LABEL, np.int32),
+            *(np.full(shape, IGNORE_INDEX, np.uint8) for _ in self.masks[record_set.name]),
         )
-        return iterator
-
-    def _diagnose(self, record_set: RecordSet, split: str, due: Records, error: Exception) -> None:
-        def read(records: Sequence[int]) -> None:
-            for _ in self._decoded(record_set, split, np.asarray(records), 1):
-                pass
-
-        self.watch.diagnose(record_set, split, due, read, error)
-
-    def _pad(self, record_set: RecordSet, batch: _Columns, slots: int) -> _Columns:
-        """Fills up a batch of a data set; masks come as (n, H, W, 3)."""
-        images, labels, *masks = batch
-        padded = self._padding(record_set, slots)
-        for whole, part in zip(padded, (images, labels, *(m[..., 0] for m in masks)), strict=True):
+        for whole, part in zip(padded, columns, strict=False):
             whole[: len(part)] = part
         return padded
-
-    def _padding(self, record_set: RecordSet, slots: int) -> _Columns:
-        """A batch of a data set without any record."""
-        side = self.size
-        return (
-            np.zeros((slots, side, side, 3), np.uint8),
-            np.full(slots, NO_LABEL, np.int32),
-            *(
-                np.full((slots, side, side), IGNORE_INDEX, np.uint8)
-                for _ in self.masks[record_set.name]
-            ),
-        )

@@ -1,87 +1,63 @@
 """Finds out which records of a prepared data set are damaged.
 
 A shard whose digests are those of the manifest is whole. Of another one every record is read and
-compared with its own checksum, so that it is known which can still be used.
+compared with its own checksum, so that it is known which can still be used. On some damaged files
+MindSpore ends or blocks the process that reads them, and on others it prints pages: so that gets a
+process of its own, without a voice.
 """
 
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from train.data.record_set import RecordSet
-from train.data.records import Shard
-from train.data.salvage import read_around, salvage
+from train.data.manifest import RecordSet, Shard
+from train.data.records import checksum, mask_column
 from train.files import sha256_file
 
-
-@dataclass(frozen=True)
-class Damage:
-    """A record that cannot be used.
-
-    Attributes:
-        dataset: Name of its data set.
-        split: Its split.
-        shard: File name of its shard.
-        record: Its number in the split.
-        key: Path of the picture it was made of; empty if that cannot be read any more.
-        reason: What is wrong.
-    """
-
-    dataset: str
-    split: str
-    shard: str
-    record: int
-    key: str
-    reason: str
-
-    def __str__(self) -> str:
-        key = f" ({self.key})" if self.key else ""
-        return (
-            f"{self.dataset}: record {self.record} of {self.split}{key} in {self.shard}: "
-            f"{self.reason}"
-        )
+# Without news for so long, the reader is taken to hang. It takes some seconds to start.
+_PATIENCE_SECONDS = 60.0
+# Reading is tried so often to get around what cannot be read.
+_MOST_TRIES = 200
 
 
-def damaged_records(record_set: RecordSet, split: str) -> Iterator[Damage]:
-    """The records of a split that are not what they were when they were prepared."""
+def damaged_records(record_set: RecordSet, split: str) -> Iterator[tuple[int, str]]:
+    """Yield the damaged records of a split: the number, and a line that names it and says why."""
     for shard, numbers in record_set.shards(split):
         if (problem := shard_problem(record_set.folder, shard)) is None:
             continue
         found = salvage(record_set.folder, shard, list(record_set.manifest.masks))
         for position, number in enumerate(numbers):
             key, whole = found.get(position, ("", None))
+            record = f"{number} of {split} ({key})" if key else f"{number} of {split}"
+            reason = problem if whole is None else "its checksum differs"
             if not whole:
-                reason = problem if whole is None else "its checksum differs"
-                yield Damage(record_set.name, split, shard.file, number, key, reason)
+                yield number, f"{record_set.name}: record {record} in {shard.file}: {reason}"
 
 
 def undecodable_records(
-    record_set: RecordSet,
-    split: str,
-    numbers: Sequence[int],
-    read: Callable[[Sequence[int]], None],
-) -> Iterator[Damage]:
-    """The records among ``numbers`` that ``read`` fails on, although their shards are whole."""
-    done: set[int] = set()
+    record_set: RecordSet, split: str, numbers: Sequence[int]
+) -> Iterator[tuple[int, str]]:
+    """Yield likewise those of ``numbers`` that cannot be decoded, although their shard is whole."""
+    from train.data.pipeline import decoded_records
 
-    def note(part: Sequence[int]) -> None:
-        read(part)
-        done.update(part)
+    def decode(part: Sequence[int]) -> None:
+        deque(decoded_records(record_set, split, part, list(record_set.manifest.masks)), maxlen=0)
 
-    read_around(numbers, note)
+    failed = set(numbers) - set(read_around(numbers, decode))
     for shard, in_shard in record_set.shards(split):
-        for number in sorted({n for n in numbers if n in in_shard} - done):
-            yield Damage(
-                record_set.name, split, shard.file, number, "", "its image cannot be decoded"
-            )
+        for number in sorted(failed.intersection(in_shard)):
+            record = f"{record_set.name}: record {number} of {split} in {shard.file}"
+            yield number, f"{record}: its image cannot be decoded"
 
 
 def shard_problem(folder: Path, shard: Shard) -> str | None:
-    """Why a shard is not the one that was written, or None if it is."""
-    for name, size, digest in (
-        (shard.file, shard.bytes, shard.sha256),
-        (f"{shard.file}.db", shard.index_bytes, shard.index_sha256),
-    ):
+    """Return why a shard is not the one that was written, or None if it is."""
+    for name, size, digest in shard.files():
         try:
             actual = (folder / name).stat().st_size
             if actual != size:
@@ -91,3 +67,75 @@ def shard_problem(folder: Path, shard: Shard) -> str | None:
         except OSError as error:
             return f"{name}: {error.strerror or error}"
     return None
+
+
+def salvage(folder: Path, shard: Shard, masks: Sequence[str]) -> dict[int, tuple[str, bool]]:
+    """Read what can be read of a damaged shard of a data set with these label spaces of masks.
+
+    Returns:
+        Number in the shard -> (key, whether the checksum is right), without what cannot be read;
+        nothing if its reader came to harm, as whoever reads it next would.
+    """
+    path = folder / shard.file
+    try:
+        sizes = [file.stat().st_size for file in (path, path.with_name(f"{path.name}.db"))]
+    except OSError:
+        return {}
+    if sizes != [shard.bytes, shard.index_bytes]:
+        return {}  # nothing is where the index says
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    arguments = str(path), shard.records, masks, theirs
+    process = context.Process(target=_send, args=arguments, daemon=True)
+    process.start()
+    theirs.close()
+    found: dict[int, tuple[str, bool]] = {}
+    try:
+        while ours.poll(_PATIENCE_SECONDS):
+            number, key, whole = ours.recv()
+            found[number] = key, whole
+    except (EOFError, OSError):  # the reader has ended, in whatever way
+        process.join(_PATIENCE_SECONDS)
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    return found if process.exitcode == 0 else {}
+
+
+def _send(path: str, records: int, masks: Sequence[str], connection: Connection) -> None:
+    """Send number, key and state of every record of a shard that can be read."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    import mindspore.dataset as ds
+
+    def read(numbers: Sequence[int]) -> None:
+        rows = ds.MindDataset(
+            [path],
+            columns_list=["image", "key", "crc", *map(mask_column, masks)],
+            sampler=ds.SubsetSampler(list(numbers)),
+            num_parallel_workers=1,
+        )
+        iterator = rows.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        for number, (image, key, crc, *others) in zip(numbers, iterator, strict=True):
+            connection.send((number, str(key), checksum(image, others) == int(crc)))
+
+    read_around(range(records), read)
+
+
+def read_around(numbers: Sequence[int], read: Callable[[Sequence[int]], None]) -> list[int]:
+    """Read what can be read, by halving whatever cannot be read at once; return its numbers."""
+    waiting, done = [numbers], list[int]()
+    for _ in range(_MOST_TRIES):
+        if not waiting:
+            break
+        part = waiting.pop()
+        try:
+            read(part)
+            done += part
+        except Exception:  # anything may come out of a damaged file
+            if len(part) > 1:
+                half = len(part) // 2
+                waiting += [part[half:], part[:half]]
+    return done

@@ -4,23 +4,21 @@ Shapes: n_d = images of data set d in this rank's part of the mixed batch, H, W 
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import mindspore.dataset as ds
-import numpy as np
 
 from train.config.schedule import Interval
 from train.config.schema import Config
 from train.data.batch import Batch, BatchLayout, DatasetPart
-from train.data.cache import Row, choose_cached, decode_all
-from train.data.damage import DamageWatch
+from train.data.cache import Row, cached_records, choose_cached, decode_all
+from train.data.damage import BatchGuard, DamageWatch
+from train.data.manifest import RecordSet
 from train.data.mixing import mix
-from train.data.part import Columns, TrainPart
-from train.data.pipeline import Records, decoded_records, stored_records
-from train.data.record_set import RecordSet
-from train.data.records import mask_column
+from train.data.pipeline import Columns, Records, stored_records, transformed_batches
 from train.data.sampler import TrainStream
-from train.data.transforms import training_mask_transforms, training_transforms
+from train.data.transforms import training_transforms
 from train.errors import UserError
 
 
@@ -63,7 +61,7 @@ class TrainLoader:
         for name, spaces in self.masks.items():
             if spaces and self.augment[name].mixup > 0:
                 raise UserError(f"datasets.{name}.augment.mixup: masks cannot be blended")
-        self.watch = watch
+        self.guards = [BatchGuard(s, watch) for s in sets]
         self.rank = rank
         self.world_size = world_size
         self.cached: dict[str, list[Row]] = {}
@@ -75,32 +73,28 @@ class TrainLoader:
 
     @property
     def layout(self) -> BatchLayout:
-        """The order of the arrays in the batches."""
+        """The order of the arrays in a batch."""
         mixed = any(augment.mixes for augment in self.augment.values())
         return BatchLayout([s.name for s in self.sets], self.masks, mixed)
 
     def describe_cache(self) -> str:
-        """One line that says which images are kept in memory."""
-        kept = [s.name for s in self.sets if s.name in self.cached]
-        others = [s.name for s in self.sets if s.name not in self.cached]
+        """Return one line that says which images are kept in memory."""
+        kept = ", ".join(self.cached) or "no data set"
+        others = ", ".join(s.name for s in self.sets if s.name not in self.cached)
         size = sum(array.nbytes for rows in self.cached.values() for row in rows for array in row)
-        text = (
-            f"In memory: images of {', '.join(kept) or 'no data set'} ({size / 1e6:.0f} MB a rank)"
-        )
-        if others:
-            text += f"; {', '.join(others)} did not fit into cache_budget"
-        return text
+        left_out = f"; {others} did not fit into cache_budget" if others else ""
+        return f"In memory: images of {kept} ({size / 1e6:.0f} MB a rank){left_out}"
 
     @property
     def weights(self) -> list[float]:
-        """For every data set: images of this rank in a step, over their mean over the ranks."""
+        """Images of this rank in a step over their mean over the ranks, for every data set."""
         return [
             stream.num_images(self.rank, self.world_size) * self.world_size / stream.images_per_step
             for stream in self.streams
         ]
 
     def batches(self, intervals: Iterable[Interval]) -> Iterator[tuple[Interval, Iterator[Batch]]]:
-        """Every interval with its batches.
+        """Yield every interval with its batches.
 
         The next interval is opened before the current one is used, so that its first images are
         decoded while the last steps of the current one are computed.
@@ -115,44 +109,34 @@ class TrainLoader:
             yield ahead
 
     def _open(self, interval: Interval) -> Iterator[Batch]:
-        parts = [
-            TrainPart(
-                record_set,
-                stream.records(interval.first, interval.last, self.rank, self.world_size),
-                self._starter(record_set, interval),
-                self.watch,
-            )
-            for record_set, stream in zip(self.sets, self.streams, strict=True)
-        ]
+        parts = []
+        for record_set, stream, guard in zip(self.sets, self.streams, self.guards, strict=True):
+            records = stream.records(interval.first, interval.last, self.rank, self.world_size)
+            start = partial(self._start, record_set, interval, records)
+            parts.append(guard.batches(records, interval.size, start))
         return self._assemble(interval, parts)
 
-    def _starter(
-        self, record_set: RecordSet, interval: Interval
-    ) -> Callable[[Records], Iterator[Columns]]:
-        """What starts the pipeline of a data set over rows of records."""
+    def _start(
+        self, record_set: RecordSet, interval: Interval, records: Records
+    ) -> Iterator[Columns]:
+        """Start the pipeline of a data set for an interval."""
         name = record_set.name
-        masks, augment = self.masks[name], self.augment[name]
-        rows = self.cached.get(name)
-        decoded = rows is not None
-
-        def start(records: Records) -> Iterator[Columns]:
-            # The operators take their seeds when the iterator is made: an interval sees the same
-            # pixels whether the run was stopped before it or not.
-            ds.config.set_seed(self._augmentation_seed(interval, name))
-            flat = records.ravel()
-            if rows is None:
-                pipeline = stored_records(record_set, "train", flat, masks)
-            else:
-                pipeline = decoded_records(rows, flat, masks)
-            operators = training_transforms(interval.size, augment, decoded)
-            pipeline = pipeline.map(operators, "image", num_parallel_workers=1)
-            for column in map(mask_column, masks):
-                operators = training_mask_transforms(interval.size, augment, decoded)
-                pipeline = pipeline.map(operators, column, num_parallel_workers=1)
-            pipeline = pipeline.batch(records.shape[1], drop_remainder=True)
-            return _columns(pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True))
-
-        return start
+        # The operators take their seeds when the iterator is made: an interval sees the same pixels
+        # whether the run was stopped before it or not.
+        ds.config.set_seed(self._augmentation_seed(interval, name))
+        masks, augment, flat = self.masks[name], self.augment[name], records.ravel()
+        if decoded := name in self.cached:
+            pipeline = cached_records(self.cached[name], flat, masks)
+        else:
+            pipeline = stored_records(record_set, "train", flat, masks)
+        return transformed_batches(
+            pipeline,
+            masks,
+            training_transforms(interval.size, augment, decoded),
+            training_transforms(interval.size, augment, decoded, of_masks=True),
+            records.shape[1],
+            drop_remainder=True,
+        )
 
     def _augmentation_seed(self, interval: Interval, name: str) -> int:
         text = f"{self.seed} {interval.first} {name} {self.rank}"
@@ -167,9 +151,3 @@ class TrainLoader:
                 seed = (self._augmentation_seed(interval, name), step)
                 mixed.append(mix(DatasetPart(images, labels, masks), self.augment[name], seed))
             yield layout.pack(mixed)
-
-
-def _columns(rows: Iterable[Columns]) -> Iterator[Columns]:
-    """Labels (n,) and masks (n, H, W) instead of (n, 1) and (n, H, W, 1 or 3)."""
-    for images, labels, *masks in rows:
-        yield images, labels.reshape(-1), *(np.ascontiguousarray(m[..., 0]) for m in masks)

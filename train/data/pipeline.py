@@ -1,23 +1,27 @@
-"""Datasets over the MindRecord shards of a split, and over decoded images in memory."""
+"""The pipelines of MindSpore over the records of a data set, and what comes out of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mindspore.dataset as ds
 import numpy as np
 import numpy.typing as npt
+from mindspore.dataset import vision
 
-from train.data.record_set import RecordSet
+from train.data.batch import Array
+from train.data.manifest import RecordSet
 from train.data.records import mask_column
 
 Records = npt.NDArray[np.int64]
-Array = npt.NDArray[Any]
+# Images, labels and masks of one data set, an array each.
+Columns = tuple[Array, ...]
+Operators = list[Any]
 
 
 def stored_records(
     record_set: RecordSet, split: str, records: Records, masks: Sequence[str] = ()
 ) -> ds.Dataset:
-    """The given records in this order, with the columns image, label and those of the masks."""
+    """Return the given records in this order, with the columns image, label and those of masks."""
     paths, positions, total = needed_shards(record_set, split, records)
     columns = ["image", "label", *map(mask_column, masks)]
     # A sampler takes at most as many indices as there are records: more come in pieces.
@@ -40,7 +44,7 @@ def stored_records(
 def needed_shards(
     record_set: RecordSet, split: str, records: Records
 ) -> tuple[list[str], Records, int]:
-    """Paths of the shards that hold the records, the records' positions in them, their total.
+    """Return paths of the shards that hold the records, the positions in them, and their total.
 
     MindDataset opens every shard that it is given: one that has vanished must not be among them.
     """
@@ -55,27 +59,34 @@ def needed_shards(
     return paths, records - first[shard_of] + start[shard_of], int(sizes.sum())
 
 
-def decoded_records(
-    rows: Sequence[tuple[Array, ...]], records: Records, masks: Sequence[str] = ()
-) -> ds.Dataset:
-    """The same, out of rows (image, label, masks ...) in memory."""
-    return ds.GeneratorDataset(
-        _Chosen(rows, records),
-        ["image", "label", *map(mask_column, masks)],
-        shuffle=False,
-        num_parallel_workers=1,
+def transformed_batches(
+    records: ds.Dataset,
+    masks: Sequence[str],
+    of_images: Operators,
+    of_masks: Operators,
+    size: int,
+    drop_remainder: bool = False,
+) -> Iterator[Columns]:
+    """Start a pipeline that transforms records and puts them together, ``size`` at a time.
+
+    Returns:
+        Images, uint8 (n, H, W, 3); labels, int32 (n,); masks, uint8 (n, H, W).
+    """
+    pipeline = records.map(of_images, "image", num_parallel_workers=1)
+    for column in map(mask_column, masks):
+        pipeline = pipeline.map(of_masks, column, num_parallel_workers=1)
+    rows = pipeline.batch(size, drop_remainder).create_tuple_iterator(
+        num_epochs=1, output_numpy=True
+    )
+    return (
+        (images, labels.reshape(-1), *(np.ascontiguousarray(m[..., 0]) for m in channels))
+        for images, labels, *channels in rows
     )
 
 
-class _Chosen:
-    """Some of the rows, in an order of their own."""
-
-    def __init__(self, rows: Sequence[tuple[Array, ...]], records: Records) -> None:
-        self._rows = rows
-        self._records = records
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __getitem__(self, position: int) -> tuple[Array, ...]:
-        return self._rows[int(self._records[position])]
+def decoded_records(
+    record_set: RecordSet, split: str, records: Sequence[int], masks: Sequence[str]
+) -> Iterator[Columns]:
+    """Start a pipeline that decodes records and changes nothing else: batches of one each."""
+    stored = stored_records(record_set, split, np.asarray(records), masks)
+    return transformed_batches(stored, masks, [vision.Decode()], [vision.Decode()], 1)

@@ -7,8 +7,6 @@ a step is the same for any number of ranks, and the state to resume is the numbe
 permutations are computed position by position, so nothing grows with n.
 """
 
-import heapq
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ Shares = str | Mapping[str, float]
 
 
 def split_shares(shares: Shares, num_records: Mapping[str, int], images: int) -> dict[str, int]:
-    """Divides the mixed batch among the data sets.
+    """Divide the mixed batch among the data sets.
 
     Args:
         shares: ``"equal"``, ``"proportional"`` (to the number of records),
@@ -37,46 +35,30 @@ def split_shares(shares: Shares, num_records: Mapping[str, int], images: int) ->
     """
     if isinstance(shares, Mapping) and "temperature" not in shares:
         return {name: int(shares[name]) for name in num_records}
-    exponent = _size_exponent(shares)
-    return _apportion(images, {name: float(n) ** exponent for name, n in num_records.items()})
+    rules = {"equal": 0.0, "proportional": 1.0}
+    exponent = rules[shares] if isinstance(shares, str) else 1 / shares["temperature"]
+    weights = np.array([float(n) ** exponent for n in num_records.values()])
+    return dict(zip(num_records, _apportion(images, weights), strict=True))
 
 
-def _size_exponent(shares: Shares) -> float:
-    if isinstance(shares, Mapping):
-        return 1.0 / shares["temperature"]
-    return {"equal": 0.0, "proportional": 1.0}[shares]
+def _apportion(images: int, weights: npt.NDArray[np.float64]) -> list[int]:
+    """Give everyone an image, and the rest, one by one, to whoever lags most (Webster).
 
-
-def _apportion(images: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """At least one image each; the rest goes, one by one, to whoever lags most (Webster).
-
-    Where many lag alike, the first of them comes first. Most images are dealt at once, so that
-    8,192 images for each of 1,000 data sets do not take tens of minutes.
+    The lag is weight / (2 given + 1); of several that lag alike, the first comes first. Most images
+    are dealt at once, so that 8,192 images for each of 1,000 data sets do not take tens of minutes:
+    all before which the lag is above a bound, which grows until they are not too many; one less
+    each, in case of rounding.
     """
-    given = _dealt_at_once(images, weights)
-    lagging = [(-weights[name] / (2 * given[name] + 1), i) for i, name in enumerate(weights)]
-    heapq.heapify(lagging)
-    names = list(weights)
-    for _ in range(images - sum(given.values())):
-        name = names[lagging[0][1]]
-        given[name] += 1
-        lag = -weights[name] / (2 * given[name] + 1)
-        heapq.heapreplace(lagging, (lag, lagging[0][1]))
-    return given
-
-
-def _dealt_at_once(images: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """For each data set, at most as many images as it will have in the end, and hardly less.
-
-    All images before which the lag, weight / (2 given + 1), is above a bound that is the same for
-    all; one less, in case of rounding. The bound grows until they are not too many.
-    """
-    bound = sum(weights.values()) / (2 * images)
+    bound = weights.sum() / (2 * images)
     while True:
-        given = {name: max(1, math.ceil((w / bound - 1) / 2)) for name, w in weights.items()}
-        if sum(given.values()) <= max(images, len(weights)):
-            return {name: max(1, count - 1) for name, count in given.items()}
+        given = np.maximum(1, np.ceil((weights / bound - 1) / 2)).astype(np.int64)
+        if given.sum() <= max(images, len(weights)):
+            break
         bound *= 1.01
+    given = np.maximum(1, given - 1)
+    for _ in range(images - given.sum()):
+        given[np.argmax(weights / (2 * given + 1))] += 1
+    return [int(count) for count in given]
 
 
 @dataclass(frozen=True)
@@ -98,7 +80,7 @@ class TrainStream:
     def records(
         self, first_step: int, last_step: int, rank: int = 0, world_size: int = 1
     ) -> npt.NDArray[np.int64]:
-        """Record numbers of the steps [first_step, last_step), in order.
+        """Return the record numbers of the steps [first_step, last_step), in order.
 
         Returns:
             int64 array (last_step - first_step, ``num_images(rank, world_size)``).
@@ -106,24 +88,21 @@ class TrainStream:
         steps = np.arange(first_step, last_step, dtype=np.int64)[:, None]
         lanes = np.arange(rank, self.images_per_step, world_size, dtype=np.int64)[None, :]
         positions = steps * self.images_per_step + lanes
-        return self._record_at(positions)
-
-    def num_images(self, rank: int, world_size: int) -> int:
-        """Images of a rank in a step; they differ by at most one between the ranks."""
-        return len(range(rank, self.images_per_step, world_size))
-
-    def _record_at(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         passes = (positions // self.num_records).astype(np.uint64)
         keys = _mix(
             passes + _mix(np.uint64(self.seed) ^ _mix(np.uint64(zlib.crc32(self.name.encode()))))
         )
         return permute(positions % self.num_records, self.num_records, keys)
 
+    def num_images(self, rank: int, world_size: int) -> int:
+        """Return the images of a rank in a step; ranks differ by at most one."""
+        return len(range(rank, self.images_per_step, world_size))
+
 
 def permute(
     values: npt.NDArray[np.int64], size: int, keys: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.int64]:
-    """Applies the permutation of 0..size-1 that belongs to a key, element by element.
+    """Apply the permutation of 0..size-1 that belongs to a key, element by element.
 
     A Feistel network permutes the smallest range 0..4^k-1 that holds ``size``; values that fall
     outside 0..size-1 are sent through again until they are inside ("cycle walking").
@@ -153,7 +132,7 @@ def _feistel(
 
 
 def _mix(x: npt.NDArray[np.uint64] | np.uint64) -> npt.NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): scrambles 64 bits."""
+    """Scramble 64 bits by the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     with np.errstate(over="ignore"):  # wrapping around 2^64 is meant
         x = np.asarray(x, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -164,5 +143,5 @@ def _mix(x: npt.NDArray[np.uint64] | np.uint64) -> npt.NDArray[np.uint64]:
 def evaluation_records(
     num_records: int, rank: int = 0, world_size: int = 1
 ) -> npt.NDArray[np.int64]:
-    """This rank's share of an evaluation: over all ranks every record comes exactly once."""
+    """Return a rank's share of an evaluation: over all ranks every record comes exactly once."""
     return np.arange(rank, num_records, world_size, dtype=np.int64)

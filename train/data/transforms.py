@@ -5,30 +5,32 @@ started. Those that change the geometry draw the same numbers in the same order 
 its mask, so both are changed alike although each goes through operators of its own.
 """
 
-from typing import Any
-
 from mindspore import dtype as mstype
 from mindspore.dataset import transforms, vision
 from mindspore.dataset.vision import Inter
 
 from train.config.sections import AugmentConfig
+from train.data.pipeline import Operators
 
-Operators = list[Any]
 
-
-def training_transforms(size: int, augment: AugmentConfig, decoded: bool = False) -> Operators:
-    """Crop and augment.
+def training_transforms(
+    size: int, augment: AugmentConfig, decoded: bool = False, of_masks: bool = False
+) -> Operators:
+    """Return the operators that crop and augment.
 
     Args:
         size: Height and width of the result in pixels.
         augment: What is to be done.
         decoded: Whether the images come as uint8 (H, W, 3) instead of encoded.
+        of_masks: Whether they are for masks: no colours change, and no value is ever blended.
 
     Returns:
-        Operators to uint8 (size, size, 3), RGB.
+        Operators to uint8 (size, size, 3): RGB, or the mask three times.
     """
-    operators = _crop(size, augment, decoded) + _turns(augment)
-    if augment.brightness or augment.contrast or augment.saturation or augment.hue:
+    interpolation = Inter.NEAREST if of_masks else Inter.LINEAR
+    operators = _crop(size, augment, decoded, interpolation) + _turns(augment)
+    colours = augment.brightness or augment.contrast or augment.saturation or augment.hue
+    if colours and not of_masks:
         operators.append(
             vision.RandomColorAdjust(
                 _around_one(augment.brightness),
@@ -40,45 +42,24 @@ def training_transforms(size: int, augment: AugmentConfig, decoded: bool = False
     return operators
 
 
-def training_mask_transforms(size: int, augment: AugmentConfig, decoded: bool = False) -> Operators:
-    """The geometry of :func:`training_transforms` for a mask: no value is ever blended.
+def evaluation_transforms(size: int, interpolation: Inter = Inter.LINEAR) -> Operators:
+    """Return the operators from encoded bytes to uint8 (size, size, 3), the centre.
 
-    Returns:
-        Operators to uint8 (size, size, 3), the mask three times.
+    For a mask the interpolation is ``Inter.NEAREST``: no value is ever blended.
     """
+    resize = vision.Resize(size, interpolation)
+    return [vision.Decode(), resize, vision.CenterCrop(size)]
+
+
+def _crop(size: int, augment: AugmentConfig, decoded: bool, interpolation: Inter) -> Operators:
     if augment.crop_area is None:
-        crop = evaluation_mask_transforms(size)[decoded:]
-    else:
-        crop = [] if decoded else [vision.Decode()]
-        crop.append(
-            vision.RandomResizedCrop(size, augment.crop_area, augment.crop_aspect, Inter.NEAREST)
-        )
-    return crop + _turns(augment)
-
-
-def evaluation_transforms(size: int) -> Operators:
-    """Decode and resize the shorter side: encoded bytes -> uint8 (size, size, 3), the centre."""
-    return [vision.Decode(), vision.Resize(size), vision.CenterCrop(size)]
-
-
-def evaluation_mask_transforms(size: int) -> Operators:
-    """The geometry of :func:`evaluation_transforms` for a mask: no value is ever blended.
-
-    Returns:
-        Operators from encoded bytes to uint8 (size, size, 3), the mask three times.
-    """
-    return [vision.Decode(), vision.Resize(size, Inter.NEAREST), vision.CenterCrop(size)]
-
-
-def _crop(size: int, augment: AugmentConfig, decoded: bool) -> Operators:
-    if augment.crop_area is None:
-        return evaluation_transforms(size)[decoded:]
+        return evaluation_transforms(size, interpolation)[decoded:]
     crop = vision.RandomResizedCrop if decoded else vision.RandomCropDecodeResize
-    return [crop(size, augment.crop_area, augment.crop_aspect)]
+    return [crop(size, augment.crop_area, augment.crop_aspect, interpolation)]
 
 
 def _turns(augment: AugmentConfig) -> Operators:
-    """One of up to eight orientations, drawn at once.
+    """Return what draws one of up to eight orientations at once.
 
     All random operators of a pipeline start from one seed. Two that draw as many numbers per image
     would therefore always decide alike: left-right and up-down flips of their own would come

@@ -7,7 +7,7 @@ from typing import Any
 
 from train.config.marks import FREE_ON_RESUME, marked
 from train.config.schema import Config
-from train.data.record_set import RecordSet
+from train.data.manifest import RecordSet
 from train.errors import UserError
 
 

@@ -101,14 +101,11 @@ class RunLog:
         }
         self._write(step, kind="evaluation", split=split, tasks=logged)
 
-    def summary(
-        self, splits: Mapping[str, Metrics], bad_records: Mapping[str, Any], step: TrainStep
-    ) -> None:
+    def summary(self, splits: Mapping[str, Metrics], step: TrainStep) -> None:
         """Write and show the summary of the completed run.
 
         Args:
             splits: Metrics of all tasks by split.
-            bad_records: What is told of damaged records.
             step: The compiled step.
         """
         if not self._cluster.is_first:
@@ -133,7 +130,7 @@ class RunLog:
                 "numpy": np.__version__,
                 "machine": platform.machine(),
             },
-            "bad_records": bad_records,
+            "bad_records": {"found": 0, "records": []},  # with some, the run has stopped
         }
         self._folder.write_summary(summary)
         self._display.summary(summary, str(self._folder.path))

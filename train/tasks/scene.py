@@ -14,7 +14,7 @@ from mindspore import Tensor, nn, ops
 
 from train.config.schema import Config
 from train.data.batch import Array, Batch, BatchLayout, TaskInputs
-from train.data.record_set import RecordSet
+from train.data.manifest import RecordSet
 from train.errors import UserError
 from train.model.backend import Backend
 from train.tasks.base import Decision, KindLosses, Task

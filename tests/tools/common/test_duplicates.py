@@ -14,7 +14,7 @@ from tests.tools.commands import Tools
 from tests.tools.data_sets import encoded, entries, write_csv
 from tools.common.duplicates import close_hashes
 from tools.common.duplicates.fingerprint import MAX_DISTANCE, alike, fingerprint
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 
 def scene(seed: int, side: int = 96) -> Image.Image:

@@ -14,7 +14,7 @@ from tests.tools.commands import Tools
 from tests.tools.data_sets import manifest_json, read_records
 from tools.__main__ import main
 from tools.demo_data.draw import SETS, Job, draw
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -130,7 +130,7 @@ def test_masks_stand_beside_their_images(
 
 def test_rows_of_masks_show_their_class(sets: dict[str, Path]) -> None:
     from tools.describe.samples import samples
-    from train.data.records import Manifest
+    from train.data.manifest import Manifest
 
     rows = samples(sets["cover"], Manifest.read(sets["cover"]), 2, seed=0)
     assert [len(row) for row in rows] == [2, 2, 2]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.tools.commands import Tools
 from tests.tools.data_sets import all_rows, encoded, entries, picture, read_records, write_csv
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 ERRORS = {
     "no source": (["nowhere"], "nowhere", "no such folder"),

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.paths import ROOT
 from tests.tools.commands import Tools
 from tests.tools.data_sets import all_rows, entries, manifest_json, picture, read_records, write_csv
-from train.data.records import Manifest
+from train.data.manifest import Manifest
 
 
 def test_every_record_comes_back_once(source: Path, tools: Tools, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from PIL import Image
 from tests.tools.commands import Tools
 from tests.tools.data_sets import entries, picture
 from tools.common.stored_records import read
-from train.data.records import NO_LABEL, Manifest
+from train.data.manifest import Manifest
+from train.data.records import NO_LABEL
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:

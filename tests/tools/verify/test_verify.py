@@ -18,7 +18,8 @@ from tests.tools.data_sets import manifest_json, picture
 from tools.__main__ import main
 from tools.common.stored_records import Stored
 from tools.verify.record import Job, Rules, run_job
-from train.data.records import Manifest, checksum
+from train.data.manifest import Manifest
+from train.data.records import checksum
 from train.files import sha256_file
 
 

@@ -1,4 +1,3 @@
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,70 +7,13 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.train.data.conftest import SHARES, UNCHANGED, make_loader, read
 from train.config.reader import load_config
 from train.config.schedule import Interval
 from train.config.schema import Config
-from train.data.damage import DamageWatch
-from train.data.evaluation_loader import EvaluationLoader
-from train.data.loader import TrainLoader
-from train.data.pipeline import needed_shards
-from train.data.record_set import RecordSet, open_record_sets
+from train.data.manifest import RecordSet, open_record_sets
 from train.errors import UserError
 from train.tasks.base import resolve_tasks
-
-SHARES = {"fields": 4, "roofs": 8, "coast": 4}
-PLAIN = {
-    "crop_area": None,
-    "flips": False,
-    "quarter_turns": False,
-    "brightness": 0,
-    "contrast": 0,
-}
-
-
-@pytest.fixture
-def make_config(small_config: dict[str, Any], tmp_path: Path) -> Callable[..., Config]:
-    def make(augment: dict[str, Any] | None = None, **values: Any) -> Config:
-        path = tmp_path / "job.yaml"
-        tree = {**small_config, "augment": augment or {}, **values}
-        path.write_text(yaml.safe_dump(tree, sort_keys=False))
-        return load_config(path)
-
-    return make
-
-
-@pytest.fixture
-def config(make_config: Callable[..., Config]) -> Config:
-    return make_config(PLAIN)
-
-
-@pytest.fixture
-def augmented(make_config: Callable[..., Config]) -> Config:
-    return make_config()
-
-
-@pytest.fixture
-def sets(config: Config) -> list[RecordSet]:
-    return open_record_sets(config)
-
-
-def make_loader(config: Config, rank: int = 0, world_size: int = 1) -> TrainLoader:
-    sets = open_record_sets(config)
-    watch = DamageWatch(sets, config.on_bad_record)
-    return TrainLoader(config, sets, SHARES, watch, rank, world_size)
-
-
-def evaluation_loader(
-    sets: list[RecordSet], rank: int = 0, world_size: int = 1
-) -> EvaluationLoader:
-    return EvaluationLoader(sets, 16, 9, DamageWatch(sets, "stop"), rank, world_size)
-
-
-def read(
-    config: Config, intervals: list[Interval], rank: int = 0, world_size: int = 1
-) -> list[tuple[np.ndarray, ...]]:
-    loader = make_loader(config, rank, world_size)
-    return [batch for _, batches in loader.batches(intervals) for batch in batches]
 
 
 def test_shapes_and_labels(config: Config) -> None:
@@ -95,7 +37,7 @@ def test_batches_hold_the_records_of_the_plan(config: Config, sets: list[RecordS
         np.testing.assert_array_equal(found, np.array(labels)[planned])
 
 
-def test_an_interval_may_be_longer_than_a_pass(config: Config) -> None:
+def test_a_stretch_may_be_longer_than_a_pass(config: Config) -> None:
     """coast has 24 training records: 20 steps of 4 are more than three passes."""
     batches = read(config, [Interval(0, 20, 12)])
     labels = np.concatenate([b[-1] for b in batches])
@@ -125,7 +67,7 @@ def test_resuming_at_a_consolidation_point_sees_the_same_pixels(
             np.testing.assert_array_equal(a, b)
 
 
-def test_augmentations_differ_between_ranks_seeds_and_intervals(
+def test_augmentations_differ_between_ranks_seeds_and_stretches(
     make_config: Callable[..., Config], config: Config
 ) -> None:
     # The last pixels of a data set repeat after 9 steps; another interval must see them changed.
@@ -149,7 +91,7 @@ def test_augmentations_of_one_data_set(
     make_config: Callable[..., Config], small_config: dict[str, Any], config: Config
 ) -> None:
     own = {**small_config["datasets"]["roofs"], "augment": {"flips": True}}
-    changed = make_config(PLAIN, datasets={**small_config["datasets"], "roofs": own})
+    changed = make_config(UNCHANGED, datasets={**small_config["datasets"], "roofs": own})
     assert changed.augment_of("roofs").crop_area is None
     plain = np.concatenate([b[1] for b in read(config, [Interval(0, 4, 28)])])
     flipped = np.concatenate([b[1] for b in read(changed, [Interval(0, 4, 28)])])
@@ -160,29 +102,10 @@ def test_augmentations_of_one_data_set(
         if (view == b).all()
     }
     assert kinds == {"no", "lr", "ud", "both"}
-    fields = [
+    one, other = (
         np.concatenate([b[0] for b in read(c, [Interval(0, 4, 28)])]) for c in (config, changed)
-    ]
-    np.testing.assert_array_equal(*fields)
-
-
-def test_only_the_shards_that_hold_the_records_are_opened(sets: list[RecordSet]) -> None:
-    manifest = sets[0].manifest
-    [shard, _] = manifest.splits["train"].shards
-    shards = tuple(
-        dataclasses.replace(shard, file=f"shard{i}", records=n) for i, n in enumerate((3, 5, 4))
     )
-    split = dataclasses.replace(manifest.splits["train"], records=12, shards=shards)
-    manifest = dataclasses.replace(manifest, splits={"train": split})
-    record_set = RecordSet("uneven", Path("records"), manifest)
-    for records, used, positions, total in (
-        ([9, 3, 8, 11, 7], [1, 2], [6, 0, 5, 8, 4], 9),
-        ([10, 1, 2], [0, 2], [5, 1, 2], 7),
-        ([0, 3, 8], [0, 1, 2], [0, 3, 8], 12),
-    ):
-        found = needed_shards(record_set, "train", np.array(records))
-        assert found[0] == [f"records/shard{i}" for i in used]
-        assert found[1].tolist() == positions and found[2] == total
+    np.testing.assert_array_equal(one, other)
 
 
 def test_mixing_is_drawn_anew_for_every_step_and_data_set(
@@ -193,57 +116,6 @@ def test_mixing_is_drawn_anew_for_every_step_and_data_set(
     assert [len(s) for s in shares] == [4, 8, 4] * 3
     first_values = {float(share[0]) for share in shares}
     assert len(first_values) == 9
-
-
-def test_images_kept_in_memory_are_those_of_the_records(
-    make_config: Callable[..., Config],
-) -> None:
-    stored, kept = (
-        read(make_config(PLAIN, cache=cache), [Interval(0, 11, 16)]) for cache in ("none", "ram")
-    )
-    for one, other in zip(stored, kept, strict=True):
-        for a, b in zip(one, other, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-def test_cache_takes_the_smallest_data_sets_within_its_budget(
-    make_config: Callable[..., Config],
-) -> None:
-    # Pixels of the train splits: fields 30 x 24^2, roofs 36 x 28^2, coast 24 x 20^2; 3 bytes each.
-    sizes = {"fields": 51_840, "roofs": 84_672, "coast": 28_800}
-    for budget, kept in (
-        (28_799, set()),
-        (51_840 + 28_800, {"fields", "coast"}),
-        (sum(sizes.values()), set(sizes)),
-    ):
-        loader = make_loader(make_config(PLAIN, cache="ram", cache_budget=budget))
-        assert set(loader.cached) == kept
-        held = {
-            name: sum(image.nbytes for image, *_ in rows) for name, rows in loader.cached.items()
-        }
-        assert held == {name: sizes[name] for name in kept}
-        for name in set(sizes) - kept:
-            assert name in loader.describe_cache().split(";")[1]
-
-
-def test_evaluation_pads_and_loses_nothing(sets: list[RecordSet]) -> None:
-    for world_size in (1, 2, 3):
-        labels: list[list[int]] = [[], [], []]
-        for rank in range(world_size):
-            for batch in evaluation_loader(sets, rank, world_size).batches("test"):
-                shapes = {x.shape for x in batch[:3]}
-                assert sum(s[0] for s in shapes) <= 10
-                for d in range(3):
-                    labels[d] += [int(v) for v in batch[3 + d] if v >= 0]
-        for d, record_set in enumerate(sets):
-            expected = record_set.manifest.splits["test"].per_class
-            assert np.bincount(labels[d]).tolist() == list(expected)
-
-
-def test_evaluation_batches_all_have_one_shape(sets: list[RecordSet]) -> None:
-    loader = evaluation_loader(sets)
-    shapes = {tuple(x.shape for x in b) for split in ("val", "test") for b in loader.batches(split)}
-    assert len(shapes) == 1
 
 
 def test_shares_that_the_ranks_do_not_divide(config: Config) -> None:

@@ -10,11 +10,7 @@ import pytest
 from PIL import Image
 
 from train.config.sections import AugmentConfig
-from train.data.transforms import (
-    evaluation_transforms,
-    training_mask_transforms,
-    training_transforms,
-)
+from train.data.transforms import evaluation_transforms, training_transforms
 
 COUNT, SIDE, SIZE = 400, 96, 48
 Y, X = np.mgrid[:SIDE, :SIDE]
@@ -115,7 +111,7 @@ def test_image_and_mask_get_the_same_geometry(decoded: bool, crop_area: Any) -> 
     changed = apply(
         rows,
         image=training_transforms(SIZE, augment, decoded),
-        mask=training_mask_transforms(SIZE, augment, decoded),
+        mask=training_transforms(SIZE, augment, decoded, of_masks=True),
     )
     for image, mask in changed:
         assert set(np.unique(mask)) <= set(VALUES)

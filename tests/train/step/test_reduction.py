@@ -15,7 +15,7 @@ from tests.train.runs import assert_same_bits, summary_of
 from tests.train.step.test_train_step import CLASSES, TASKS, make_batch, make_network, values
 from train import build
 from train.config.reader import load_config
-from train.data.record_set import open_record_sets
+from train.data.manifest import open_record_sets
 from train.model.mtln import split_by_branch
 from train.optim.loss_balance import FAMO
 from train.optim.optimizers import scalar

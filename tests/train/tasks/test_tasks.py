@@ -7,8 +7,7 @@ import pytest
 
 from train.config.schema import Config
 from train.data.batch import BatchLayout, TaskInputs
-from train.data.record_set import RecordSet
-from train.data.records import Listing, Manifest, MaskSpace
+from train.data.manifest import Listing, Manifest, MaskSpace, RecordSet
 from train.errors import UserError
 from train.tasks.base import Task, resolve_tasks, wanted_masks
 

@@ -27,7 +27,7 @@ class Peer:
         from train.config.schedule import intervals
         from train.data.damage import DamageWatch
         from train.data.loader import TrainLoader
-        from train.data.record_set import open_record_sets
+        from train.data.manifest import open_record_sets
         from train.distributed import cluster
         from train.optim.loss_balance import build_balance
         from train.optim.optimizers import scalar
@@ -43,7 +43,7 @@ class Peer:
         tasks = resolve_tasks(config, sets)
         self.collectives = build.build_collectives(self.place)
         network = build.build_network(config, sets, tasks)
-        watch = DamageWatch(sets, "stop")
+        watch = DamageWatch(sets)
         shares = build.build_shares(config, sets)
         loader = TrainLoader(config, sets, shares, watch, self.place.rank, self.place.world_size)
         self.step = build.build_step(

@@ -28,11 +28,11 @@ class Peer(Loading):
         from train.config.schedule import intervals
         from train.data.damage import DamageWatch
         from train.data.loader import TrainLoader
-        from train.data.record_set import open_record_sets
+        from train.data.manifest import open_record_sets
 
         config = _configuration(Path(spec["records"]), spec["size"], spec["cache"])
         sets = open_record_sets(config)
-        watch = DamageWatch(sets, "stop")
+        watch = DamageWatch(sets)
         self.loader = TrainLoader(config, sets, {"pictures": BATCH}, watch, 0, 1)
         self.intervals = intervals(0, 10**7, _INTERVAL, spec["size"], [])
         super().__init__({"mindspore": ms.__version__})

@@ -20,8 +20,7 @@ from tools.bench.workload import (
 )
 from train.config.precision import Precision
 from train.config.schema import Config
-from train.data.record_set import RecordSet
-from train.data.records import Listing, Manifest, Split
+from train.data.manifest import Listing, Manifest, RecordSet, Split
 
 
 class Peer:

@@ -13,7 +13,7 @@ from tools.common.catalogue import Catalogue
 from tools.common.duplicates import close_hashes
 from tools.common.duplicates.fingerprint import MAX_DISTANCE, alike, fingerprint
 from tools.common.stored_records import check_shards, rows
-from train.data.records import SPLITS, Manifest
+from train.data.manifest import SPLITS, Manifest
 
 # In the table "pairs", the distance of pictures of equal pixels.
 EQUAL = -1

@@ -1,4 +1,4 @@
-"""Evaluation batches with masks, out of real MindRecord files."""
+"""Evaluation batches out of real MindRecord files."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.train.data.spoil import contents, declare_whole, spoil_record
+from train.data import evaluation_loader
 from train.data.damage import DamageWatch
 from train.data.evaluation_loader import EvaluationLoader
-from train.data.record_set import RecordSet
-from train.data.records import Manifest
+from train.data.manifest import Manifest, RecordSet
+from train.errors import UserError
 
 # Images in the test split.
 RECORDS = {"town": 5, "land": 7}
@@ -22,7 +24,7 @@ CLASSES = ["a", "b", "c"]
 
 
 @pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> list[RecordSet]:
+def masked(tmp_path_factory: pytest.TempPathFactory) -> list[RecordSet]:
     from tools.__main__ import main
 
     root = tmp_path_factory.mktemp("evaluation")
@@ -61,13 +63,13 @@ def write_pictures(rng: np.random.Generator, folder: Path, count: int) -> None:
 def read(
     sets: list[RecordSet], size: int, rank: int = 0, world_size: int = 1
 ) -> list[tuple[np.ndarray, ...]]:
-    watch = DamageWatch(sets, "stop")
+    watch = DamageWatch(sets)
     return list(EvaluationLoader(sets, size, 4, watch, rank, world_size, WANTED).batches("test"))
 
 
 @pytest.mark.parametrize("world_size", [1, 3])
-def test_every_record_once_with_its_masks(sets: list[RecordSet], world_size: int) -> None:
-    batches = [b for rank in range(world_size) for b in read(sets, 12, rank, world_size)]
+def test_every_record_once_with_its_masks(masked: list[RecordSet], world_size: int) -> None:
+    batches = [b for rank in range(world_size) for b in read(masked, 12, rank, world_size)]
     assert {tuple((x.shape, str(x.dtype)) for x in batch) for batch in batches} == {
         (
             *[((2, 12, 12, 3), "uint8")] * 2,
@@ -91,9 +93,11 @@ def test_every_record_once_with_its_masks(sets: list[RecordSet], world_size: int
     assert [sorted(f) for f in found] == [list(range(n)) for n in RECORDS.values()]
 
 
-def test_a_mask_gets_the_geometry_of_its_image_and_is_never_blended(sets: list[RecordSet]) -> None:
+def test_a_mask_gets_the_geometry_of_its_image_and_is_never_blended(
+    masked: list[RecordSet],
+) -> None:
     """Where a shrunk image shows the colour of a class unmixed, its mask says this class."""
-    batches = read(sets, 8)
+    batches = read(masked, 8)
     filled = np.concatenate([batch[3] for batch in batches]) >= 0
     red = np.concatenate([batch[1][..., 0] for batch in batches])[filled]
     masks = np.concatenate([batch[6] for batch in batches])[filled]
@@ -104,9 +108,69 @@ def test_a_mask_gets_the_geometry_of_its_image_and_is_never_blended(sets: list[R
     assert 0.3 < unmixed.mean() < 0.9
 
 
-def test_masks_only_where_they_are_wanted(sets: list[RecordSet]) -> None:
-    watch = DamageWatch(sets, "stop")
-    loader = EvaluationLoader(sets, 12, 4, watch, 0, 1, {"land": ("cover",)})
+def test_masks_only_where_they_are_wanted(masked: list[RecordSet]) -> None:
+    watch = DamageWatch(masked)
+    loader = EvaluationLoader(masked, 12, 4, watch, 0, 1, {"land": ("cover",)})
     assert {len(batch) for batch in loader.batches("test")} == {5}
-    assert {len(b) for b in EvaluationLoader(sets, 12, 4, watch, 0, 1).batches("test")} == {4}
+    assert {len(b) for b in EvaluationLoader(masked, 12, 4, watch, 0, 1).batches("test")} == {4}
     assert list(loader.batches("val")) == []
+
+
+def make_loader(sets: list[RecordSet], rank: int = 0, world_size: int = 1) -> EvaluationLoader:
+    return EvaluationLoader(sets, 16, 9, DamageWatch(sets), rank, world_size)
+
+
+def test_evaluation_pads_and_loses_nothing(sets: list[RecordSet]) -> None:
+    for world_size in (1, 2, 3):
+        labels: list[list[int]] = [[], [], []]
+        for rank in range(world_size):
+            for batch in make_loader(sets, rank, world_size).batches("test"):
+                shapes = {x.shape for x in batch[:3]}
+                assert sum(s[0] for s in shapes) <= 10
+                for d in range(3):
+                    labels[d] += [int(v) for v in batch[3 + d] if v >= 0]
+        for d, record_set in enumerate(sets):
+            expected = record_set.manifest.splits["test"].per_class
+            assert np.bincount(labels[d]).tolist() == list(expected)
+
+
+def test_evaluation_batches_all_have_one_shape(sets: list[RecordSet]) -> None:
+    loader = make_loader(sets)
+    shapes = {tuple(x.shape for x in b) for split in ("val", "test") for b in loader.batches(split)}
+    assert len(shapes) == 1
+
+
+@pytest.mark.parametrize("kind", ["checksum", "whole shard", "shard is gone"])
+def test_damaged_records_are_left_out_and_named(coast: RecordSet, kind: str) -> None:
+    """All others come once, each rank's from its own; nobody has looked for damage before."""
+    labels = np.array([int(label) for label in contents(coast, "test", "label")])
+    bad = {"checksum": [2, 6], "whole shard": [2, 6, 13], "shard is gone": [*range(7, 14)]}[kind]
+    if kind == "shard is gone":
+        (coast.folder / "test.mindrecord1").unlink()
+        met = [bad, bad]
+    else:
+        for number in bad:
+            spoil_record(coast, "test", number)
+        met = [[2, 6], bad[2:]]  # rank 1 has the odd records
+    if kind == "whole shard":
+        coast = declare_whole(coast)
+    found = []
+    for rank in range(2):
+        watch = DamageWatch([coast])
+        loader = EvaluationLoader([coast], 16, 4, watch, rank, 2)
+        found += [label for batch in loader.batches("test") for label in batch[1] if label >= 0]
+        names = [line.partition(" of test")[0] for line in watch.damages]
+        assert names == [f"coast: record {number}" for number in met[rank]]
+    assert sorted(found) == sorted(np.delete(labels, bad))
+
+
+def test_evaluation_that_fails_for_another_reason(
+    coast: RecordSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("[ERROR] out of memory")
+
+    monkeypatch.setattr(evaluation_loader, "transformed_batches", fail)
+    loader = EvaluationLoader([coast], 16, 4, DamageWatch([coast]), 0, 1)
+    with pytest.raises(UserError, match=r"coast: test cannot be read.*: \[ERROR\] out of memory"):
+        list(loader.batches("test"))
