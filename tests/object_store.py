@@ -116,6 +116,17 @@ class Seen:
     headers: dict[str, str]
 
 
+def headers_that_obs_takes(request: Seen) -> dict[str, str]:
+    """The headers of a request, which may have none that OBS is known to refuse."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    assert len(headers["x-amz-content-sha256"]) == 64  # and no STREAMING-...
+    refused: tuple[str, ...] = ("content-encoding", "transfer-encoding")
+    refused += ("x-amz-trailer", "x-amz-checksum", "x-amz-sdk-checksum")
+    assert not [name for name in headers if name.startswith(refused)]
+    assert request.method != "PUT" or "content-length" in headers
+    return headers
+
+
 @dataclass
 class Proxy:
     """Passes requests on to a server.

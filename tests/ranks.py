@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.paths import ROOT
@@ -27,16 +28,16 @@ sys.exit(run_job(Job([sys.executable, *command], Path(run_dir), int(nproc))))
 def run_train(
     world_size: int, *arguments: object, check: bool = True, graphs: Path | None = None
 ) -> Result:
-    """``python -m launch ARGUMENTS nproc=WORLD_SIZE``; ``graphs``: where to put compiled ones."""
+    """Run ``python -m launch``; ``graphs``: where to put the compiled ones."""
     words = ["-m", "launch", *map(str, arguments), f"nproc={world_size}"]
-    return _run([sys.executable, *words], check, _saving(graphs))
+    return run([sys.executable, *words], check, _saving(graphs))
 
 
 def run_probe(world_size: int, config: Path, run_dir: Path, graphs: Path) -> Result:
-    """A job whose ranks run tests/train/probe.py; MindSpore writes its graphs to a folder."""
+    """Run a job of ranks of tests/train/probe.py; MindSpore writes its graphs to a folder."""
     worker = [str(ROOT / "tests/train/probe.py"), str(config), f"run_dir={run_dir}"]
     command = [sys.executable, "-c", _RUN_JOB, str(world_size), str(run_dir), *worker]
-    return _run(command, True, {"PYTHONPATH": str(ROOT), **_saving(graphs)})
+    return run(command, True, {"PYTHONPATH": str(ROOT), **_saving(graphs)})
 
 
 def _saving(graphs: Path | None) -> dict[str, str]:
@@ -50,7 +51,7 @@ def _saving(graphs: Path | None) -> dict[str, str]:
 
 
 def reductions_of_steps(graphs: Path) -> list[list[int]]:
-    """For every compiled training step, the sizes of its reductions in their order.
+    """Return for every compiled training step the sizes of its reductions in their order.
 
     They are all of float32.
     """
@@ -60,7 +61,7 @@ def reductions_of_steps(graphs: Path) -> list[list[int]]:
 
 
 def messages_of_steps(graphs: Path) -> list[list[tuple[str, int]]]:
-    """For every compiled training step, type and size of its reductions in their order.
+    """Return for every compiled training step type and size of its reductions in their order.
 
     They are MindSpore's AllReduce, or ours through shared memory.
     """
@@ -74,9 +75,10 @@ def messages_of_steps(graphs: Path) -> list[list[tuple[str, int]]]:
     return [[(kind, int(size)) for kind, size in re.findall(pattern, text, re.S)] for text in steps]
 
 
-def _run(command: list[str], check: bool, variables: dict[str, str]) -> Result:
+def run(command: Sequence[object], check: bool, variables: Mapping[str, str]) -> Result:
+    """Run a command in the project's folder; with ``check`` it must succeed."""
     result = subprocess.run(
-        command,
+        [str(word) for word in command],
         cwd=ROOT,
         env={**os.environ, graph_cache.VARIABLE: str(GRAPHS), **variables},
         stdin=subprocess.DEVNULL,

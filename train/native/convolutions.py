@@ -34,58 +34,44 @@ def convolution(
         residual: Whether there is a residual.
         needs_dx: Whether x has a gradient; without one, the operator gives zeros.
     """
-    gradients = _convolution_gradients(bias, needs_dx)
+    gradients = _convolution_gradients(bias, residual, needs_dx)
 
     # The graph compiler takes no bprop with *inputs.
     def of_neither(x: Any, weight: Any, options: Any, out: Any, dout: Any) -> Any:
         return (*gradients(dout, x, weight, options), ops.zeros_like(options))
 
-    def of_bias(x: Any, weight: Any, bias: Any, options: Any, out: Any, dout: Any) -> Any:
+    def of_one(x: Any, weight: Any, _: Any, options: Any, out: Any, dout: Any) -> Any:
         return (*gradients(dout, x, weight, options), ops.zeros_like(options))
 
-    def of_residual(x: Any, weight: Any, residual: Any, options: Any, out: Any, dout: Any) -> Any:
-        return (*gradients(dout, x, weight, options), dout, ops.zeros_like(options))
+    def of_both(x: Any, weight: Any, _: Any, __: Any, options: Any, out: Any, dout: Any) -> Any:
+        return (*gradients(dout, x, weight, options), ops.zeros_like(options))
 
-    def of_both(
-        x: Any, weight: Any, bias: Any, residual: Any, options: Any, out: Any, dout: Any
-    ) -> Any:
-        return (*gradients(dout, x, weight, options), dout, ops.zeros_like(options))
-
-    bprops: dict[tuple[bool, bool], Callable[..., Any]] = {
-        (False, False): of_neither,
-        (True, False): of_bias,
-        (False, True): of_residual,
-        (True, True): of_both,
-    }
-    name = "convolution" + ("_bias" if bias else "") + ("_residual" if residual else "")
     primitive = operator(
-        name,
+        "convolution" + ("_bias" if bias else "") + ("_residual" if residual else ""),
         lambda x, weight, *_: (x[0], -(-x[1] // stride), -(-x[2] // stride), weight[0]),
-        bprop=bprops[bias, residual],
+        bprop=(of_neither, of_one, of_both)[bias + residual],
     )
     # The compiler takes two calls for the same if names, attributes and inputs are equal.
     primitive.add_prim_attr("needs_dx", needs_dx)
     return primitive
 
 
-def _convolution_gradients(bias: bool, needs_dx: bool) -> Callable[..., Any]:
-    """Return a function of dy, x, weight, options -> (dx, dweight, dbias if there is one)."""
+def _convolution_gradients(bias: bool, residual: bool, needs_dx: bool) -> Callable[..., Any]:
+    """Return a function of dy, x, weight, options -> gradients of all inputs but the options."""
 
     def shapes(dy: Any, x: Any, weight: Any, _: Any) -> Any:
         found = [x] * needs_dx + [weight] + [weight[:1]] * bias
         return tuple(found) if len(found) > 1 else weight
 
-    primitive: Callable[..., Any] = operator(
-        "convolution_grad", shapes, outputs=1 + needs_dx + bias
-    )
+    primitive = operator("convolution_grad", shapes, outputs=1 + needs_dx + bias)
 
-    def without_dx(dy: Any, x: Any, weight: Any, options: Any) -> Any:
-        return (ops.zeros_like(x), *primitive(dy, x, weight, options))
+    def gradients(dy: Any, x: Any, weight: Any, options: Any) -> Any:
+        found = primitive(dy, x, weight, options)
+        if not needs_dx:
+            found = (ops.zeros_like(x), *found) if bias else (ops.zeros_like(x), found)
+        return (*found, dy) if residual else found
 
-    def dweight_alone(dy: Any, x: Any, weight: Any, options: Any) -> Any:
-        return ops.zeros_like(x), primitive(dy, x, weight, options)
-
-    return primitive if needs_dx else without_dx if bias else dweight_alone
+    return gradients
 
 
 def pointwise_options(counts: Sequence[int]) -> Tensor:

@@ -67,14 +67,9 @@ class SGDUpdate(nn.Cell):
     def construct(
         self, gradient: Tensor, factor: Tensor, finite: Tensor, rate: Tensor, number: Tensor
     ) -> Tensor:
-        """One update.
+        """Update by ``gradient`` (P,) times ``factor``, at a learning rate, if it is ``finite``.
 
-        Args:
-            gradient: Of all values, (P,).
-            factor: What the gradient is multiplied by, scalar.
-            finite: bool scalar; if false, everything stays as it is.
-            rate: Learning rate, scalar.
-            number: Of no account here; other optimizers need it.
+        All but the gradient are scalars; the number of the update is of no account here.
         """
         return self.sgd(
             gradient,

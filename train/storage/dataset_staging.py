@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from train.errors import UserError
@@ -22,28 +22,23 @@ from train.storage.stores import Folder, open_store
 from train.storage.transfer import Progress
 
 
+@dataclass(repr=False)  # there may be keys among the variables
 class Staging:
     """Stages data sets for this process, and keeps them in the cache until it releases them.
 
-    Args:
+    Attributes:
         variables: How buckets are reached, see :mod:`train.storage.connection`.
         limits: Of the cache and of waiting.
         say: Called with a line now and then.
         alive: Called often, so that a watchdog sees that this process does something.
+        held: Locks that keep the data sets in the cache.
     """
 
-    def __init__(
-        self,
-        variables: Mapping[str, str],
-        limits: Limits,
-        say: Callable[[str], None],
-        alive: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._variables = variables
-        self._limits = limits
-        self._say = say
-        self._alive = alive
-        self._held: list[Lock] = []
+    variables: Mapping[str, str]
+    limits: Limits
+    say: Callable[[str], None]
+    alive: Callable[[], None] = lambda: None
+    held: list[Lock] = field(default_factory=list)
 
     def stage(self, address: str, folder: Path) -> None:
         """Make a folder of the cache hold the data set at an address, whole and verified.
@@ -55,7 +50,7 @@ class Staging:
         asked = time.time()
         entry = Entry(folder)
         try:
-            with waiting(entry.lock(), self._wait_for_the_copy(address, asked)):
+            with waiting(entry.lock(), self._waiter(address, asked)):
                 note = entry.read()
                 # A copy that was finished before this process asked does not count: the data set
                 # may have changed. To make sure costs a listing and its manifest.
@@ -71,23 +66,24 @@ class Staging:
 
     def release(self) -> None:
         """Let other processes remove the data sets."""
-        while self._held:
-            self._held.pop().free()
+        while self.held:
+            self.held.pop().free()
 
-    def _wait_for_the_copy(self, address: str, asked: float) -> Callable[[float], None]:
+    def _waiter(self, address: str, asked: float) -> Callable[[float], None]:
+        """Return a function that waits for the process that copies, but not for ever."""
         told = False
 
         def wait(seconds: float) -> None:
             nonlocal told
             if not told:
-                self._say(f"waiting for another process of this node, which copies {address}")
+                self.say(f"waiting for another process of this node, which copies {address}")
                 told = True
-            if time.time() > asked + self._limits.wait_seconds:
+            if time.time() > asked + self.limits.wait_seconds:
                 raise StorageError(
                     f"{address}: another process of this node was still copying it after "
-                    f"{self._limits.wait_seconds:g} s (storage.wait_seconds)"
+                    f"{self.limits.wait_seconds:g} s (storage.wait_seconds)"
                 )
-            self._alive()
+            self.alive()
             time.sleep(seconds)
 
         return wait
@@ -97,7 +93,7 @@ class Staging:
         use = entry.use()
         use.take(shared=True)  # a process that holds it alone holds the other lock as well
         use.touch()
-        self._held.append(use)
+        self.held.append(use)
 
     def _copy(self, address: str, entry: Entry) -> Note:
         """Copy, and note for the processes that wait how it ended."""
@@ -113,16 +109,16 @@ class Staging:
 
     def _copy_missing(self, address: str, entry: Entry) -> int:
         """Copy what is missing; return the size of the data set in bytes."""
-        progress = Progress(self._say, self._alive)
-        store, target = open_store(address, self._variables), Folder(entry.folder)
+        progress = Progress(self.say, self.alive)
+        store, target = open_store(address, self.variables), Folder(entry.folder)
         copier = Copier(
-            store, target, self._limits.tries, progress.move, Verified(entry.verified), True
+            store, target, self.limits.tries, progress.move, Verified(entry.verified), True
         )
         plan = _plan(copier)
         size = sum(plan.found[name].size for name in plan.expected)
         if not plan.files:
             self._remove_others(entry.folder, plan)
-            self._say(f"{address} is in the cache: {entry.folder}")
+            self.say(f"{address} is in the cache: {entry.folder}")
             copier.save_verified()
             return size
         use = entry.use()
@@ -132,10 +128,10 @@ class Staging:
                     f"{address}: has changed, while another job of this node uses the copy in "
                     f"{entry.folder}: wait for its end, or choose another storage.cache"
                 )
-            room = Room(entry.folder.parent, self._limits.cache_size)
+            room = Room(entry.folder.parent, self.limits.cache_size)
             for removed in room.make(entry, Note(address, size), plan.bytes):
-                self._say(f"{removed} was removed from the cache to make room")
-            self._say(f"copying {address} to {entry.folder}: {plan.bytes / 1e6:,.1f} MB")
+                self.say(f"{removed} was removed from the cache to make room")
+            self.say(f"copying {address} to {entry.folder}: {plan.bytes / 1e6:,.1f} MB")
             progress.begin(plan.bytes)
             # From here to its end the folder holds no whole data set.
             target.remove(MANIFEST)

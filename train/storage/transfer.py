@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from train.files import publish, sha256_file
@@ -55,10 +56,11 @@ def read_small(store: Store, name: str) -> bytes:
         return into.read_bytes()
 
 
+@dataclass(frozen=True)
 class Receiver:
     """Copies single files from a store into a folder.
 
-    Args:
+    Attributes:
         source: The store.
         target: The folder.
         retry: Tries again what fails.
@@ -67,20 +69,12 @@ class Receiver:
         keep_unfinished: See :class:`train.storage.copier.Copier`.
     """
 
-    def __init__(
-        self,
-        source: Store,
-        target: Folder,
-        retry: Retry,
-        tick: Tick,
-        verified: Verified,
-        keep_unfinished: bool,
-    ) -> None:
-        self._source, self._target = source, target
-        self._retry = retry
-        self._tick = tick
-        self._verified = verified
-        self._keep_unfinished = keep_unfinished
+    source: Store
+    target: Folder
+    retry: Retry
+    tick: Tick
+    verified: Verified
+    keep_unfinished: bool
 
     def receive(self, name: str, file: File, expected: Expected | None) -> int:
         """Copy a file; return its size in bytes.
@@ -97,15 +91,15 @@ class Receiver:
         """
         # What a process that ended has begun is resumed only where a digest will tell whether all
         # of it was still on the disk.
-        lasting = bool(self._keep_unfinished and expected and file.tag)
+        lasting = bool(self.keep_unfinished and expected and file.tag)
         mark = hashlib.sha256(str(file.tag).encode()).hexdigest()[:_MARK_LENGTH]
-        final = self._target.new_path(name)
+        final = self.target.new_path(name)
         into = final.with_name(f".{final.name}.{f'{mark}.part' if lasting else os.getpid()}")
         if not lasting:
             into.unlink(missing_ok=True)
-        what = f"{name} from {self._source.address}"
+        what = f"{name} from {self.source.address}"
         try:
-            self._retry.call(what, lambda: self._try(name, file, expected, into, final))
+            self.retry.call(what, lambda: self._try(name, file, expected, into, final))
         finally:
             if not lasting:
                 into.unlink(missing_ok=True)
@@ -128,11 +122,11 @@ class Receiver:
         os.utime(into, (file.modified, file.modified))
         publish(into, final)
         if expected:
-            self._verified.add(final, expected.sha256)
+            self.verified.add(final, expected.sha256)
 
     def _read(self, name: str, file: File, begun: int, into: Path) -> None:
         try:
-            self._source.read(name, into, self._tick, file.tag if 0 < begun < file.size else None)
+            self.source.read(name, into, self.tick, file.tag if 0 < begun < file.size else None)
         except OSError as error:
             if error.errno == errno.EINVAL:  # it is another file now, or has no such part
                 into.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.numpy import load_file
 
 from tests.marked import AS_ROOT, StartMarked, needs_open_mpi
 from tests.paths import ROOT
+from tests.ranks import run
 from tests.train.distributed.mpi_rank import (
     SIZES,
     own_counts,
@@ -24,10 +24,12 @@ from tests.train.distributed.mpi_rank import (
 from tests.train.numpy_half import EPSILON, HALVES, summed
 from tests.train.runs import assert_same_bits, assert_same_to_rounding, summary_of
 from train.config.precision import Precision
+from train.step import graph_cache
 
 pytestmark = [needs_open_mpi, pytest.mark.cluster]
 
 PROBE = ROOT / "tests/train/probe.py"
+VARIABLES = {**AS_ROOT, "PYTHONPATH": str(ROOT), graph_cache.VARIABLE: "0"}
 
 
 def mpirun(ranks: int, *worker: object) -> Sequence[object]:
@@ -41,17 +43,8 @@ def probed(start_config: Path) -> Path:
     # As many cores for each as the script gives them, so that bits can be compared.
     each = max(1, len(os.sched_getaffinity(0)) // 2)
     place = ("--use-hwthread-cpus", "--map-by", f"slot:PE={each}", "--bind-to", "hwthread")
-    bound = ("mpirun", "-n", "2", *place, sys.executable)
-    ended = subprocess.run(
-        [*bound, str(PROBE), str(start_config), f"run_dir={run_dir}"],
-        cwd=ROOT,
-        env={**os.environ, **AS_ROOT, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    probe = (sys.executable, PROBE, start_config, f"run_dir={run_dir}")
+    ended = run(("mpirun", "-n", 2, *place, *probe), True, VARIABLES)
     (run_dir / "stdout").write_text(ended.stdout)
     return run_dir
 
@@ -177,16 +170,7 @@ def test_library_of_another_mpi(start_config: Path, start: StartMarked, tmp_path
 def collected(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]]:
     """What three ranks got of the collectives."""
     folder = tmp_path_factory.mktemp("collectives")
-    script = ROOT / "tests/train/distributed/mpi_rank.py"
-    ended = subprocess.run(
-        [str(word) for word in mpirun(3, script, folder)],
-        env={**os.environ, **AS_ROOT, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    run(mpirun(3, ROOT / "tests/train/distributed/mpi_rank.py", folder), True, VARIABLES)
     return [dict(np.load(folder / f"rank{rank}.npz")) for rank in range(3)]
 
 

@@ -5,18 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native.calls import (
-    Array,
-    assert_alike,
-    assert_all_close,
-    assert_close,
-    assert_refused,
-    call,
-    grid,
-    native,
-    options,
-    threads_used,
-)
+from tests.train.native.calls import Array, call, grid, native, options, threads_used
+from tests.train.native.checks import assert_alike, assert_close, assert_refused
 
 # Every value passes a handful of operations, each with a rounding of 6e-8.
 TOLERANCE = 1e-6
@@ -215,4 +205,4 @@ def test_in_a_graph(graph_mode: None) -> None:
         ms.value_and_grad(net, (0, 1))(z, x) for net in (Native(), Stock())
     )
     assert float(loss) == pytest.approx(float(stock_loss), rel=1e-5)
-    assert_all_close([g.asnumpy() for g in gradients], [g.asnumpy() for g in expected], 1e-5)
+    assert_close([g.asnumpy() for g in gradients], [g.asnumpy() for g in expected], 1e-5)

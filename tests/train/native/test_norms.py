@@ -7,19 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native.calls import (
-    Array,
-    assert_all_close,
-    assert_all_equal,
-    assert_close,
-    assert_refused,
-    call,
-    grid,
-    native,
-    options,
-    parameters,
-    threads_used,
-)
+from tests.train.native.calls import Array, call, grid, native, options, parameters, threads_used
+from tests.train.native.checks import assert_close, assert_equal, assert_refused
 
 # Sums are taken in parts and in double precision, so that little more than the rounding of inputs
 # and coefficients is left: some 6e-8, times the few operations that a value passes.
@@ -194,8 +183,8 @@ def test_batch_norm_of_what_is_not_finite(value: float, activation: int) -> None
 def test_batch_norm_is_repeatable(threads: int) -> None:
     case = Case((3, 4), (20, 20, 40), RELU)
     first, second = (case.forward(threads) for _ in range(2))
-    assert_all_equal(first, second)
-    assert_all_equal(*(case.backward(first[1], threads) for _ in range(2)))
+    assert_equal(first, second)
+    assert_equal(*(case.backward(first[1], threads) for _ in range(2)))
 
 
 @grid
@@ -307,5 +296,5 @@ def test_in_a_graph(graph_mode: None) -> None:
         return found, [a.asnumpy() for a in (*net.mean, *net.variance)]
 
     (found, moved), (expected, stock_moved) = two_steps(Native()), two_steps(Stock())
-    assert_all_close(found, expected, 1e-5)
-    assert_all_close(moved, stock_moved, 1e-6)
+    assert_close(found, expected, 1e-5)
+    assert_close(moved, stock_moved, 1e-6)

@@ -7,21 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native.calls import (
-    Array,
+from tests.train.native.calls import Array, call, grid, native, options, parameters, threads_used
+from tests.train.native.checks import (
     assert_alike,
-    assert_all_alike,
-    assert_all_close,
-    assert_all_equal,
     assert_close,
+    assert_equal,
     assert_in_graph,
     assert_refused,
-    call,
-    grid,
-    native,
-    options,
-    parameters,
-    threads_used,
 )
 
 # Rounding of a sum of at most 3 * 40 * 40 products, relative to its largest value.
@@ -76,8 +68,8 @@ def check(
     found = call(f"{name}_grad", inputs, shapes, threads)
     dx, dweights, dbiases = numpy_gradients(dy, x, weights, counts)
     assert_close(np.concatenate(found[: len(halves)], -1), dx, TOLERANCE)
-    assert_all_close(found[len(halves) :], [*dweights, *dbiases], TOLERANCE)
-    assert_all_equal(found, call(f"{name}_grad", inputs, shapes, threads))
+    assert_close(found[len(halves) :], [*dweights, *dbiases], TOLERANCE)
+    assert_equal(found, call(f"{name}_grad", inputs, shapes, threads))
 
 
 @grid
@@ -120,7 +112,7 @@ def test_what_is_not_finite_comes_through(value: float) -> None:
         shapes = [shape, *[(16, 16, 1, 1)] * 2, *[(16,)] * 2]
         dx, *found = call("pointwise_grad", [own_dy, own_x, *weights, options(*counts)], shapes)
         wanted_dx, dweights, dbiases = numpy_gradients(own_dy, own_x, weights, counts)
-        assert_all_alike([dx, *found], [wanted_dx, *dweights, *dbiases])
+        assert_alike([dx, *found], [wanted_dx, *dweights, *dbiases])
 
 
 def test_unfit_inputs_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:

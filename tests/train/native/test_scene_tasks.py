@@ -8,20 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native.calls import (
-    Array,
+from tests.train.native.calls import Array, call, grid, native, parameters, threads_used
+from tests.train.native.checks import (
     assert_alike,
-    assert_all_alike,
-    assert_all_close,
-    assert_all_equal,
     assert_close,
+    assert_equal,
     assert_in_graph,
     assert_refused,
-    call,
-    grid,
-    native,
-    parameters,
-    threads_used,
 )
 
 # Rounding of a sum of at most 40 or 12 * 3 products, relative to its largest value.
@@ -106,9 +99,9 @@ def test_heads_against_numpy(
 ) -> None:
     heads = Heads.draw(tasks, size, channels)
     found, gradients = heads.native(threads), heads.native_gradients(threads)
-    assert_all_close(found, heads.numpy(), HEADS_TOLERANCE)
-    assert_all_close(gradients, heads.numpy_gradients(), HEADS_TOLERANCE)
-    assert_all_equal(gradients, heads.native_gradients(3 - threads))
+    assert_close(found, heads.numpy(), HEADS_TOLERANCE)
+    assert_close(gradients, heads.numpy_gradients(), HEADS_TOLERANCE)
+    assert_equal(gradients, heads.native_gradients(3 - threads))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -117,9 +110,9 @@ def test_what_is_not_finite_comes_through_the_heads(value: float) -> None:
     """And stays in its task."""
     heads = Heads.draw([(2, 5), (1, 0), (2, 4)], (3, 4), 16)
     heads.x[1, 2, 2, 3] = value
-    assert_all_alike(heads.native(), heads.numpy())
+    assert_alike(heads.native(), heads.numpy())
     heads.dlogits[1][1, 2] = value
-    assert_all_alike(heads.native_gradients(), heads.numpy_gradients())
+    assert_alike(heads.native_gradients(), heads.numpy_gradients())
 
 
 def test_unfit_inputs_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
@@ -244,14 +237,14 @@ def test_losses_against_numpy(
     drawn = Losses.draw(tasks, smoothing, mixed)
     losses, gradients = drawn.numpy()
     assert_close(drawn.native(threads), losses, LOSSES_TOLERANCE)
-    assert_all_close(drawn.native_gradients(threads), gradients, LOSSES_TOLERANCE)
+    assert_close(drawn.native_gradients(threads), gradients, LOSSES_TOLERANCE)
 
 
 def test_logits_whose_exponentials_are_no_numbers() -> None:
     drawn = Losses.draw([(5, 7), (2, 3)], 0.1, False, spread=1e5)
     losses, gradients = drawn.numpy()
     assert_close(drawn.native(), losses, LOSSES_TOLERANCE)
-    assert_all_close(drawn.native_gradients(), gradients, LOSSES_TOLERANCE)
+    assert_close(drawn.native_gradients(), gradients, LOSSES_TOLERANCE)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -263,7 +256,7 @@ def test_what_is_not_finite_comes_through_the_losses(value: float) -> None:
     losses, gradients = drawn.numpy()
     assert not np.isfinite(losses[0]) and np.isfinite(losses[1])
     assert_alike(drawn.native(), losses)
-    assert_all_alike(drawn.native_gradients(), gradients)
+    assert_alike(drawn.native_gradients(), gradients)
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["plain", "mixed"])
@@ -298,4 +291,4 @@ def test_losses_in_a_graph(graph_mode: None, tasks: list[tuple[int, int]], mixed
         (_, losses), found = run(*inputs)
         np.testing.assert_allclose(losses.asnumpy(), expected, rtol=1e-5)
         parts = found if isinstance(found, tuple) else (found,)
-        assert_all_close([part.asnumpy() for part in parts], gradients, 1e-5)
+        assert_close([part.asnumpy() for part in parts], gradients, 1e-5)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from pathlib import Path
 
 from tests.object_store import ObjectStore
 
@@ -35,6 +36,15 @@ def put(store: ObjectStore, key: str, files: dict[str, bytes]) -> str:
     for name, content in files.items():
         store.put(f"{key}/{name}", content)
     return store.url(key)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """All files of a folder by name, hidden ones too: nothing unfinished may be left."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def sha256(content: bytes) -> str:

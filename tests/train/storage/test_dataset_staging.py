@@ -9,7 +9,7 @@ import pytest
 from pydantic import ByteSize
 
 from tests.object_store import ObjectStore, Proxy, Seen
-from tests.train.storage.stored_sets import data_set, put
+from tests.train.storage.stored_sets import data_set, files_in, put
 from train.errors import UserError
 from train.storage.dataset_staging import Staging
 from train.storage.retry import StorageError
@@ -51,10 +51,6 @@ def job(tmp_path: Path, through: dict[str, str]) -> Callable[..., Job]:
     return lambda **limits: Job(tmp_path / "cache", through, **limits)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def gets(proxy: Proxy) -> list[str]:
     """Names of the files that were asked for, without listings."""
     paths = [r.url.split("?") for r in proxy.seen if r.method == "GET"]
@@ -69,7 +65,7 @@ def test_only_what_the_manifest_lists_and_only_once(
     address = put(object_store, "sets/ü 1", {**files, "preview.png": b"not of interest"})
     first = job()
     folder = first.stage(address)
-    assert contents(folder) == files and first.beats > 0
+    assert files_in(folder) == files and first.beats > 0
     assert first.said[0].startswith(f"copying {address} to {folder}: 0.0 MB")
 
     # Another start asks for the listing and the manifest, and reads no shard again.
@@ -89,7 +85,7 @@ def test_only_what_the_manifest_lists_and_only_once(
     (folder / "stranger").write_bytes(b"")
     proxy.seen.clear()
     job().stage(address)
-    assert contents(folder) == files
+    assert files_in(folder) == files
     wanted = {"manifest.json", "train.mindrecord0", "train.mindrecord1.db"}
     assert set(gets(proxy)) == wanted
 
@@ -117,9 +113,16 @@ def test_a_start_that_was_broken_off_is_gone_on_with(
 
     proxy.before = lambda _: None
     proxy.seen.clear()
-    assert contents(job().stage(address)) == files
+    assert files_in(job().stage(address)) == files
     [asked] = [r for r in proxy.seen if r.url.split("?")[0].endswith(shard)]
     assert asked.headers["Range"] == f"bytes={size}-"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def hold_requests(proxy: Proxy) -> tuple[threading.Event, threading.Event]:
@@ -145,10 +148,7 @@ def test_the_others_wait_and_take_what_was_made(
         thread.start()
     assert held.wait(30)
     waiting = f"waiting for another process of this node, which copies {address}"
-    deadline = time.monotonic() + 30
-    while sum(rank.said == [waiting] and rank.beats > 1 for rank in ranks) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: sum(rank.said == [waiting] and rank.beats > 1 for rank in ranks) == 2)
     go.set()
     for thread in threads:
         thread.join(60)
@@ -175,10 +175,7 @@ def test_the_others_fail_as_the_copier_failed(
     assert held.wait(30)
     second = threading.Thread(target=stage, args=[beside])
     second.start()
-    deadline = time.monotonic() + 30
-    while not beside.said:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: bool(beside.said))
     proxy.faults.append(403)
     go.set()
     first.join(60)
@@ -188,7 +185,7 @@ def test_the_others_fail_as_the_copier_failed(
     assert len(proxy.seen) == 1
 
     # A later start is another matter.
-    assert contents(job().stage(address)) == data_set(1)
+    assert files_in(job().stage(address)) == data_set(1)
 
 
 def test_waiting_has_an_end(job: Callable[..., Job], object_store: ObjectStore) -> None:
@@ -222,7 +219,7 @@ def test_the_least_recently_used_goes_and_what_is_used_stays(
     next_one.stage(addresses[3])
     assert f"{addresses[2]} was removed from the cache to make room" in next_one.said
     assert [folder.exists() for folder in folders] == [True, True, False, True, False]
-    assert all(contents(folders[n]) == data_set(n) for n in (0, 1, 3))
+    assert all(files_in(folders[n]) == data_set(n) for n in (0, 1, 3))
 
     other = job(**limit)
     other.stage(addresses[1])
@@ -253,7 +250,7 @@ def test_a_data_set_that_changes_while_it_is_used(
     put(object_store, "x", data_set(2))
     with pytest.raises(UserError, match="has changed, while another job of this node uses"):
         job().stage(address)
-    assert contents(folder) == data_set(1)
+    assert files_in(folder) == data_set(1)
     user.staging.release()
 
     # Half of the new one is no data set, not even with what is left of the old one.
@@ -264,7 +261,7 @@ def test_a_data_set_that_changes_while_it_is_used(
     proxy.before = lambda _: None
     proxy.faults.clear()
     job().stage(address)
-    assert contents(folder) == data_set(2)
+    assert files_in(folder) == data_set(2)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.object_store import ObjectStore, Proxy
-from tests.train.storage.stored_sets import data_set, put
+from tests.train.storage.stored_sets import data_set, files_in, put
 from train.storage.copier import Copier, copy
 from train.storage.retry import StorageError
 from train.storage.stores import Folder, open_store
@@ -32,7 +32,7 @@ def test_two_hundred_random_faults(
         folder.mkdir(parents=True)
         for name, content in data_set(number, shards=4, size=9000).items():
             (folder / name).write_bytes(content)
-    files = {p.relative_to(source).as_posix(): p.read_bytes() for p in source.rglob("*.*")}
+    files = files_in(source)
     address = object_store.url("of all/kinds")
 
     def plague(faults: list[int | str]) -> None:
@@ -51,8 +51,7 @@ def test_two_hundred_random_faults(
     plan = fetched.plan()
     plague(FAULTS)
     fetched.run(plan)
-    there = {p.relative_to(back).as_posix(): p.read_bytes() for p in back.rglob("*") if p.is_file()}
-    assert there == files
+    assert files_in(back) == files
     assert out >= 80 and len(proxy.done) >= max(200, out + 50), (out, len(proxy.done))
     assert set(proxy.done) == set(FAULTS)
 

@@ -21,6 +21,7 @@ from tests.object_store import (
     proxy_before,
 )
 from tests.train.runs import assert_same_bits, summary_of
+from tests.train.storage.stored_sets import files_in
 from train.__main__ import main
 from train.process.stop import StopRequest
 from train.storage.copier import copy
@@ -105,15 +106,11 @@ def lost(site: Site) -> Iterator[Path]:
     yield site.run("one")
 
 
-def files_of(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
 def assert_no_secrets(*texts: str, folders: tuple[Path, ...] = ()) -> None:
     for secret in (KEY, SECRET, TOKEN, *IN_ENVIRONMENT):
         assert not any(secret in text for text in texts)
         for folder in folders:
-            assert not [p for p in files_of(folder) if secret.encode() in p.read_bytes()]
+            assert not any(secret.encode() in content for content in files_in(folder).values())
 
 
 def test_a_store_that_is_gone_in_the_middle_does_not_end_training(
@@ -138,7 +135,7 @@ def test_a_store_that_is_gone_in_the_middle_does_not_end_training(
     assert "This run is completed" in shown.out
     assert f"Results are in {site.store.url(RUN)}" in shown.out
     assert summary_of(run)["storage"] == {"run_dir": site.store.url(RUN), "missing": []}
-    here = {path.relative_to(run).as_posix(): path.read_bytes() for path in files_of(run)}
+    here = files_in(run)
     assert {f"{RUN}/{name}" for name in here} == set(site.store.keys(RUN))
     assert all(site.store.get(f"{RUN}/{name}") == content for name, content in here.items())
     sent = [r.url.split("?")[0].rpartition("/")[2] for r in site.proxy.seen if r.method == "PUT"]

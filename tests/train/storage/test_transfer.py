@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.object_store import ObjectStore, Proxy, Seen
-from tests.train.storage.stored_sets import data_set, put, sha256
+from tests.train.storage.stored_sets import data_set, files_in, put, sha256
 from train.files import sha256_file
 from train.storage.copier import Copier, copy
 from train.storage.digests import Verified, expected_files
@@ -17,10 +17,6 @@ from train.storage.stores import Folder, open_store
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.storage.retry._FIRST_PAUSE", 0.01)
-
-
-def hidden_too(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def ranges(proxy: Proxy, name: str) -> list[str | None]:
@@ -39,7 +35,7 @@ def test_what_is_spoilt_on_the_way_is_fetched_again(
     proxy.faults.extend([None, None, *["spoilt"] * 4])
     assert copy(url, str(tmp_path / "back"), through).files == len(files)
     assert proxy.done == ["spoilt"] * 4
-    assert hidden_too(tmp_path / "back") == files
+    assert files_in(tmp_path / "back") == files
 
 
 def test_what_is_damaged_in_the_store_is_refused(
@@ -51,7 +47,7 @@ def test_what_is_damaged_in_the_store_is_refused(
     copier = Copier(open_store(url, through), Folder(tmp_path / "back"), tries=2)
     with pytest.raises(Damaged, match=r"train.mindrecord1 from s3://.*SHA-256 is not .* \(2 tries"):
         copier.run(copier.plan())
-    left = hidden_too(tmp_path / "back")
+    left = files_in(tmp_path / "back")
     assert not left.keys() & {"train.mindrecord1", "manifest.json"}
     assert not [name for name in left if name.startswith(".")]
 
@@ -66,7 +62,7 @@ def test_the_digest_decides_what_is_a_copy(
     os.utime(back / "train.mindrecord1", (0, 0))  # older, but right
     shard.write_bytes(files["train.mindrecord1"])  # newer and as large, but wrong
     assert copy(url, str(back), through).files == 1
-    assert hidden_too(back) == files
+    assert files_in(back) == files
 
 
 def test_a_download_goes_on_where_it_broke_off(
@@ -76,7 +72,7 @@ def test_a_download_goes_on_where_it_broke_off(
     url = put(object_store, "x", files)
     proxy.faults.extend([None, "short", "truncate"])
     copy(url, str(tmp_path / "back"), through)
-    assert hidden_too(tmp_path / "back") == files
+    assert files_in(tmp_path / "back") == files
     first, second, *_ = asked = ranges(proxy, "big")
     assert first is None and second == "bytes=512000-" and len(asked) == 3
     tags = [r.headers.get("If-Match") for r in proxy.seen if r.headers.get("Range")]
@@ -99,7 +95,7 @@ def test_no_mixture_of_two_files(
     proxy.before = change
     proxy.faults.extend([None, "short"])
     copy(url, str(tmp_path / "back"), through)
-    assert hidden_too(tmp_path / "back") == {"big": new if how == "changed" else old}
+    assert files_in(tmp_path / "back") == {"big": new if how == "changed" else old}
     asked = ranges(proxy, "big")
     assert asked[1] == "bytes=50000-"
     assert len(asked) == (2 if how == "no ranges" else 3)
