@@ -12,8 +12,7 @@ import pytest
 from tests.paths import ROOT
 from tests.tools.commands import Outcome
 from tools.bench import text
-from tools.bench.cases import Case, Comparison, Goal, Spread
-from tools.bench.document import Document, Measured
+from tools.bench.results import Case, Comparison, Document, Goal, Measured, Spread
 from tools.bench.session import Session
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -39,8 +38,8 @@ def some_case() -> Case:
         [
             Comparison("ours / peer", "ours", "peer", Goal(">=", 1.3)),
             Comparison("half of it", "ours", "peer", factor=0.5),
-            Comparison("in percent", "peer", "ours", Goal("<", 100), "percent", 100),
-            Comparison("alone", "ours", goal=Goal(">", 110), form="value"),
+            Comparison("in percent", "peer", "ours", Goal("<", 100.0), "percent", 100.0),
+            Comparison("alone", "ours", goal=Goal(">", 110.0), form="value"),
             Comparison("ours / absent", "ours", "absent", Goal(">=", 1.3)),
         ],
         {"absent": "it is not here"},
@@ -152,7 +151,7 @@ def test_rounds_are_interleaved_and_turned_around(tmp_path: Path) -> None:
 
         return measure
 
-    session = Session(3, 1.0, False, "python", tmp_path, lambda text: None)
+    session = Session(3, 1.0, False, "python", tmp_path)
     series = session.interleave({name: turn(name) for name in "abc"})
     assert "".join(order) == "abccbaabc"
     assert series == {"a": [1.0, 6.0, 7.0], "b": [2.0, 5.0, 8.0], "c": [3.0, 4.0, 9.0]}

@@ -17,9 +17,8 @@ import pytest
 from launch.cores import allowed_cores
 from tests.marked import Marked
 from tests.tools.commands import Outcome
-from tools.bench import rows
-from tools.bench.cases import Case
 from tools.bench.group import Group, WorkerFailed
+from tools.bench.results import Case
 from tools.bench.session import Session
 from tools.bench.workload import Workload
 
@@ -56,7 +55,7 @@ def assert_ratios_follow_from_the_rounds(case: dict[str, Any]) -> None:
 
 
 def test_input_row(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As train sets it for itself where it has no operators of its own.
+    # As python -m tools sets it for itself where there are no operators of ours.
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     outcome, tree = measured(tools, tmp_path, "input")
     assert outcome.code == 0, outcome.err
@@ -74,7 +73,7 @@ def test_input_row(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         [info] = ranks
         assert info["cores"] == [FIRST_CORE]
         assert info["variables"]["OMP_NUM_THREADS"] == "1"
-    # A peer must run as its user would run it.
+    # A peer must run as its user would run it, and ours prepares itself for MindSpore.
     [folder_dataset] = case["facts"]["peers"]["ImageFolderDataset"]
     assert "ONEDNN_MAX_CPU_ISA" not in folder_dataset["variables"]
     if "PyTorch DataLoader" in case["missing"]:
@@ -86,7 +85,7 @@ def test_train_row(tools: Tools, tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.err
     [case] = tree["rows"]["train"]["cases"]
     assert_ratios_follow_from_the_rounds(case)
-    assert case["facts"]["engine"] == "launch"
+    assert case["facts"]["engines"]["ours"] == "launch"
     ranks = case["facts"]["peers"]["ours"]
     assert [len(info["cores"]) for info in ranks] == [1, 1]
     assert all(info["message_bytes"] > 0 for info in ranks)
@@ -101,15 +100,15 @@ def test_train_row(tools: Tools, tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_twin_computes_what_we_compute(channels_last: bool, tmp_path: Path) -> None:
     # An odd size on every level; the third step's losses tell of gradients and optimizer too.
-    work = Workload(16, 1, 26, 3, (3, 5, 4)).tree()
+    work = Workload(16, 1, 26, 3, (3, 5, 4))
     folders = [tmp_path / name for name in ("ours", "twin")]
     for folder in folders:
         folder.mkdir()
-    spec = {"workload": work, "weights": str(tmp_path / "weights.npz")}
-    with Group("ours", "ours", spec, [[FIRST_CORE]], folders[0]) as ours:
+    spec = work.spec(weights=str(tmp_path / "weights.npz"))
+    with Group("ours", "ours.Trainer", spec, [[FIRST_CORE]], folders[0]) as ours:
         twin = {**spec, "channels_last": channels_last}
         with Group(
-            "twin", "torch_training", twin, [[FIRST_CORE]], folders[1], python=TORCH_PYTHON
+            "twin", "torch_twin.Trainer", twin, [[FIRST_CORE]], folders[1], python=TORCH_PYTHON
         ) as group:
             [[expected], [found]] = [[i["losses"] for i in g.info] for g in (ours, group)]
     assert len(found) == 3
@@ -119,21 +118,18 @@ def test_twin_computes_what_we_compute(channels_last: bool, tmp_path: Path) -> N
 
 def test_worker_that_fails_is_told_by_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(WorkerFailed, match=r"^peer: rank 0 has ended: ModuleNotFoundError: .*nope"):
-        Group("peer", "nope", {}, [[FIRST_CORE]], tmp_path)
+        Group("peer", "nope.Peer", {}, [[FIRST_CORE]], tmp_path)
 
 
-class HalfARow:
-    TITLE = "one case, then nothing"
-
-    def measure(self, session: Session) -> Iterator[Case]:
-        yield Case("first", "s", {"a": [1.0]})
-        raise WorkerFailed("peer: it broke")
+def half_a_row(session: Session) -> Iterator[Case]:
+    yield Case("first", "s", {"a": [1.0]})
+    raise WorkerFailed("peer: it broke")
 
 
 def test_row_that_fails_keeps_what_it_has(
     tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "row", lambda name: HalfARow())
+    monkeypatch.setattr("tools.bench.cases_of", lambda name: half_a_row)
     outcome, tree = measured(tools, tmp_path, "train", "tasks")
     assert outcome.code == 1
     assert "not finished: train: peer: it broke" in outcome.err

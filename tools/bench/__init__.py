@@ -4,19 +4,13 @@ Workers are imported from this package too, with interpreters that lack most req
 command itself needs is imported where it is used.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from tools.bench.document import Document
-    from tools.bench.session import Session
+from tools.bench.rows import ROWS, cases_of
 
 _EPILOG = """\
 Peers run in turn, pinned to the same cores, while the others sleep. Every round gives a ratio; the
@@ -26,14 +20,12 @@ own, and --python PATH/bin/python."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
-    from tools.bench.rows import NAMES
-
+    """Declare the command line."""
     parser.description = "Measure the speed of training and of what is around it, against peers."
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("rows", metavar="ROW", nargs="*", help=f"default: all; {', '.join(NAMES)}")
+    add("rows", metavar="ROW", nargs="*", help=f"default: all; {', '.join(ROWS)}")
     add("--list", action="store_true", help="say what the rows measure, and end")
     add("--rounds", metavar="N", type=int, default=7, help="turns of every peer (default: 7)")
     add("--seconds", metavar="S", type=float, default=4, help="of a turn (default: 4)")
@@ -47,18 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Runs the command; the exit code: 1 if a row ended before its end."""
-    from tools.bench import rows, text
-    from tools.bench.document import Document
+    """Run the command; return the exit code: 1 if a row ended before its end."""
+    from tools.bench import text
+    from tools.bench.results import Document
 
     if arguments.list:
-        print("\n".join(f"{name:<12}{rows.row(name).TITLE}" for name in rows.NAMES))
+        print("\n".join(f"{name:<12}{title}" for name, (_, title) in ROWS.items()))
         return 0
     _check(arguments)
     if arguments.source is not None:
         document = Document.read(arguments.source)
     else:
-        document = _measure(arguments)
+        document = Document()
+        _measure(document, arguments)
     print(text.table(document, arguments.markdown))
     if arguments.update is not None:
         text.update(arguments.update, document)
@@ -68,14 +61,13 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raises a UserError that names what cannot be, before anything is measured."""
+    """Raise a UserError that names what cannot be, before anything is measured."""
     from tools.bench import text
-    from tools.bench.rows import NAMES
     from train.errors import UserError
 
     for name in arguments.rows:
-        if name not in NAMES:
-            raise UserError(f"{name}: no such row (there are: {', '.join(NAMES)})")
+        if name not in ROWS:
+            raise UserError(f"{name}: no such row (there are: {', '.join(ROWS)})")
     if arguments.rounds < 1:
         raise UserError(f"--rounds {arguments.rounds}: must be at least 1")
     if not 0 < arguments.seconds <= 3600:
@@ -88,47 +80,32 @@ def _check(arguments: argparse.Namespace) -> None:
         text.around_table(arguments.update)
 
 
-@contextmanager
-def _session(arguments: argparse.Namespace) -> Iterator[Session]:
-    """A session with a folder of its own. Its path is short, as that of a socket must be."""
-    from tools.bench.session import Session
-
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        yield Session(
-            rounds=1 if arguments.quick else arguments.rounds,
-            seconds=0.1 if arguments.quick else arguments.seconds,
-            quick=arguments.quick,
-            python=arguments.python,
-            folder=Path(folder),
-            say=lambda text: print(text, file=sys.stderr, flush=True),
-        )
-
-
-def _measure(arguments: argparse.Namespace) -> Document:
-    """Measures the rows; the file is written after each, so that an interruption loses one only."""
-    from tools.bench import machine, rows
-    from tools.bench.document import Document, Measured
+def _measure(document: Any, arguments: argparse.Namespace) -> None:
+    """Measure the rows; the file is written after each, so that an interruption loses one only."""
+    from tools.bench import machine
     from tools.bench.group import WorkerFailed
+    from tools.bench.results import Measured
+    from tools.bench.session import Session, say
 
-    document = Document()
-    if arguments.keep and arguments.json.exists():
-        document.rows = Document.read(arguments.json).rows
-    for name in dict.fromkeys(arguments.rows or rows.NAMES):
+    def write() -> None:
         if arguments.json is not None:
             document.write(arguments.json)
-        with _session(arguments) as session:
-            settings = {
-                "rounds": session.rounds,
-                "seconds": session.seconds,
-                "quick": session.quick,
-            }
-            row = rows.row(name)
-            measured = Measured(row.TITLE, settings=settings, moment=machine.moment())
-            document.rows[name] = measured
+
+    if arguments.keep and arguments.json.exists():
+        document.rows = document.read(arguments.json).rows
+    quick = arguments.quick
+    rounds, seconds = (1, 0.1) if quick else (arguments.rounds, arguments.seconds)
+    settings = {"rounds": rounds, "seconds": seconds, "quick": quick}
+    for name in dict.fromkeys(arguments.rows or ROWS):
+        write()
+        title = ROWS[name][1]
+        row = document.rows[name] = Measured(title, settings=settings, moment=machine.moment())
+        say(f"{name}: {title}")
+        # The path of this folder is short, as that of a socket must be.
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            session = Session(rounds, seconds, quick, arguments.python, Path(folder))
             try:
-                measured.cases.extend(row.measure(session))
+                row.cases.extend(cases_of(name)(session))
             except WorkerFailed as error:
-                measured.failure = str(error)
-    if arguments.json is not None:
-        document.write(arguments.json)
-    return document
+                row.failure = str(error)
+    write()

@@ -1,11 +1,11 @@
-"""A group of worker processes that measure together, seen from the command that asks them."""
+"""A group of worker processes that measure together, seen from the command that asks them.
 
-from __future__ import annotations
+``python -m tools.bench.group RANKS FOLDER COMMAND ...`` starts one by our launcher.
+"""
 
 import contextlib
 import json
 import os
-import selectors
 import shutil
 import signal
 import socket
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -23,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 Starter = Literal["plain", "mpirun", "launch"]
 
 # They would tell a worker of a cluster it is not in, or of settings that are not its own:
-# importing ``train`` has set the cap of the instruction set for this process.
+# ``python -m tools`` prepares this process for MindSpore, and a peer runs as its user would run it.
 _NOT_HANDED_ON = (
-    *("OMPI_", "PMIX_", "MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM", "MS_SCHED_"),
+    *("OMPI_", "PMIX_", "MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM", "MS_SCHED_", "MS_SUBMODULE_LOG"),
     *("RANK_", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS"),
 )
 _SECONDS_TO_START = 1200.0
@@ -42,8 +43,8 @@ class Group:
 
     Args:
         name: What messages call it.
-        kind: Module of ``tools.bench.peers``.
-        spec: What the module is to do; plain values.
+        kind: Module of ``tools.bench.peers`` and the class in it, ``module.Class``.
+        spec: What the class is to do; plain values.
         cores: Cores of every rank.
         folder: For the socket, the logs, and what the ranks share; its path must be short.
         starter: How the ranks are started.
@@ -68,18 +69,17 @@ class Group:
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
+        self.starter = starter
         self.ranks = len(cores)
         self.cpu_seconds = self.idle_seconds = 0.0
         self._log = folder / "log"
-        self._pids: dict[int, int] = {}
-        self._streams: dict[int, IO[str]] = {}
-        self._connections: dict[int, socket.socket] = {}
+        self._pids: list[int] = []
+        self._connections: dict[int, Any] = {}
         address = folder / "socket"
         text = json.dumps({**spec, "cores": cores, "folder": str(folder)})
         command = [python, "-m", "tools.bench.worker", str(address), kind, text]
-        threads = str(len(cores[0]))
         # What is compiled is compiled here, and nothing is left in the user's cache.
-        own = {"OMP_NUM_THREADS": threads, "MTLN_GRAPH_CACHE": "0", **(variables or {})}
+        own = {"OMP_NUM_THREADS": str(len(cores[0])), "MTLN_GRAPH_CACHE": "0", **(variables or {})}
         environment = {**handed_on(os.environ), **own}
         with socket.socket(socket.AF_UNIX) as listener, self._log.open("w") as log:
             listener.bind(str(address))
@@ -95,7 +95,7 @@ class Group:
         self._used = self._cpu_time()
 
     def ask(self, do: str, **values: Any) -> list[dict[str, Any]]:
-        """Asks all ranks at once; their answers.
+        """Ask all ranks at once; return their answers.
 
         Raises:
             WorkerFailed: A rank has ended.
@@ -104,26 +104,20 @@ class Group:
         return self.answers()
 
     def tell(self, do: str, **values: Any) -> None:
-        """The first half of :meth:`ask`: so two groups can work at the same time."""
+        """Do the first half of :meth:`ask`: so two groups can work at the same time."""
         self.cpu_seconds += self._cpu_time() - self._used
         self.idle_seconds += (time.monotonic() - self._idle_since) * self.ranks
-        for stream in self._streams.values():
-            with contextlib.suppress(BrokenPipeError):  # the answer will tell why
-                stream.write(json.dumps({"do": do, **values}) + "\n")
-                stream.flush()
+        self._send(do, **values)
 
     def answers(self) -> list[dict[str, Any]]:
-        """The second half of :meth:`ask`."""
+        """Do the second half of :meth:`ask`."""
         found = self._answers()
         self._idle_since, self._used = time.monotonic(), self._cpu_time()
         return found
 
     def stop(self) -> None:
-        """Ends all ranks."""
-        for stream in self._streams.values():
-            with contextlib.suppress(OSError):
-                stream.write('{"do": "stop"}\n')
-                stream.flush()
+        """End all ranks."""
+        self._send("close")
         deadline = time.monotonic() + _SECONDS_TO_STOP
         for process in self._processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -131,22 +125,19 @@ class Group:
         self.kill()
 
     def kill(self) -> None:
-        """Ends what is left at once."""
+        """End what is left at once."""
         running = [process for process in self._processes if process.poll() is None]
-        for pid in [*self._pids.values()] if running else []:
+        for pid in self._pids if running else []:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for process in running:
             # The starter has children of its own, in its session.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for stream in self._streams.values():
-            with contextlib.suppress(OSError):
-                stream.close()
         for connection in self._connections.values():
             connection.close()
 
-    def __enter__(self) -> Group:
+    def __enter__(self) -> "Group":
         return self
 
     def __exit__(self, kind: object, *others: object) -> None:
@@ -156,50 +147,51 @@ class Group:
             self.kill()
 
     def _accept(self, listener: socket.socket) -> None:
-        """Waits until all ranks have connected and said who they are."""
+        """Wait until all ranks have connected and said who they are."""
         listener.settimeout(0.2)
         deadline = time.monotonic() + _SECONDS_TO_START
-        while len(self._streams) < self.ranks:
+        while len(self._connections) < self.ranks:
             try:
-                connection, _ = listener.accept()
+                accepted, _ = listener.accept()
             except TimeoutError:
                 if any(process.poll() for process in self._processes):
                     raise self._failure("a process has ended") from None
                 if time.monotonic() > deadline:
                     raise self._failure("not all ranks have started") from None
                 continue
-            connection.setblocking(True)
-            stream = connection.makefile("rw", encoding="utf-8")
-            hello = json.loads(stream.readline())
-            rank = hello["rank"]
-            self._streams[rank], self._connections[rank] = stream, connection
-            self._pids[rank] = hello["pid"]
+            accepted.setblocking(True)
+            connection = Connection(accepted.detach())
+            hello = connection.recv()
+            self._connections[hello["rank"]] = connection
+            self._pids.append(hello["pid"])
+
+    def _send(self, do: str, **values: Any) -> None:
+        for connection in self._connections.values():
+            with contextlib.suppress(OSError):  # the answer will tell why
+                connection.send((do, values))
 
     def _answers(self) -> list[dict[str, Any]]:
-        """A line of every rank. One that has ended is noticed whichever rank that is."""
+        """Wait for an answer of every rank. One that has ended is noticed whichever that is."""
         found: dict[int, dict[str, Any]] = {}
-        with selectors.DefaultSelector() as selector:
-            for rank, connection in self._connections.items():
-                selector.register(connection, selectors.EVENT_READ, rank)
-            while len(found) < self.ranks:
-                ready = selector.select(_SECONDS_TO_START)
-                if not ready:
-                    raise self._failure("no answer")
-                for key, _ in ready:
-                    line = self._streams[key.data].readline()
-                    if not line:
-                        raise self._failure(f"rank {key.data} has ended")
-                    found[key.data] = json.loads(line)
-                    selector.unregister(key.fileobj)
+        while len(found) < self.ranks:
+            left = {rank: c for rank, c in self._connections.items() if rank not in found}
+            ready = wait(left.values(), _SECONDS_TO_START)
+            if not ready:
+                raise self._failure("no answer")
+            for rank in [rank for rank, connection in left.items() if connection in ready]:
+                try:
+                    found[rank] = left[rank].recv()
+                except (EOFError, OSError):
+                    raise self._failure(f"rank {rank} has ended") from None
         return [found[rank] for rank in range(self.ranks)]
 
     def _failure(self, what: str) -> WorkerFailed:
         return WorkerFailed(f"{self.name}: {what}: {last_line(self._log)}")
 
     def _cpu_time(self) -> float:
-        """Seconds of CPU that all ranks have used so far."""
+        """Return the seconds of CPU that all ranks have used so far."""
         total = 0
-        for pid in self._pids.values():
+        for pid in self._pids:
             with contextlib.suppress(OSError):
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 total += int(fields[11]) + int(fields[12])
@@ -207,18 +199,18 @@ class Group:
 
 
 def last_line(log: Path) -> str:
-    """What a program printed last."""
+    """Return what a program printed last."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip() if lines else "no output"
 
 
 def mpirun_is_there() -> bool:
-    """Whether ranks can be connected by OpenMPI."""
+    """Return whether ranks can be connected by OpenMPI."""
     return shutil.which("mpirun") is not None
 
 
 def handed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of this process without what workers must find out themselves."""
+    """Return the variables of this process without what workers must find out themselves."""
     return {k: v for k, v in environment.items() if not k.startswith(_NOT_HANDED_ON)}
 
 
@@ -240,7 +232,7 @@ def _start(
         options = ["-n", str(ranks), "--quiet", "--oversubscribe", "--bind-to", "none"]
         command = ["mpirun", *options, *command]
     else:
-        job = [sys.executable, "-m", "tools.bench.job", str(ranks), str(folder / "job")]
+        job = [sys.executable, "-m", "tools.bench.group", str(ranks), str(folder / "job")]
         command = [*job, *command]
     return [
         subprocess.Popen(
@@ -254,3 +246,15 @@ def _start(
         )
         for own in environments
     ]
+
+
+def _launch(ranks: str, folder: str, *command: str) -> int:
+    """Start ranks by the project's launcher; return the exit code of the job."""
+    from launch.description import Job
+    from launch.job import run_job
+
+    return run_job(Job(command, Path(folder), int(ranks)))
+
+
+if __name__ == "__main__":
+    sys.exit(_launch(*sys.argv[1:]))

@@ -1,7 +1,5 @@
 """What the figures were measured on, and with."""
 
-from __future__ import annotations
-
 import datetime
 import os
 import platform

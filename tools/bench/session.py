@@ -1,25 +1,32 @@
 """What the rows of one command share: its options, its cores, its folder, its rounds."""
 
-from __future__ import annotations
-
 import importlib.util
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launch.cores import allowed_cores
 from tools.bench.group import Group, Starter
+from tools.bench.results import Case
+from tools.bench.workload import NETWORKS, TINY, Workload
+
+RANKS = 2
 
 NO_TORCH = (
     "no torch here: pip install -r requirements-bench.txt into an environment of its own, and name "
     "its interpreter with --python"
 )
-# What connects several ranks of ours, as launch/run_distribute_8p.sh does.
-OUR_STARTER: Starter = "launch"
 NO_MPI = "no mpirun here (Debian, Ubuntu: apt install openmpi-bin)"
+
+
+def say(text: str) -> None:
+    """Tell how far the work is."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -32,7 +39,6 @@ class Session:
         quick: Whether sizes are tiny: to try the command out; its figures say nothing.
         python: The interpreter that has torch.
         folder: For data, and for a folder per peer; removed at the end.
-        say: Tells how far the work is.
     """
 
     rounds: int
@@ -40,16 +46,19 @@ class Session:
     quick: bool
     python: str
     folder: Path
-    say: Callable[[str], None]
-    _started: int = 0
 
-    def cores(self, number: int) -> list[int]:
-        """The first cores of this process, those of one NUMA node before the next one's."""
+    @property
+    def networks(self) -> Sequence[Workload]:
+        """What most rows train."""
+        return (TINY,) if self.quick else NETWORKS
+
+    def cores(self, ranks: int = RANKS) -> list[list[int]]:
+        """Return a core for every rank, those of one NUMA node before the next one's."""
         cores = [core for group in allowed_cores() for core in group]
-        return [cores[i % len(cores)] for i in range(number)]
+        return [[cores[i % len(cores)]] for i in range(ranks)]
 
     def why_no_torch(self) -> str | None:
-        """Why peers with torch cannot run; None if they can."""
+        """Return why peers with torch cannot run; None if they can."""
         if self.python == sys.executable:
             found = importlib.util.find_spec("torch") is not None
         else:
@@ -61,6 +70,38 @@ class Session:
                 return f"--python {self.python}: cannot be started: {error.strerror}"
         return None if found else NO_TORCH
 
+    def interleave(self, turns: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+        """Give every peer its turn in every round, in reversed order in every second one.
+
+        What the machine does meanwhile then meets all of them, and a ratio of two values of one
+        round depends on it little.
+        """
+        series: dict[str, list[float]] = {name: [] for name in turns}
+        for number in range(self.rounds):
+            for name in list(turns)[:: -1 if number % 2 else 1]:
+                series[name].append(turns[name]())
+            shown = ", ".join(f"{name} {series[name][-1]:.4g}" for name in turns)
+            say(f"    round {number + 1}/{self.rounds}: {shown}")
+        return series
+
+
+class Peers(ExitStack):
+    """The groups of processes that a case is measured with; within it they run.
+
+    Args:
+        session: The run of the command.
+        case: Gets to know at the end what every peer said of itself.
+
+    Attributes:
+        groups: Those that were started, by name.
+    """
+
+    def __init__(self, session: Session, case: Case) -> None:
+        super().__init__()
+        self.session, self.case = session, case
+        self.groups: dict[str, Group] = {}
+        say(f"  {case.name}")
+
     def start(
         self,
         name: str,
@@ -71,57 +112,74 @@ class Session:
         python: str = sys.executable,
         variables: Mapping[str, str] | None = None,
     ) -> Group:
-        """Starts a peer; see :class:`tools.bench.group.Group`."""
-        self.say(f"  starting {name}")
-        self._started += 1
-        own = self.folder / str(self._started)
-        own.mkdir()
-        return Group(name, kind, spec, cores, own, starter, python, variables)
+        """Start a group; see :class:`tools.bench.group.Group`."""
+        say(f"    starting {name}")
+        own = Path(tempfile.mkdtemp(dir=self.session.folder))
+        group = Group(name, kind, spec, cores, own, starter, python, variables)
+        self.groups[name] = self.enter_context(group)
+        return group
 
-    def interleave(self, turns: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-        """Gives every peer its turn in every round, in reversed order in every second one.
+    def start_ranks(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        starter: Starter = "launch",
+        kind: str = "ours.Trainer",
+        variables: Mapping[str, str] | None = None,
+    ) -> Group:
+        """Start :data:`RANKS` ranks of ours; by default as launch/run_distribute_8p.sh does."""
+        return self.start(name, kind, spec, self.session.cores(), starter, variables=variables)
 
-        What the machine does meanwhile then meets all of them, and a ratio of two values of one
-        round depends on it little.
-        """
-        series: dict[str, list[float]] = {name: [] for name in turns}
-        for number in range(self.rounds):
-            names = list(turns)[:: -1 if number % 2 else 1]
-            for name in names:
-                series[name].append(turns[name]())
-            shown = ", ".join(f"{name} {series[name][-1]:.4g}" for name in turns)
-            self.say(f"  round {number + 1}/{self.rounds}: {shown}")
-        return series
+    def turns(self, images: int) -> "dict[str, Turns]":
+        """Return the turns of all groups, which train so many images in a step."""
+        return {
+            name: Turns(group, images, self.session.seconds) for name, group in self.groups.items()
+        }
+
+    def __exit__(self, *error: Any) -> bool | None:
+        groups = self.groups.values()
+        idle = sum(group.idle_seconds for group in groups)
+        used = sum(group.cpu_seconds for group in groups)
+        self.case.facts |= {
+            "peers": {name: group.info for name, group in self.groups.items()},
+            "cpu_share_while_idle": used / idle if idle else 0.0,
+            "engines": {name: group.starter for name, group in self.groups.items()},
+        }
+        return super().__exit__(*error)
 
 
 class Turns:
-    """The turns of a group that trains: blocks of steps of about the same duration.
+    """The turns of a group: blocks of steps of about the same duration.
 
     Args:
         group: Its ranks.
         images: Images of all ranks in a step.
         seconds: Wanted duration of a block.
+        do: What a step is.
     """
 
-    def __init__(self, group: Group, images: int, seconds: float) -> None:
-        self.group = group
-        self.images = images
+    def __init__(self, group: Group, images: int, seconds: float, do: str = "run") -> None:
+        self.group, self.images, self.do = group, images, do
         self.steps = 1
         self.steps = max(1, round(seconds / self.step_seconds()))
 
     def tell(self) -> None:
-        """Starts a block."""
-        self.group.tell("run", steps=self.steps)
+        """Start a block."""
+        self.group.tell(self.do, steps=self.steps)
 
     def duration(self) -> float:
-        """Waits for its end: seconds of the slowest rank."""
+        """Wait for its end; return the seconds of the slowest rank."""
         return max(float(answer["seconds"]) for answer in self.group.answers())
 
     def step_seconds(self) -> float:
-        """Seconds of a step, mean of a block."""
+        """Return the seconds of a step, mean of a block."""
         self.tell()
         return self.duration() / self.steps
 
+    def milliseconds(self) -> float:
+        """Return the same in milliseconds."""
+        return 1000 * self.step_seconds()
+
     def rate(self) -> float:
-        """Images per second of all ranks, mean of a block."""
+        """Return the images per second of all ranks, mean of a block."""
         return self.images / self.step_seconds()

@@ -1,13 +1,9 @@
 """The table: for a terminal, for a Markdown page, and put into one."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.bench.cases import Case, Comparison, Form, Spread
-from tools.bench.document import Document, Measured
+from tools.bench.results import Case, Comparison, Document, Form, Measured, Spread
 from tools.common import console
 from train.errors import UserError
 
@@ -28,7 +24,7 @@ def table(document: Document, markdown: bool) -> str:
         if measured.failure:
             number = notes.setdefault(f"not finished: {measured.failure}", len(notes) + 1)
             rows.append([name, f"({number})", *[_NOTHING] * 6])
-    lines = [_markdown(rows) if markdown else console.table(rows)]
+    lines = [console.table(rows, markdown)]
     # Paragraphs of their own: Markdown would join the lines of one.
     lines += [f"({number}) {note}" for note, number in notes.items()]
     lines.append(_circumstances(document))
@@ -141,8 +137,3 @@ def _moment(row: Measured) -> str:
     changes = " with changes" if row.moment["uncommitted_changes"] else ""
     quick = ", --quick: tiny sizes, the figures say nothing" if row.settings["quick"] else ""
     return f"{row.moment['when'][:10]}, commit {commit}{changes}{quick}"
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

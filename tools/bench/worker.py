@@ -1,89 +1,71 @@
 """A process that measures when it is told to: ``python -m tools.bench.worker ADDRESS KIND SPEC``.
 
-It connects to the Unix socket ADDRESS, says who it is, makes the Peer of the module
-``tools.bench.peers.KIND`` and then answers requests, a line of JSON each. Between two of them it
-sleeps in a read of the socket.
+It connects to the Unix socket ADDRESS, says who it is, makes the peer KIND, ``module.Class`` in
+``tools.bench.peers``, and then calls the methods it is asked for. Between two of them it sleeps in
+a read of the socket.
 
-Nothing of the project is imported here: what a peer does not need must not change its environment
-(``train`` caps the instruction set), and it may be in another one that lacks most packages.
+Nothing of the project is imported here but for peers of ours: another one may be in an environment
+that lacks most packages, and must run without what ours needs.
 """
-
-from __future__ import annotations
 
 import importlib
 import json
 import os
-import socket
 import sys
-from collections.abc import Mapping
+import time
+from multiprocessing.connection import Client
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any
 
+from tools.bench.peers import Peer
+
+# The peers that train or load with this project.
+_OURS = ("ours.Trainer", "ours.Evaluator", "loaders.Ours")
 # Where the starters put the rank: mpirun, launch, tools.bench.group.
 _RANKS = ("OMPI_COMM_WORLD_RANK", "MS_NODE_ID", "BENCH_RANK")
 # What is written down of the environment; of paths the last part, as the rest is nobody's business.
 _TOLD = (
-    "MTLN_NATIVE",
-    "MTLN_GRAPH_CACHE",
-    "ONEDNN_",
-    "OMP_",
-    "MKL_",
-    "DNNL_",
-    "OMPI_MCA_mpi_yield",
-    "MALLOC_",
-    "LD_PRELOAD",
+    *("MTLN_NATIVE", "MTLN_GRAPH_CACHE", "ONEDNN_", "OMP_", "MKL_", "DNNL_"),
+    *("OMPI_MCA_mpi_yield", "MALLOC_", "LD_PRELOAD"),
 )
 
 
-class Peer(Protocol):
-    """What a module of ``tools.bench.peers`` has to offer.
-
-    Attributes:
-        info: What the report should hold of it, for instance versions; plain values.
-    """
-
-    info: dict[str, Any]
-
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Does what is asked for; ``request["do"]`` says what."""
-
-    def close(self) -> None:
-        """Leaves the other ranks."""
-
-
-def main() -> None:
-    """Serves until the other end says stop, or is gone."""
-    address, kind, text = sys.argv[1:]
+def main(address: str, kind: str, text: str) -> None:
+    """Serve until the other end says stop, or is gone."""
     spec = json.loads(text)
     rank = next(int(os.environ[name]) for name in _RANKS if name in os.environ)
     os.sched_setaffinity(0, spec["cores"][rank])
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
-        stream = connection.makefile("rw", encoding="utf-8")
-        _tell(stream, {"rank": rank, "pid": os.getpid()})
-        peer: Peer = importlib.import_module(f"tools.bench.peers.{kind}").Peer(spec, rank)
+    with Client(address) as connection:
+        connection.send({"rank": rank, "pid": os.getpid()})
+        peer = _peer(kind, spec, rank)
+        variables = {k: Path(v).name for k, v in os.environ.items() if k.startswith(_TOLD)}
         cores = sorted(os.sched_getaffinity(0))
-        _tell(stream, {**peer.info, "cores": cores, "variables": _variables(os.environ)})
-        for line in stream:
-            request = json.loads(line)
-            if request["do"] == "stop":
-                peer.close()
-                return
-            _tell(stream, _memory() if request["do"] == "memory" else peer.answer(request))
-    os._exit(1)  # nobody asks any more, and the other ranks may never come to a barrier
+        connection.send({**peer.info, "cores": cores, "variables": variables})
+        while True:
+            try:
+                do, values = connection.recv()
+            except (EOFError, OSError):
+                # Nobody asks any more, and the other ranks may never come to a barrier.
+                os._exit(1)
+            if do == "close":
+                return peer.close()
+            begin = time.perf_counter()
+            answer = _memory() if do == "memory" else getattr(peer, do)(**values)
+            connection.send({"seconds": time.perf_counter() - begin, **(answer or {})})
 
 
-def _tell(stream: TextIO, answer: dict[str, Any]) -> None:
-    stream.write(json.dumps(answer) + "\n")
-    stream.flush()
+def _peer(kind: str, spec: dict[str, Any], rank: int) -> Peer:
+    if kind in _OURS:
+        from train.environment import prepare_for_mindspore
 
-
-def _variables(environment: Mapping[str, str]) -> dict[str, str]:
-    return {k: Path(v).name for k, v in sorted(environment.items()) if k.startswith(_TOLD)}
+        prepare_for_mindspore()
+    module, _, name = kind.partition(".")
+    peer: Peer = getattr(importlib.import_module(f"tools.bench.peers.{module}"), name)(spec, rank)
+    return peer
 
 
 def _memory() -> dict[str, float]:
-    """Megabytes: the most that was resident, and now with shared pages divided by their users."""
+    """Return MB: the most that was resident, and now with shared pages divided by their users."""
     status = Path("/proc/self/status").read_text()
     rollup = Path("/proc/self/smaps_rollup").read_text()
     return {"peak": _kilobytes(status, "VmHWM:") / 1e3, "share": _kilobytes(rollup, "Pss:") / 1e3}
@@ -94,4 +76,4 @@ def _kilobytes(text: str, key: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
-
 # Classes of UC Merced, of AID and of a part of NWPU-RESISC45.
 SCENES = (21, 30, 12)
 
@@ -45,13 +42,14 @@ class Workload:
     classes: tuple[int, ...] = SCENES
 
     @classmethod
-    def of(cls, tree: dict[str, Any]) -> Workload:
-        """The inverse of :meth:`tree`."""
+    def of(cls, spec: dict[str, Any]) -> Workload:
+        """Return the workload that a peer was given."""
+        tree = spec["workload"]
         return cls(**{**tree, "classes": tuple(tree["classes"])})
 
-    def tree(self) -> dict[str, Any]:
-        """Its values, for JSON."""
-        return asdict(self)
+    def spec(self, **others: object) -> dict[str, Any]:
+        """Return what a peer is given: the inverse of :meth:`of`, and other values."""
+        return {"workload": asdict(self), **others}
 
     @property
     def images_per_step(self) -> int:
@@ -62,11 +60,12 @@ class Workload:
         tasks = f"{self.images} images x {len(self.classes)} tasks"
         return f"WRN-{self.depth}-{self.width}, {self.size} px, {tasks}"
 
-    def batches(self, rank: int) -> list[tuple[list[Images], list[Labels]]]:
-        """Some mixed batches of random pixels and labels, the same for every peer.
+    def batches(
+        self, rank: int
+    ) -> list[tuple[list[npt.NDArray[np.uint8]], list[npt.NDArray[np.int64]]]]:
+        """Return some mixed batches of random pixels and labels, the same for every peer.
 
-        Returns:
-            For every batch, of every task the images (n, size, size, 3) and the labels (n,).
+        Of every batch for every task the images (n, size, size, 3) and the labels (n,).
         """
         rng = np.random.default_rng([rank, self.size])
         shape = (self.images, self.size, self.size, 3)
@@ -77,3 +76,8 @@ class Workload:
             )
             for _ in range(_BATCHES)
         ]
+
+
+NETWORKS = (Workload(16, 2, 48, 8), Workload(28, 4, 72, 8), Workload(10, 1, 32, 4))
+# Only to try the command.
+TINY = Workload(10, 1, 16, 2, (3,))

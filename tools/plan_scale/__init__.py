@@ -1,8 +1,7 @@
 """python -m tools plan-scale: how long a step takes on many devices, by a model, before there are.
 
-``links`` has the formulas of the reductions, ``network`` the size of a network, ``machines`` the
-published figures, ``model`` the step made of them; ``measure``, ``fit`` and ``check`` compare the
-model with real jobs on this machine; ``exercises`` are the parts of a job that run at full size.
+``network`` counts what a configuration computes and sends, ``machine`` has the published figures of
+devices and the formulas of reductions, ``step`` makes a step of both.
 """
 
 from __future__ import annotations
@@ -13,69 +12,132 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tools.plan_scale import exercise, machines, page, text
-from tools.plan_scale.check import check
-from tools.plan_scale.fit import read
-from tools.plan_scale.model import Branches, images_for, predict
-from tools.plan_scale.options import devices_of, plan_of
+from tools.common import console
+from tools.plan_scale.machine import Machine, known_machines
+from tools.plan_scale.step import Plan, Step, images_for, predict
+from train.config.reader import load_config
+from train.config.schema import Config
 from train.errors import UserError
 
-_BRANCHES: tuple[Branches, ...] = ("local", "allreduce")
-_EFFICIENCY = 0.9
-_MOST_IMAGES = 1 << 20
-
-_EPILOG = """\
-what to do:
-  CONFIG     predict a configuration's steps
-  SIZES      the same for shared=N,branches=N,multiplications=N,tasks=N: trainable values of the
-             shared branch and of all task branches, multiplications per image of a forward pass
-  measure    run jobs of 1, 2 and 4 ranks on this machine and write --out (10 minutes, 2 cores)
-  check      compare the jobs of --measurement with the model
-  exercise   run plan, launcher and rank tables at 8,192 ranks, 1,000 tasks and 10^9 records
-  update     make the tables of --page anew
-
-The figures of the machines, and what is assumed, are in docs/scale.md."""
+_EFFICIENCY, _MOST_IMAGES, _MOST_DEVICES = 0.9, 1 << 20, 1_000_000
+_HEADINGS = [
+    *("ranks, branches", "step", "images/s", "efficiency", "reduced", "reduction", "of the step"),
+    "images for 90 %",
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command line."""
+    """Declare the command line."""
     parser.description = "Predict step time, images/s and efficiency on many devices."
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "The figures of the machines, and what is assumed, are in docs/scale.md."
     add = parser.add_argument
-    add("what", metavar="CONFIG|SIZES|measure|check|exercise|update", help="see below")
+    add("config", metavar="CONFIG", type=Path, help="YAML file, see configs/")
     add("--devices", metavar="N,N", default="8,64,1024,8192", help="default: %(default)s")
-    add("--machine", default="ascend910b", help=f"{', '.join(machines.names())} (%(default)s)")
+    add("--machine", default="ascend910b", help=f"{', '.join(known_machines())} (%(default)s)")
     add("--images", metavar="N", type=_positive, default=16, help="per data set and rank (16)")
     add("--tasks", metavar="K", type=_positive, help="K tasks like the first of CONFIG")
-    add(
-        "--classes",
-        metavar="C",
-        type=_positive,
-        help="of every task (default: as in CONFIG, in its data if they are there, or else 30)",
-    )
-    add("--wire", choices=("float32", "float16", "bfloat16"), default="float32")
-    add(
-        "--overlap",
-        metavar="F",
-        type=float,
-        default=0.0,
-        help="part of the gradient reduced while the rest is computed (default: 0, as it is)",
-    )
-    add(
-        "--jitter",
-        metavar="F",
-        type=float,
-        default=0.0,
-        help="standard deviation of a rank's compute time (default: 0)",
-    )
+    text = "of every task (default: as in CONFIG, in its data if they are there, or else 30)"
+    add("--classes", metavar="C", type=_positive, help=text)
+    text = "type of the gradients on the way (default: as in CONFIG)"
+    add("--wire", choices=("float32", "float16", "bfloat16"), help=text)
+    text = "part of the reduction that is hidden behind the computing (default: 0)"
+    add("--overlap", metavar="F", type=float, default=0.0, help=text)
+    text = "standard deviation of a rank's compute time (default: 0)"
+    add("--jitter", metavar="F", type=float, default=0.0, help=text)
     add("--latency", metavar="F", type=float, default=1.0, help="factor on the links' latency")
     add("--speed", metavar="F", type=float, default=1.0, help="factor on the devices' speed")
-    add("--markdown", action="store_true", help="tables for a Markdown page")
+    add("--markdown", action="store_true", help="a table for a Markdown page")
     add("--json", metavar="FILE", type=Path, help="write the figures into a file too")
-    add("--measurement", metavar="FILE", type=Path, default=Path("docs/runs/scale.json"))
-    add("--out", metavar="FILE", type=Path, help="of measure")
-    add("--page", metavar="FILE", type=Path, default=Path("docs/scale.md"), help="of update")
+
+
+def run(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Run the command; return the exit code."""
+    rows, tree = _predict(arguments)
+    if arguments.json is not None:
+        try:
+            arguments.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{arguments.json}: cannot be written: {error.strerror}") from None
+    print(console.table(rows, arguments.markdown))
+    return 0
+
+
+def table_of(words: list[str]) -> str:
+    """Return the table of a command line, for a Markdown page."""
+    parser = argparse.ArgumentParser(prog="plan-scale")
+    add_arguments(parser)
+    return console.table(_predict(parser.parse_args(words))[0], markdown=True)
+
+
+def _predict(arguments: argparse.Namespace) -> tuple[list[list[str]], dict[str, Any]]:
+    """Return the rows of the table, and the figures in it as plain values."""
+    machine = _machine_of(arguments)
+    devices = _devices_of(arguments.devices, machine.node)
+    config = _config_of(arguments)
+    # Not before: it imports MindSpore, which takes seconds.
+    from tools.plan_scale import network
+
+    options = {name: getattr(arguments, name) for name in ("images", "overlap", "jitter")}
+    plans = [replace(plan, **options) for plan in network.plans_of(config, arguments.tasks)]
+    rows, steps = [_HEADINGS], []
+    for ranks in devices:
+        for plan in plans:
+            step = predict(plan, machine, ranks)
+            images = images_for(plan, machine, ranks, _EFFICIENCY, _MOST_IMAGES)
+            rows.append(_row(plan, step, images))
+            steps.append({"branches": plan.branches, **vars(step), "images_for_90_percent": images})
+    return rows, {"machine": arguments.machine, "plans": list(map(vars, plans)), "steps": steps}
+
+
+def _row(plan: Plan, step: Step, images: int | None) -> list[str]:
+    return [
+        f"{step.ranks:,} {plan.branches}",
+        f"{1e3 * step.seconds:.2f} ms",
+        f"{step.images_per_second:,.0f}",
+        f"{100 * step.efficiency:.1f} %",
+        f"{sum(plan.messages) / 1e6:.2f} MB",
+        f"{1e3 * step.reduction:.2f} ms",
+        f"{100 * step.reduction_share:.1f} %",
+        "-" if images is None else f"{images:,}",
+    ]
+
+
+def _machine_of(arguments: argparse.Namespace) -> Machine:
+    known = known_machines()
+    if arguments.machine not in known:
+        names = ", ".join(known)
+        raise UserError(f"--machine: {arguments.machine!r} is not known (there are: {names})")
+    for name in ("latency", "speed"):
+        if not 0 < getattr(arguments, name) < float("inf"):
+            raise UserError(f"--{name} must be a number above 0, not {getattr(arguments, name):g}")
+    for name in ("overlap", "jitter"):
+        if not 0 <= getattr(arguments, name) <= 1:
+            raise UserError(f"--{name} must be from 0 to 1, not {getattr(arguments, name):g}")
+    return known[arguments.machine].scaled(arguments.latency, arguments.speed)
+
+
+def _devices_of(text: str, node: int) -> list[int]:
+    """Return numbers of devices; above one node they must fill the nodes."""
+    found = []
+    for part in text.split(","):
+        word = part.strip()
+        number = int(word) if word.isascii() and word.isdecimal() else 0
+        if not 1 <= number <= _MOST_DEVICES or (number > node and number % node):
+            raise UserError(
+                f"--devices: {word!r} must be a whole number from 1 to {_MOST_DEVICES}, and a "
+                f"multiple of {node} above {node}"
+            )
+        found.append(number)
+    return found
+
+
+def _config_of(arguments: argparse.Namespace) -> Config:
+    config = load_config(arguments.config)
+    classes = {} if arguments.classes is None else {"classes": arguments.classes}
+    wire = {} if arguments.wire is None else {"precision": arguments.wire}
+    tasks = {name: task.model_copy(update=classes) for name, task in config.tasks.items()}
+    reduction = config.reduction.model_copy(update=wire)
+    return config.model_copy(update={"tasks": tasks, "reduction": reduction})
 
 
 def _positive(word: str) -> int:
@@ -83,83 +145,3 @@ def _positive(word: str) -> int:
     if value < 1:
         raise ValueError
     return value
-
-
-def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Runs the command; returns the exit code."""
-    if arguments.what == "measure":
-        # Imported here since nothing else starts processes.
-        from tools.plan_scale.measure import measure
-
-        if arguments.out is None:
-            raise UserError("measure: --out FILE is missing")
-        measure(arguments.out)
-        return 0
-    if arguments.what == "update":
-        _update(arguments.page)
-        return 0
-    rows, tree = _result(arguments)
-    if arguments.json is not None:
-        try:
-            arguments.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{arguments.json}: cannot be written: {error.strerror}") from None
-    print(text.table(rows, arguments.markdown))
-    return 0
-
-
-def table_of(words: list[str]) -> str:
-    """The table of a command line, for a Markdown page."""
-    parser = argparse.ArgumentParser(prog="plan-scale")
-    add_arguments(parser)
-    return text.table(_result(parser.parse_args(words))[0], markdown=True)
-
-
-def _update(file: Path) -> None:
-    try:
-        before = file.read_text(encoding="utf-8")
-        file.write_text(page.updated(before, table_of), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from None
-
-
-def _result(arguments: argparse.Namespace) -> tuple[text.Rows, Any]:
-    """The rows of a table, and the figures in it as plain values."""
-    known = {"check": _check, "exercise": _exercise}
-    return known.get(arguments.what, _predict)(arguments)
-
-
-def _predict(arguments: argparse.Namespace) -> tuple[text.Rows, Any]:
-    machine = machines.machine(arguments.machine)
-    for name in ("latency", "speed"):
-        if not 0 < getattr(arguments, name) < float("inf"):
-            raise UserError(f"--{name} must be a number above 0, not {getattr(arguments, name):g}")
-    machine = machine.with_latency(arguments.latency).with_speed(arguments.speed)
-    devices = devices_of(arguments.devices, machine.node)
-    plans = [replace(plan_of(arguments), branches=branches) for branches in _BRANCHES]
-    found = [
-        (
-            plan,
-            predict(plan, machine, ranks),
-            images_for(plan, machine, ranks, _EFFICIENCY, _MOST_IMAGES),
-        )
-        for ranks in devices
-        for plan in plans
-    ]
-    message = {plan.branches: plan.message for plan in plans}
-    rows = text.predictions(
-        [(plan.branches, step, images) for plan, step, images in found], message
-    )
-    steps = [text.step_tree(p.branches, step, p.message, images) for p, step, images in found]
-    return rows, {"machine": arguments.machine, "network": vars(plans[0].network), "steps": steps}
-
-
-def _check(arguments: argparse.Namespace) -> tuple[text.Rows, Any]:
-    rows = check(read(arguments.measurement))
-    tree = [{**vars(row), "predicted": row.predicted, "error": row.error} for row in rows]
-    return text.checks(rows), tree
-
-
-def _exercise(arguments: argparse.Namespace) -> tuple[text.Rows, Any]:
-    results = {name: exercise.exercise(name) for name in exercise.names()}
-    return exercise.rows(results), results

@@ -1,71 +1,126 @@
-"""The size of an MTLN network on paper: parameters, and multiplications per image.
+"""What a configuration computes and sends, counted in the network and the step training builds.
 
-It follows ``train/model`` layer by layer (a test compares the counts), so that a plan needs neither
-MindSpore nor the data. C = channels, H = height and width of a square map.
+A forward pass counts the multiplications of all convolutions and linear layers. The reduction of a
+step and a consolidation point run once, among ranks that only write down what is sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any, get_args
 
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from tools.common.training_parts import Parts
+from tools.plan_scale.step import Branches, Plan
+from train.config.precision import BYTES, Precision
 from train.config.schema import Config
 from train.data.manifest import Manifest
+from train.distributed.collectives import Floats, OneProcess
 from train.errors import UserError
 
 # Where neither the configuration nor prepared data tell.
 DEFAULT_CLASSES = 30
 
 
-@dataclass(frozen=True)
-class Network:
-    """What the model of a step needs to know of a network.
+def build(config: Config, tasks: int | None = None) -> Parts:
+    """Build the network of a configuration of MindSpore's own operators, on a CPU, to count it.
 
-    Attributes:
-        shared: Trainable values of the shared branch.
-        branches: Trainable values of all task branches together.
-        statistics: Running means of the batch norms; there are as many variances.
-        multiplications: Of a forward pass, per image of the mixed batch, on average.
+    Args:
+        config: Where it leaves the classes of a task open they are looked up in its data, and are
+            :data:`DEFAULT_CLASSES` without any.
+        tasks: Number of tasks like its first one, each with a data set of its own; None: its own
+            tasks.
     """
-
-    shared: int
-    branches: int
-    statistics: int
-    multiplications: float
-
-
-@dataclass
-class _Count:
-    """Sums over layers."""
-
-    values: int = 0
-    statistics: int = 0
-    multiplications: float = 0.0
-
-    def conv(self, c_in: int, c_out: int, kernel: int, height: int) -> None:
-        """A convolution with bias whose output is (C_out, H, H)."""
-        weights = c_in * c_out * kernel**2
-        self.values += weights + c_out
-        self.multiplications += weights * height**2
-
-    def norm(self, channels: int, keeps_statistics: bool, domains: int = 1) -> None:
-        self.values += 2 * channels * domains
-        self.statistics += channels * domains if keeps_statistics else 0
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    ms.set_device("CPU")
+    known = {
+        name: options.model_copy(update={"classes": _classes(config, name)})
+        for name, options in config.tasks.items()
+    }
+    # For another device than a CPU every layer is a cell of its own, which can be looked at.
+    changes: dict[str, object] = {"device": "Ascend", "precision": "float32", "tasks": known}
+    if tasks is not None:
+        first = next(iter(known))
+        dataset = config.datasets[config.dataset_of(first)]
+        names = [f"task{i}" for i in range(tasks)]
+        weights = {"weights": dict.fromkeys(names, 1.0)}
+        balance = config.loss.balance.model_copy(update=weights)
+        changes |= {
+            "datasets": dict.fromkeys(names, dataset),
+            "tasks": {name: known[first].model_copy(update={"dataset": name}) for name in names},
+            "loss": config.loss.model_copy(update={"balance": balance}),
+        }
+    return Parts(config.model_copy(update=changes))
 
 
-def network_of(config: Config) -> Network:
-    """Counts the network of a configuration.
+def multiplications(parts: Parts) -> float:
+    """Count those of a forward pass, per image of the mixed batch, on average."""
+    found = 0
 
-    Raises:
-        UserError: Its trunk is no wide ResNet.
-    """
-    if config.model.trunk != "wide_resnet":
-        raise UserError(
-            f"model.trunk: {config.model.trunk}: only the size of wide_resnet is known here; give "
-            "the sizes instead: shared=...,branches=...,multiplications=..."
-        )
-    classes = {name: _classes(config, name) for name in config.tasks}
-    return _Counter(config, classes).network()
+    def count(layer: Any, inputs: object, output: Tensor) -> None:
+        nonlocal found
+        # Every value of the output is a sum with a product for each weight of its channel.
+        found += output.size * layer.weight[0].size
+
+    for _, cell in parts.network.cells_and_names():
+        if isinstance(cell, nn.Conv2d | nn.Dense):
+            cell.register_forward_hook(count)
+    size, images = parts.config.image.size, len(parts.sets)
+    parts.network.set_train(False)
+    parts.network(*[Tensor(np.zeros((1, size, size, 3), np.uint8)) for _ in range(images)])
+    return found / images
+
+
+def messages(parts: Parts, branches: Branches) -> tuple[list[int], list[int]]:
+    """Write down the bytes of all messages of a step, and of those of a consolidation point."""
+    parts.config = parts.config.model_copy(update={"branches": branches})
+    ranks = _Ranks()
+    step = parts.step(ranks)
+    gradients = [ms.mint.zeros(p.shape) for p in step.parameters[: step.num_reduced]]
+    step.reduction(gradients, ms.mint.zeros(sum(step.tail_sizes)))
+    in_step, ranks.sent = ranks.sent, []
+    # The others come before the gradient, with a number per task.
+    each = len(parts.tasks) * BYTES["float32"]
+    in_step += [each] * ((step.bytes_reduced - sum(in_step)) // each)
+    parts.consolidator(ranks).consolidate()
+    return in_step, ranks.sent
+
+
+def plans_of(config: Config, tasks: int | None = None) -> list[Plan]:
+    """Plan a job for each choice of ``branches``; see :func:`build` for the arguments."""
+    parts = build(config, tasks)
+    # Tasks that are alike, with as many images each, do not change the mean.
+    products = multiplications(parts if tasks is None else build(config, 1))
+    every = config.schedule.consolidate_every
+    return [
+        Plan(branches, products, len(parts.sets), *messages(parts, branches), every)
+        for branches in get_args(Branches)
+    ]
+
+
+class _Ranks(OneProcess):
+    """Two ranks of which the other one is not there: every message is noted and comes back."""
+
+    world_size = 2
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+
+    def all_reduce_cell(self, precision: Precision = "float32") -> Any:
+        """See :class:`train.distributed.collectives.Collectives`."""
+
+        def note(vector: Tensor) -> Tensor:
+            self.sent.append(BYTES[precision] * vector.size)
+            return vector
+
+        return note
+
+    def mean(self, vector: Floats) -> Floats:
+        """See :class:`train.distributed.collectives.Collectives`."""
+        self.sent.append(vector.nbytes)
+        return vector
 
 
 def _classes(config: Config, task: str) -> int:
@@ -80,96 +135,3 @@ def _classes(config: Config, task: str) -> int:
         return len(manifest.classes)
     space = options.masks or next(iter(manifest.masks), "")
     return len(manifest.masks[space].classes) if space in manifest.masks else DEFAULT_CLASSES
-
-
-class _Counter:
-    """Counts one network.
-
-    Args:
-        config: Of the run.
-        classes: Classes of every task.
-    """
-
-    def __init__(self, config: Config, classes: Mapping[str, int]) -> None:
-        self.config = config
-        self.classes = classes
-        model = config.model
-        self.channels = (16, 16 * model.width, 32 * model.width, 64 * model.width)
-        self.heights = _halved(config.image.size, len(self.channels))
-        self.batch_norm = model.norm != "group"
-        self.domain_norm = model.norm == "domain"
-        self.attends = model.branch == "attention"
-
-    def network(self) -> Network:
-        """The counts of the whole."""
-        trunk, extractors = self._trunk(), self._extractors()
-        branches = [self._branch(name) for name in self.classes]
-        own = sum(branch.multiplications + extractors.multiplications for branch in branches)
-        return Network(
-            shared=trunk.values + extractors.values,
-            branches=sum(branch.values for branch in branches),
-            statistics=sum(part.statistics for part in (trunk, extractors, *branches)),
-            # A task sees the images of its data set alone.
-            multiplications=trunk.multiplications + own / len(self.config.datasets),
-        )
-
-    def _trunk(self) -> _Count:
-        count, domains = _Count(), len(self.config.datasets) if self.domain_norm else 1
-        count.conv(3, self.channels[0], 3, self.heights[0])
-        for level in range(1, len(self.channels)):
-            for block in range((self.config.model.depth - 4) // 6):
-                self._block(count, level, first=block == 0, domains=domains)
-        count.norm(self.channels[-1], self.batch_norm, domains)
-        return count
-
-    def _block(self, count: _Count, level: int, first: bool, domains: int) -> None:
-        c_in = self.channels[level - 1] if first else self.channels[level]
-        c, height = self.channels[level], self.heights[level]
-        count.norm(c_in, self.batch_norm, domains)
-        # The second convolution has the stride.
-        count.conv(c_in, c, 3, self.heights[level - 1] if first else height)
-        count.norm(c, self.batch_norm, domains)
-        count.conv(c, c, 3, height)
-        if first:
-            count.conv(c_in, c, 1, height)
-
-    def _extractors(self) -> _Count:
-        """The shared extractors, with the multiplications of one task's images."""
-        count = _Count()
-        if self.attends:
-            outputs = [*self.channels[1:], self.channels[-1]]
-            domains = len(self.classes) if self.domain_norm else 1
-            for c, c_out, height in zip(self.channels, outputs, self.heights, strict=True):
-                count.conv(c, c_out, 3, height)
-                count.norm(c_out, self.batch_norm, domains)
-        return count
-
-    def _branch(self, task: str) -> _Count:
-        count = _Count()
-        if self.attends:
-            for level, (c, height) in enumerate(zip(self.channels, self.heights, strict=True)):
-                count.conv(2 * c if level else c, c, 1, height)
-                count.conv(c, c, 1, height)
-                count.norm(c, self.batch_norm)
-                count.norm(c, self.batch_norm)
-        if self.config.tasks[task].kind == "scene":
-            count.conv(self.channels[-1], self.classes[task], 1, 1)
-        else:
-            self._decoder(count, self.classes[task])
-        return count
-
-    def _decoder(self, count: _Count, classes: int) -> None:
-        width = self.config.model.decoder_channels
-        for c, height in zip(self.channels, self.heights, strict=True):
-            count.conv(c, width, 1, height)
-        count.conv(width, width, 3, self.heights[0])
-        count.norm(width, self.batch_norm)
-        count.conv(width, classes, 1, self.heights[0])
-
-
-def _halved(size: int, levels: int) -> Sequence[int]:
-    """Heights of the maps of all levels; each is half the one before, rounded up."""
-    heights = [size]
-    for _ in range(levels - 1):
-        heights.append((heights[-1] + 1) // 2)
-    return heights

@@ -1,14 +1,16 @@
-"""Our training step, as the trainer builds and calls it, on batches that are in memory."""
+"""Our training step and our evaluation, as the trainer builds and calls them."""
 
-from __future__ import annotations
-
+import itertools
 import os
 import time
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
+import mindspore as ms
 import numpy as np
+from mindspore import Tensor, nn
 
+from tools.bench.peers import Peer
 from tools.bench.workload import (
     LABEL_SMOOTHING,
     LEARNING_RATE,
@@ -18,122 +20,155 @@ from tools.bench.workload import (
     WEIGHT_DECAY,
     Workload,
 )
+from tools.common.training_parts import Parts, sets_on_paper
+from train import build
 from train.config.precision import Precision
+from train.config.schedule import intervals
 from train.config.schema import Config
-from train.data.manifest import Listing, Manifest, RecordSet, Split
+from train.data.damage import DamageWatch
+from train.data.loader import TrainLoader
+from train.data.manifest import open_record_sets
+from train.distributed import cluster
+from train.distributed.collectives import OneProcess
+from train.optim.optimizers import scalar
+from train.tasks.base import resolve_tasks
 
 
-class Peer:
+class Rank(Peer):
     """A rank that trains.
 
     Args:
+        spec: ``workload``; ``records``: prepared data sets by name, or nothing.
+        rank: This rank.
+    """
+
+    step: nn.Cell
+    batches: Iterator[Any]
+
+    def __init__(self, spec: dict[str, Any], rank: int) -> None:
+        self.work = Workload.of(spec)
+        self.place = cluster.identify(os.environ, "CPU")
+        cluster.start(self.place)
+        self.config = _configuration(self.work, self.place.world_size, spec.get("records"))
+        self.collectives = build.build_collectives(self.place)
+        self.rate, self.number = scalar(LEARNING_RATE), 0
+        self.info = {
+            "versions": {"mindspore": ms.__version__, "numpy": np.__version__},
+            "no_native_operators": build.native_problem(self.config),
+        }
+
+    def close(self) -> None:
+        """Leave the other ranks."""
+        self.collectives.barrier()
+        cluster.close(self.place)
+
+    def run(self, steps: int) -> None:
+        """Train some steps."""
+        self._train(steps)
+
+    def _train(self, steps: int) -> list[float]:
+        """Train some steps; return the losses of the last one."""
+        for batch in itertools.islice(self.batches, steps):
+            self.number += 1
+            tensors = [Tensor(array) for array in batch]
+            result = self.step(self.rate, scalar(float(self.number)), *tensors)
+        losses: list[float] = result.asnumpy().tolist()
+        return losses[: len(self.work.classes)]
+
+
+class Trainer(Rank):
+    """A rank that trains on batches that are in memory.
+
+    Args:
         spec: ``workload``; ``exchange``: whether the ranks exchange anything (default: yes);
-            ``weights``: file to write the first parameters to (rank 0), or nothing;
-            ``set``: values of the configuration to replace.
+            ``weights``: file to write the first parameters to (rank 0), or nothing.
         rank: This rank.
     """
 
     def __init__(self, spec: dict[str, Any], rank: int) -> None:
-        begin = time.perf_counter()
-        import mindspore as ms
-        from mindspore import Tensor
-
-        from train import build
-        from train.distributed import cluster
-        from train.optim.loss_balance import build_balance
-        from train.optim.optimizers import scalar
-        from train.step.train_step import BatchLayout
-        from train.tasks.base import resolve_tasks
-
-        work = Workload.of(spec["workload"])
-        self.place = cluster.identify(os.environ, "CPU")
-        cluster.start(self.place)
-        world = self.place.world_size
-        config = configuration(work, world, spec.get("set", {}))
-        sets = [_record_set(f"set{i}", n, work.images) for i, n in enumerate(work.classes)]
-        tasks = resolve_tasks(config, sets)
-        self.collectives = build.build_collectives(self.place)
-        network = build.build_network(config, sets, tasks)
-        optimizer = build.build_optimizer(config, network)
-        balance = build_balance(config.loss.balance, list(config.tasks))
+        super().__init__(spec, rank)
+        parts = Parts(self.config, sets_on_paper(self.config, MEAN, STD))
         if rank == 0 and spec.get("weights"):
-            _write_weights(Path(spec["weights"]), network)
-        exchange = self.collectives if spec.get("exchange", True) else _no_exchange(world)
-        layout = BatchLayout([1.0] * len(sets), [None] * len(sets))
-        self.step = build.build_step(config, network, optimizer, balance, exchange, layout)
-        self.batches = [
+            values = {p.name: p.asnumpy() for p in parts.network.get_parameters()}
+            np.savez(spec["weights"], **values)
+        alone = not spec.get("exchange", True)
+        exchange = _NoExchange(self.place.world_size) if alone else self.collectives
+        self.step = parts.step(exchange)
+        batches = [
             (*images, *(numbers.astype(np.int32) for numbers in labels))
-            for images, labels in work.batches(rank)
+            for images, labels in self.work.batches(rank)
         ]
-        self.rate, self.scalar, self.tensor = scalar(LEARNING_RATE), scalar, Tensor
-        self.steps = 0
-        self.bare: Any = None
-        graphs = build.build_graph_cache(config, self.place, exchange, sets)
-        ready = time.perf_counter()
-        with graphs.compiling("step", work.size):
-            losses = [self._run(1)[: len(tasks)].tolist()]
-        compiled = time.perf_counter()
-        losses += [self._run(1)[: len(tasks)].tolist() for _ in range(2)]
-        self.info = {
-            "versions": {"mindspore": ms.__version__, "numpy": np.__version__},
-            "losses": losses,
-            "build_seconds": ready - begin,
-            "compile_seconds": compiled - ready,
-            "message_bytes": self.step.bytes_reduced,
-            "no_native_operators": build.native_problem(config),
-        }
-
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """``run``: seconds of some steps; ``reduce``: of some bare reductions."""
-        if request["do"] == "reduce":
-            return {"seconds": self._reduce(request["repeats"])}
+        self.batches = itertools.cycle(batches)
+        self.reduction: nn.Cell | None = None
+        graphs = build.build_graph_cache(self.config, self.place, exchange, parts.sets)
         begin = time.perf_counter()
-        self._run(request["steps"])
-        return {"seconds": time.perf_counter() - begin}
+        with graphs.compiling("step", self.work.size):
+            losses = [self._train(1)]
+        self.info["compile_seconds"] = time.perf_counter() - begin
+        self.info["losses"] = [*losses, *(self._train(1) for _ in range(2))]
+        self.info["message_bytes"] = self.step.bytes_reduced
 
-    def close(self) -> None:
-        """Leaves the other ranks."""
-        from train.distributed import cluster
-
-        self.collectives.barrier()
-        cluster.close(self.place)
-
-    def _run(self, steps: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Some steps; what the last one returned."""
-        for _ in range(steps):
-            batch = self.batches[self.steps % len(self.batches)]
-            self.steps += 1
-            tensors = [self.tensor(array) for array in batch]
-            result = self.step(self.rate, self.scalar(float(self.steps)), *tensors)
-        returned: np.ndarray[Any, np.dtype[np.float32]] = result.asnumpy()
-        return returned
-
-    def _reduce(self, repeats: int) -> list[float]:
-        """Seconds of reductions of a step's message in a graph of their own.
+    def reduce(self, repeats: int) -> dict[str, Any]:
+        """Take the seconds of reductions of a step's message in a graph of their own.
 
         All ranks come to each at the same time, so nobody waits for another one's work.
         """
-        vector = self.tensor(np.ones(self.step.bytes_reduced // 4, np.float32))
-        if self.bare is None:
-            self.bare = _bare_reduction(self.collectives.all_reduce_cell())
-            self.bare(vector).asnumpy()  # compiles
+        vector = Tensor(np.ones(self.step.bytes_reduced // 4, np.float32))
+        if self.reduction is None:
+            self.reduction = _Reduction(self.collectives.all_reduce_cell())
+            self.reduction(vector).asnumpy()  # compiles
         times = []
         for _ in range(repeats):
             self.collectives.barrier()
             begin = time.perf_counter()
-            self.bare(vector).asnumpy()
+            self.reduction(vector).asnumpy()
             times.append(time.perf_counter() - begin)
-        return times
+        return {"times": times}
 
 
-def configuration(work: Workload, world_size: int, replaced: dict[str, Any]) -> Config:
-    """The run that a workload stands for."""
-    names = [f"set{i}" for i in range(len(work.classes))]
+class Evaluator(Rank):
+    """A rank that trains and evaluates in turn, both with the loading of their records.
+
+    Args:
+        spec: ``workload``; ``records``: prepared data sets by name.
+        rank: This rank.
+    """
+
+    def __init__(self, spec: dict[str, Any], rank: int) -> None:
+        super().__init__(spec, rank)
+        config, place = self.config, self.place
+        sets = open_record_sets(config)
+        tasks = resolve_tasks(config, sets)
+        parts = Parts(config, sets, tasks)
+        watch = DamageWatch(sets)
+        shares = build.build_shares(config, sets)
+        loader = TrainLoader(config, sets, shares, watch, place.rank, place.world_size)
+        self.step = parts.step(self.collectives, loader)
+        graphs = build.build_graph_cache(config, place, self.collectives, sets)
+        others = (watch, self.collectives, place.rank, lambda: None, graphs)
+        self.evaluator = build.build_evaluator(config, parts.network, sets, tasks, *others)
+        every, steps = config.schedule.consolidate_every, config.schedule.steps
+        planned = loader.batches(intervals(0, steps, every, self.work.size, []))
+        self.batches = itertools.chain.from_iterable(batches for _, batches in planned)
+        records = sum(s.num_records("val") for s in sets)
+        self.info["images"] = {"run": sum(shares.values()), "evaluate": records}
+        self.run(2)
+        self.evaluate(1)
+
+    def evaluate(self, steps: int) -> None:
+        """Evaluate so many times."""
+        for _ in range(steps):
+            self.evaluator.evaluate("val")
+
+
+def _configuration(work: Workload, world_size: int, records: dict[str, str] | None) -> Config:
+    """Return the run that a workload stands for."""
+    classes = {f"set{i}": number for i, number in enumerate(work.classes)}
     tree = {
         "device": "CPU",
         "run_dir": "none",
-        "datasets": {name: {"records": "none"} for name in names},
-        "tasks": {name: {} for name in names},
+        "datasets": {name: {"records": (records or {}).get(name, "none")} for name in classes},
+        "tasks": {name: {"classes": number} for name, number in classes.items()},
         "batch": {"images_per_task": work.images * world_size},
         "image": {"size": work.size},
         "model": {"depth": work.depth, "width": work.width},
@@ -145,58 +180,39 @@ def configuration(work: Workload, world_size: int, replaced: dict[str, Any]) -> 
         },
         "schedule": {"steps": 10**6},
     }
-    return Config.model_validate({**tree, **replaced})
+    return Config.model_validate(tree)
 
 
-def _record_set(name: str, num_classes: int, records: int) -> RecordSet:
-    """A data set that exists on paper only: the step never opens its records."""
-    classes = tuple(f"class{i}" for i in range(num_classes))
-    split = Split(records, (records,) + (0,) * (num_classes - 1), ())
-    nothing = Listing(0, "")
-    mean, std = (MEAN, MEAN, MEAN), (STD, STD, STD)
-    manifest = Manifest(name, classes, {}, mean, std, {"train": split}, nothing, {}, "")
-    return RecordSet(name, Path("none"), manifest)
-
-
-def _write_weights(path: Path, network: Any) -> None:
-    np.savez(path, **{p.name: p.asnumpy() for p in network.get_parameters()})
-
-
-def _no_exchange(world_size: int) -> Any:
+class _NoExchange(OneProcess):
     """Collectives of ranks that stay alone, but compute what they would with equal others."""
-    from mindspore import Tensor, nn
 
-    from train.distributed.collectives import OneProcess
+    def __init__(self, world_size: int) -> None:
+        self.world_size = world_size
 
-    class Multiply(nn.Cell):
-        """The sum over ranks that all have the same vector."""
-
-        def construct(self, vector: Tensor) -> Tensor:
-            return vector * world_size
-
-    class Alone(OneProcess):
+    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell:
         """No messages."""
-
-        def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
-            return Multiply()
-
-    alone = Alone()
-    alone.world_size = world_size
-    return alone
+        return _Multiply(self.world_size)
 
 
-def _bare_reduction(cell: Any) -> Any:
-    from mindspore import Tensor, nn
+class _Multiply(nn.Cell):
+    """The sum over ranks that all have the same vector."""
 
-    class Reduction(nn.Cell):
-        """The reduction behind another operator, as in a step."""
+    def __init__(self, ranks: int) -> None:
+        super().__init__()
+        self.ranks = ranks
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.all_reduce = cell
+    def construct(self, vector: Tensor) -> Tensor:
+        """(n,) -> (n,)."""
+        return vector * self.ranks
 
-        def construct(self, vector: Tensor) -> Tensor:
-            """(n,) -> (1,): only a value is copied to the host."""
-            return self.all_reduce(vector * 0.5)[:1]
 
-    return Reduction()
+class _Reduction(nn.Cell):
+    """The reduction behind another operator, as in a step."""
+
+    def __init__(self, all_reduce: Any) -> None:
+        super().__init__()
+        self.all_reduce = all_reduce
+
+    def construct(self, vector: Tensor) -> Tensor:
+        """(n,) -> (1,): only a value is copied to the host."""
+        return self.all_reduce(vector * 0.5)[:1]

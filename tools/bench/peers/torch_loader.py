@@ -4,8 +4,6 @@ The calls are those that torchvision's transforms of Pillow images make, without
 ``num_workers=0``: on a single core, worker processes would only add copies between processes.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ import torch
 from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
-from tools.bench.peers.loading import BATCH, CROP_AREA, CROP_ASPECT, SHAKE, Loading
+from tools.bench.peers.loaders import BATCH, CROP_AREA, CROP_ASPECT, SHAKE, Loading
 
 _FLIPS = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM)
 _TURNS = (*_FLIPS, Image.Transpose.ROTATE_90)
@@ -61,23 +59,16 @@ class Folder(Dataset[tuple[torch.Tensor, int]]):
         return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box)
 
 
-class Peer(Loading):
-    """Reads a folder of JPEG files.
+class Loader(Loading):
+    """Reads a folder of JPEG files."""
 
-    Args:
-        spec: ``pictures``: the folder; ``size``: pixels to come out.
-        rank: Not looked at.
-    """
-
-    def __init__(self, spec: dict[str, Any], rank: int) -> None:
+    def batches(self, spec: dict[str, Any]) -> Iterator[int]:
+        """See the base class."""
         torch.set_num_threads(1)
         random.seed(0)
+        self.versions |= {"torch": torch.__version__, "pillow": PIL.__version__}
         dataset = Folder(Path(spec["pictures"]), spec["size"])
-        self.loader = DataLoader(dataset, BATCH, shuffle=True, drop_last=True)
-        super().__init__({"torch": torch.__version__, "pillow": PIL.__version__})
-
-    def batches(self) -> Iterator[int]:
-        """See the base class."""
+        loader = DataLoader(dataset, BATCH, shuffle=True, drop_last=True)
         while True:
-            for images, _ in self.loader:
+            for images, _ in loader:
                 yield len(images)

@@ -1,16 +1,31 @@
-"""The same network in PyTorch: wide ResNet, attention branches, shared extractors, linear heads.
+"""The PyTorch twin: the same network, and its training step under DistributedDataParallel (gloo).
 
-Its parts have the names of ours (``train/model/``), so that our parameters fit by name. Shapes:
-N = images, C = channels, H, W = height and width. Tensors are (N, C, H, W).
+Wide ResNet, attention branches, shared extractors, linear heads. The parts have the names of ours
+(``train/model/``), so that our parameters fit by name. Shapes: N = images, C = channels, H, W =
+height and width. Tensors are (N, C, H, W).
 """
 
-from __future__ import annotations
-
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from tools.bench.peers import Peer
+from tools.bench.workload import (
+    LABEL_SMOOTHING,
+    LEARNING_RATE,
+    MEAN,
+    MOMENTUM,
+    STD,
+    WEIGHT_DECAY,
+    Workload,
+)
 
 # Our name of a batch norm's parameter: PyTorch's.
 _NORMS = {
@@ -68,73 +83,26 @@ class WideResNet(nn.Module):
         return maps
 
 
-class AttentionModule(nn.Module):
-    """A soft mask over a map."""
-
-    def __init__(self, c_in: int, channels: int) -> None:
-        super().__init__()
-        self.conv1 = _conv(c_in, channels, 1)
-        self.norm1 = nn.BatchNorm2d(channels)
-        self.conv2 = _conv(channels, channels, 1)
-        self.norm2 = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> (N, C, H, W) in (0, 1)."""
-        x = torch.relu(self.norm1(self.conv1(x)))
-        return torch.sigmoid(self.norm2(self.conv2(x)))
+def _attention(c_in: int, channels: int) -> nn.Sequential:
+    """Return a soft mask over a map: (N, C_in, H, W) -> (N, C, H, W) in (0, 1)."""
+    layers = {
+        "conv1": _conv(c_in, channels, 1),
+        "norm1": nn.BatchNorm2d(channels),
+        "relu": nn.ReLU(),
+        "conv2": _conv(channels, channels, 1),
+        "norm2": nn.BatchNorm2d(channels),
+        "mask": nn.Sigmoid(),
+    }
+    return nn.Sequential(OrderedDict(layers))
 
 
-class FeatureExtractor(nn.Module):
-    """Conv-norm-ReLU and, but on the last level, a 2x2 max-pool."""
-
-    def __init__(self, c_in: int, channels: int, pools: bool) -> None:
-        super().__init__()
-        self.conv = _conv(c_in, channels, 3)
-        self.norm = nn.BatchNorm2d(channels)
+def _extractor(c_in: int, channels: int, pools: bool) -> nn.Sequential:
+    """Return conv-norm-ReLU and a 2x2 max-pool: (N, C_in, H, W) -> (N, C, H / 2, W / 2)."""
+    layers = {"conv": _conv(c_in, channels, 3), "norm": nn.BatchNorm2d(channels), "relu": nn.ReLU()}
+    if pools:
         # Odd sizes are rounded up, as by the trunk's strided convolutions.
-        self.pool = nn.MaxPool2d(2, ceil_mode=True) if pools else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> (N, C, H / 2, W / 2)."""
-        y: Tensor = self.pool(torch.relu(self.norm(self.conv(x))))
-        return y
-
-
-class SharedBranch(nn.Module):
-    """The trunk, and the extractors that follow the masks of all tasks."""
-
-    def __init__(self, depth: int, width: int) -> None:
-        super().__init__()
-        self.trunk = WideResNet(depth, width)
-        channels = self.trunk.channels
-        outputs = [*channels[1:], channels[-1]]
-        self.extractors = nn.ModuleList(
-            FeatureExtractor(c_in, c_out, level < len(channels) - 1)
-            for level, (c_in, c_out) in enumerate(zip(channels, outputs, strict=True))
-        )
-
-
-class Head(nn.Module):
-    """Global average pooling and a linear layer."""
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(channels, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> logits (N, classes)."""
-        logits: Tensor = self.linear(x.mean((2, 3)))
-        return logits
-
-
-class TaskBranch(nn.Module):
-    """The attention modules of one task, and its head."""
-
-    def __init__(self, channels: Sequence[int], classes: int) -> None:
-        super().__init__()
-        inputs = [channels[0], *(2 * c for c in channels[1:])]
-        self.attention = nn.ModuleList(map(AttentionModule, inputs, channels))
-        self.head = Head(channels[-1], classes)
+        layers["pool"] = nn.MaxPool2d(2, ceil_mode=True)
+    return nn.Sequential(OrderedDict(layers))
 
 
 class TorchMTLN(nn.Module):
@@ -148,29 +116,115 @@ class TorchMTLN(nn.Module):
 
     def __init__(self, depth: int, width: int, classes: Sequence[int]) -> None:
         super().__init__()
-        self.shared = SharedBranch(depth, width)
-        channels = self.shared.trunk.channels
-        self.tasks = nn.ModuleDict(
-            {f"set{i}": TaskBranch(channels, n) for i, n in enumerate(classes)}
-        )
+        trunk = WideResNet(depth, width)
+        channels, last = trunk.channels, len(trunk.channels) - 1
+        pairs = zip(channels, [*channels[1:], channels[-1]], strict=True)
+        extractors = [_extractor(*pair, level < last) for level, pair in enumerate(pairs)]
+        parts = {"trunk": trunk, "extractors": nn.ModuleList(extractors)}
+        self.shared = nn.ModuleDict(parts)
+        self.tasks = nn.ModuleDict({f"set{i}": _branch(channels, n) for i, n in enumerate(classes)})
 
     def forward(self, images: Tensor, counts: list[int]) -> list[Tensor]:
         """Normalised images (N, 3, H, W), ``counts[k]`` of task k -> logits per task."""
-        levels = [x.split(counts) for x in self.shared.trunk(images)]
+        levels = [x.split(counts) for x in self.shared["trunk"](images)]
         branches = list(self.tasks.values())
         extracted: Sequence[Tensor] = []
-        for level, extractor in enumerate(self.shared.extractors):
+        for level, extractor in enumerate(self.shared["extractors"]):
             attended = []
             for task, branch in enumerate(branches):
                 own = levels[level][task]
                 seen = torch.cat((own, extracted[task]), 1) if level else own
-                attended.append(branch.attention[level](seen) * own)
+                attended.append(branch["attention"][level](seen) * own)
             extracted = extractor(torch.cat(attended)).split(counts)
-        return [b.head(x) for b, x in zip(branches, extracted, strict=True)]
+        pooled = [x.mean((2, 3)) for x in extracted]
+        return [b["head"]["linear"](x) for b, x in zip(branches, pooled, strict=True)]
 
 
-def load_ours(network: TorchMTLN, parameters: Mapping[str, Any]) -> None:
-    """Takes over our parameters and statistics; an error names what does not fit."""
+def _branch(channels: Sequence[int], classes: int) -> nn.ModuleDict:
+    """Return the attention modules of one task, and its head."""
+    inputs = [channels[0], *(2 * c for c in channels[1:])]
+    head = nn.ModuleDict({"linear": nn.Linear(channels[-1], classes)})
+    attention = nn.ModuleList(map(_attention, inputs, channels))
+    return nn.ModuleDict({"attention": attention, "head": head})
+
+
+class Trainer(Peer):
+    """A rank that trains.
+
+    Args:
+        spec: ``workload``; ``channels_last``; ``weights``: our first parameters, or nothing;
+            ``cores``: of every rank; ``folder``: where the ranks meet.
+        rank: This rank.
+    """
+
+    def __init__(self, spec: dict[str, Any], rank: int) -> None:
+        torch.set_num_threads(len(spec["cores"][rank]))
+        torch.manual_seed(1)
+        work, world = Workload.of(spec), len(spec["cores"])
+        self.format = torch.channels_last if spec["channels_last"] else torch.contiguous_format
+        network = TorchMTLN(work.depth, work.width, work.classes)
+        if spec.get("weights"):
+            _load_ours(network, np.load(spec["weights"]))
+        # The memory format of the parameters decides which kernels the convolutions take.
+        network = network.to(memory_format=self.format)
+        self.optimizer = _optimizer(network)
+        self.network: Any = network
+        self.joined = world > 1
+        if self.joined:
+            address = f"file://{spec['folder']}/meeting"
+            dist.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
+            # As quick as its options make it; every rank keeps its own batch-norm statistics.
+            self.network = DistributedDataParallel(
+                network, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+        self.batches = [
+            ([torch.from_numpy(x) for x in images], [torch.from_numpy(y) for y in labels])
+            for images, labels in work.batches(rank)
+        ]
+        self.steps = 0
+        self.info = {
+            "versions": {"torch": torch.__version__},
+            "losses": [self._train(1) for _ in range(3)],
+        }
+
+    def run(self, steps: int) -> None:
+        """Train some steps."""
+        self._train(steps)
+
+    def close(self) -> None:
+        """Leave the other ranks."""
+        if self.joined:
+            dist.barrier()
+            dist.destroy_process_group()
+
+    def _train(self, steps: int) -> list[float]:
+        """Train some steps; return the losses of the last one on this rank."""
+        for _ in range(steps):
+            images, labels = self.batches[self.steps % len(self.batches)]
+            self.steps += 1
+            self.optimizer.zero_grad(set_to_none=True)
+            answers = self.network(self._mix(images), [len(x) for x in images])
+            losses = torch.stack(
+                [
+                    cross_entropy(logits, target, label_smoothing=LABEL_SMOOTHING)
+                    for logits, target in zip(answers, labels, strict=True)
+                ]
+            )
+            losses.sum().backward()
+            self.optimizer.step()
+        last: list[float] = losses.tolist()
+        return last
+
+    def _mix(self, images: list[Tensor]) -> Tensor:
+        """uint8 (n, H, W, 3) of every task -> normalised (N, 3, H, W)."""
+        pixels = torch.cat(images).permute(0, 3, 1, 2)
+        # In the wanted format before it becomes four times as large.
+        pixels = pixels.contiguous(memory_format=self.format)
+        return pixels.float().mul_(1 / (255 * STD)).sub_(MEAN / STD)
+
+
+def _load_ours(network: TorchMTLN, parameters: Mapping[str, Any]) -> None:
+    """Take over our parameters and statistics; an error names what does not fit."""
     state = {}
     for name, values in parameters.items():
         stem, _, last = name.rpartition(".")
@@ -180,3 +234,11 @@ def load_ours(network: TorchMTLN, parameters: Mapping[str, Any]) -> None:
     lost = [name for name in missing if not name.endswith("num_batches_tracked")]
     if lost or unexpected:
         raise ValueError(f"parameters do not fit: {lost} missing, {unexpected} unknown")
+
+
+def _optimizer(network: TorchMTLN) -> torch.optim.Optimizer:
+    """Return SGD with Nesterov momentum; weight decay on weights only."""
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others}]
+    return torch.optim.SGD(groups, LEARNING_RATE, MOMENTUM, nesterov=True, fused=True)

@@ -1,37 +1,29 @@
-"""The rows of the table, a module each.
+"""The rows of the table: functions of the modules here that yield a row's cases.
 
-A row has a TITLE and ``measure(session)``, which yields its cases. To add one: write its module and
-name it here.
+To add one: write its function and name it here.
 """
 
-from __future__ import annotations
-
 import importlib
-from collections.abc import Iterator
-from typing import Protocol, cast
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from tools.bench.cases import Case
-from tools.bench.session import Session
-
-NAMES = (
-    *("train", "reference", "scaling", "reduction", "input"),
-    *("tasks", "start", "evaluation", "memory"),
-)
-
-
-class Row(Protocol):
-    """What a row's module has.
-
-    Attributes:
-        TITLE: What the table calls it.
-    """
-
-    TITLE: str
-
-    def measure(self, session: Session) -> Iterator[Case]:
-        """Measures its cases, one after the other."""
+# Name, which is that of the function: its module, and what the table calls it.
+ROWS = {
+    "train": ("against_torch", "training, 2 ranks x 1 core"),
+    "reference": ("reference", "training against the reference script's schedule, 2 cores"),
+    "scaling": ("ours", "weak scaling"),
+    "reduction": ("ours", "time in the reduction, 2 ranks"),
+    "input": ("data", "input pipeline on 1 core"),
+    "tasks": ("ours", "cost of many tasks, 1 rank x 1 core"),
+    "start": ("start", "command to first step, 2 ranks"),
+    "evaluation": ("data", "evaluation against training, 2 ranks x 1 core"),
+    "memory": ("against_torch", "memory per rank"),
+}
 
 
-def row(name: str) -> Row:
-    """The module of a row."""
-    return cast(Row, importlib.import_module(f"tools.bench.rows.{name}"))
+def cases_of(name: str) -> Callable[[Any], Iterator[Any]]:
+    """Return the function that measures a row: of a session, it yields one case after the other."""
+    function: Callable[[Any], Iterator[Any]] = getattr(
+        importlib.import_module(f"tools.bench.rows.{ROWS[name][0]}"), name
+    )
+    return function

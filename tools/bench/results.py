@@ -1,0 +1,185 @@
+"""What was measured, the ratios that follow from it round by round, and the file that holds it."""
+
+import json
+import operator
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from tools.bench import machine
+from tools.bench.rows import ROWS
+from train.errors import UserError
+
+Form = Literal["ratio", "percent", "value"]
+
+_FORMAT = {"format": "mtln-bench", "version": 1}
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a ratio should be.
+
+    Attributes:
+        sign: ``>=``, ``>``, ``<=`` or ``<``.
+        bound: The number to the right of the sign.
+    """
+
+    sign: str
+    bound: float
+
+    def is_reached(self, value: float) -> bool:
+        """Return whether a median reaches it."""
+        return _OPERATORS[self.sign](value, self.bound)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, smallest and largest of the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        """Return that of at least one value."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A ratio of two series of a case, or one series for itself.
+
+    Attributes:
+        what: What the table calls it.
+        of: The series that is looked at.
+        to: What it is divided by, round by round; None: by nothing.
+        goal: What it should be, if there is such a goal.
+        form: How the table shows it.
+        factor: Every ratio is multiplied by it.
+    """
+
+    what: str
+    of: str
+    to: str | None = None
+    goal: Goal | None = None
+    form: Form = "ratio"
+    factor: float = 1.0
+
+    def values(self, series: dict[str, list[float]]) -> list[float]:
+        """Return the ratio of every round; nothing where one of the series was not measured."""
+        own = series.get(self.of, [])
+        other = [1.0] * len(own) if self.to is None else series.get(self.to, [])
+        if not own or not other:
+            return []
+        return [self.factor * a / b for a, b in zip(own, other, strict=True)]
+
+
+@dataclass
+class Case:
+    """One measurement of a row.
+
+    Attributes:
+        name: What was measured, in words.
+        unit: Of the series.
+        series: A value per round, by name. Values of one round belong together.
+        comparisons: What follows.
+        missing: Series that could not be measured, and why.
+        facts: What else is worth keeping; plain values.
+    """
+
+    name: str
+    unit: str
+    series: dict[str, list[float]] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def tree(self) -> dict[str, Any]:
+        """Return plain values for JSON, with what is computed from the rounds."""
+        compared = []
+        for comparison in self.comparisons:
+            values = comparison.values(self.series)
+            result = asdict(Spread.of(values)) if values else None
+            compared.append({**asdict(comparison), "rounds": values, "result": result})
+        medians = {name: Spread.of(values).median for name, values in self.series.items()}
+        return {**vars(self), "medians": medians, "comparisons": compared}
+
+
+@dataclass
+class Measured:
+    """One row of the table as it was measured.
+
+    Attributes:
+        title: What the table calls it.
+        cases: What was measured.
+        failure: Why it ended before its end, if it did.
+        settings: Rounds, seconds of a turn, whether sizes were tiny.
+        moment: When, under which load, of which commit.
+    """
+
+    title: str
+    cases: list[Case] = field(default_factory=list)
+    failure: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    moment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Document:
+    """All rows, and the machine they were measured on."""
+
+    rows: dict[str, Measured] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=machine.describe)
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for every row that ended before its end."""
+        return [f"{name}: {row.failure}" for name, row in self.rows.items() if row.failure]
+
+    def in_order(self) -> dict[str, Measured]:
+        """Return the rows in the order of the table."""
+        return {name: self.rows[name] for name in ROWS if name in self.rows}
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        rows = {
+            name: {**vars(row), "cases": [case.tree() for case in row.cases]}
+            for name, row in self.in_order().items()
+        }
+        tree = {**_FORMAT, "machine": self.machine, "rows": rows}
+        try:
+            path.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+    @classmethod
+    def read(cls, path: Path) -> "Document":
+        """Read what :meth:`write` has written; what is computed is computed again.
+
+        Raises:
+            UserError: It cannot be read, or is something else.
+        """
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise UserError(f"{path}: not valid JSON: {error}") from None
+        if not isinstance(tree, dict) or not _FORMAT.items() <= tree.items():
+            raise UserError(f"{path}: not a file that tools bench --json has written")
+        return TypeAdapter(cls).validate_python(tree)

@@ -1,0 +1,116 @@
+"""Ours against itself: on another number of ranks, without the reduction, with many tasks."""
+
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from tools.bench.group import Group, Starter, mpirun_is_there
+from tools.bench.results import Case, Comparison, Goal
+from tools.bench.session import NO_MPI, RANKS, Peers, Session, Turns
+from tools.bench.workload import Workload
+
+_JOINED, _ALONE, _APART = "2 ranks", "1 rank", "2 ranks apart"
+_MACHINE = "2 ranks apart, at the same time / (2 x 1 rank): the machine's part"
+
+_ENGINES: dict[str, Starter] = {"shared memory": "launch", "MPI": "mpirun"}
+_STEP, _WITHOUT, _MESSAGE, _DIFFERENCE = "step", "step without exchange", "message", "difference"
+_REPEATS = 20
+
+_CLASSES = 12
+
+
+def scaling(session: Session) -> Iterator[Case]:
+    """Measure weak scaling: as many images per rank, a case per network."""
+    for work in session.networks:
+        case = Case(str(work), "images/s")
+        goal, share = Goal(">=", 0.97), 1 / RANKS
+        case.comparisons = [
+            Comparison("2 ranks / (2 x 1 rank)", _JOINED, _ALONE, goal, factor=share),
+            Comparison(_MACHINE, _APART, _ALONE, factor=share),
+            Comparison("2 ranks / 2 ranks apart: our part", _JOINED, _APART),
+        ]
+        with Peers(session, case) as peers:
+            joined = peers.start_ranks(_JOINED, work.spec())
+            ranks = [
+                peers.start(name, "ours.Trainer", work.spec(), [own])
+                for name, own in zip(("first rank", "second rank"), session.cores(), strict=True)
+            ]
+            images = work.images_per_step
+            first, second = (Turns(rank, images, session.seconds) for rank in ranks)
+            turns: dict[str, Callable[[], float]] = {
+                _JOINED: Turns(joined, RANKS * images, session.seconds).rate,
+                _ALONE: first.rate,
+                _APART: partial(_rate_together, first, second),
+            }
+            case.series = session.interleave(turns)
+        yield case
+
+
+def _rate_together(first: Turns, second: Turns) -> float:
+    """Return the images per second of two groups that work at the same time."""
+    second.steps = first.steps
+    for one in (first, second):
+        one.tell()
+    seconds = max(one.duration() for one in (first, second))
+    return (first.images + second.images) * first.steps / seconds
+
+
+def reduction(session: Session) -> Iterator[Case]:
+    """Measure a case per engine; shared memory, which is the usual one, with all networks."""
+    for engine in _ENGINES:
+        for work in session.networks[:1] if engine == "MPI" else session.networks:
+            yield _reduction(session, engine, work)
+
+
+def _reduction(session: Session, engine: str, work: Workload) -> Case:
+    case = Case(f"{engine}, {work}", "ms")
+    case.comparisons = [
+        Comparison(what, of, _STEP, goal, form="percent", factor=100.0)
+        for what, of, goal in (
+            ("message alone, all ranks there at once / step", _MESSAGE, Goal("<", 2.0)),
+            ("(step - step without exchange) / step", _DIFFERENCE, None),
+        )
+    ]
+    if engine == "MPI" and not mpirun_is_there():
+        case.missing = dict.fromkeys((_MESSAGE, _DIFFERENCE, _STEP), NO_MPI)
+        return case
+    with Peers(session, case) as peers:
+        joined = peers.start_ranks(_STEP, work.spec(), _ENGINES[engine])
+        peers.start_ranks(_WITHOUT, work.spec(exchange=False), _ENGINES[engine])
+        turns = peers.turns(RANKS * work.images_per_step)
+        steps = {name: turn.milliseconds for name, turn in turns.items()}
+        series = session.interleave({_MESSAGE: lambda: _message(joined), **steps})
+        pairs = zip(series[_STEP], series[_WITHOUT], strict=True)
+        case.series = {**series, _DIFFERENCE: [a - b for a, b in pairs]}
+        case.facts["bytes"] = joined.info[0]["message_bytes"]
+    return case
+
+
+def _message(group: Group) -> float:
+    """Return the milliseconds of a reduction of the step's message: median, slowest rank."""
+    answers = group.ask("reduce", repeats=_REPEATS)
+    return 1000 * max(float(statistics.median(answer["times"])) for answer in answers)
+
+
+def tasks(session: Session) -> Iterator[Case]:
+    """Measure a step with many tasks against one with few, as many images, and its compilation."""
+    base, numbers = session.networks[0], (3, 6 if session.quick else 30)
+    works = {
+        f"{n} tasks": replace(base, images=max(numbers) // n, classes=(_CLASSES,) * n)
+        for n in numbers
+    }
+    few, many = works
+    case = Case(f"{works[many]} against {works[few]}", "ms")
+    case.comparisons = [Comparison(f"step, {many} / {few}", many, few, Goal("<", 1.3))]
+    compiling = Case(f"the first step of these: {many} against {few}", "s")
+    compiling.comparisons = [Comparison(f"compilation, {many} / {few}", many, few)]
+    with Peers(session, case) as peers:
+        for name, work in works.items():
+            peers.start(name, "ours.Trainer", work.spec(), session.cores(1))
+        turns = peers.turns(works[few].images_per_step)
+        case.series = session.interleave({name: turn.milliseconds for name, turn in turns.items()})
+        infos = {name: group.info[0] for name, group in peers.groups.items()}
+        compiling.series = {name: [info["compile_seconds"]] for name, info in infos.items()}
+    yield case
+    yield compiling
