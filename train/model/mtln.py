@@ -12,7 +12,7 @@ and width. Feature maps are (N, C, H, W), or as the backend order their axes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import mindspore as ms
 import numpy as np
@@ -38,6 +38,8 @@ class DatasetInfo:
 class NetworkTask(Protocol):
     """What the network asks of a task (:class:`train.tasks.base.Task`); its class is its kind."""
 
+    answers: ClassVar[type[nn.Cell]]
+
     @property
     def name(self) -> str:
         """Its name."""
@@ -48,10 +50,6 @@ class NetworkTask(Protocol):
 
     def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
         """Return its head, for maps with so many channels on every level."""
-
-    @staticmethod
-    def answers(heads: Sequence[nn.Cell], positions: Sequence[int], backend: Backend) -> nn.Cell:
-        """Return the cell that computes the logits of all tasks of its kind."""
 
 
 def group_by_kind(tasks: Sequence[T]) -> dict[type[T], tuple[int, ...]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mindspore import Tensor, nn, ops
 
 from train.config.schema import Config
-from train.data.batch import Array, Batch, BatchLayout, TaskInputs
+from train.data.batch import Array, Batch, BatchLayout
 from train.data.manifest import RecordSet
 from train.errors import UserError
 from train.model.backend import Backend
@@ -30,17 +30,25 @@ class Task(ABC):
     """One task of a run; a subclass is a kind of tasks.
 
     All that a network with such tasks does is in the subclass. What the tasks of a kind do in the
-    compiled graph (:meth:`answers`, :meth:`losses`) they do together, so that one operator can
+    compiled graph (``answers``, ``losses``) they do together, so that one operator can
     serve all of them.
 
     Attributes:
         kind: Its name in the configuration and the registry.
+        answers: The cell that computes the logits of all tasks of this kind, made of their heads,
+            their positions among all tasks and the backend. Called with the maps of all levels, the
+            images of every task and the size of the images, it returns (n, C_t, ...) for each.
+        losses: The cell that computes their losses; see :class:`KindLosses`.
+        decision: The cell that turns logits into answers; see :class:`Decision`.
         name: Its name.
         dataset: Name of the data set that feeds it.
         classes: Class names, in the order of the network's answers.
     """
 
     kind: ClassVar[str]
+    answers: ClassVar[type[nn.Cell]]
+    losses: ClassVar[type["KindLosses"]]
+    decision: ClassVar[type["Decision"]]
 
     name: str
     dataset: str
@@ -64,44 +72,6 @@ class Task(ABC):
     def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
         """Return its head, for maps with so many channels on every level."""
 
-    @staticmethod
-    @abstractmethod
-    def answers(heads: Sequence[nn.Cell], positions: Sequence[int], backend: Backend) -> nn.Cell:
-        """Return the cell that computes the logits of all tasks of this kind.
-
-        Called with the maps of all levels, the images of every task and the size of the images, it
-        returns one tensor per task of this kind, (n, C_t, ...).
-
-        Args:
-            heads: Their heads, which belong to the task branches.
-            positions: Their positions among all tasks.
-            backend: Makes layers.
-        """
-
-    @staticmethod
-    @abstractmethod
-    def losses(
-        tasks: Sequence[Any],
-        positions: Sequence[int],
-        inputs: Sequence[TaskInputs],
-        weights: Sequence[float],
-        backend: Backend,
-    ) -> "KindLosses":
-        """Return the cell that computes the losses of all tasks of this kind.
-
-        Args:
-            tasks: The tasks of this kind.
-            positions: Their positions among all tasks.
-            inputs: Where each finds its labels in a batch.
-            weights: For each, the images of this rank over their mean over the ranks.
-            backend: Makes layers.
-        """
-
-    @staticmethod
-    @abstractmethod
-    def decision() -> "Decision":
-        """Return what makes answers of logits."""
-
     @abstractmethod
     def tally(self, layout: BatchLayout, scene_classes: Sequence[str]) -> "Tally":
         """Return a fresh count of its right and wrong answers.
@@ -114,6 +84,13 @@ class Task(ABC):
 
 class KindLosses(nn.Cell):
     """Base of the losses of all tasks of a kind.
+
+    Constructor arguments:
+        tasks: The tasks of this kind.
+        positions: Their positions among all tasks.
+        inputs: Where each finds its labels in a batch.
+        weights: For each, the images of this rank over their mean over the ranks.
+        backend: Makes layers.
 
     Attributes:
         counts: Whether the losses depend on :meth:`totals` over all ranks.

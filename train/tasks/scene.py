@@ -21,56 +21,6 @@ from train.tasks.base import Decision, KindLosses, Task
 from train.tasks.confusion import Confusion, confusion_matrix, ratio
 
 
-@dataclass(frozen=True)
-class SceneTask(Task):
-    """A scene-classification task.
-
-    Attributes:
-        label_smoothing: Probability that is spread evenly over all classes.
-    """
-
-    kind = "scene"
-
-    label_smoothing: float = 0.0
-
-    @classmethod
-    def resolve(cls, name: str, config: Config, record_set: RecordSet) -> "SceneTask":
-        """See the base class."""
-        classes = record_set.manifest.classes
-        if not classes:
-            raise UserError(f"tasks.{name}: {record_set.folder} has masks only, no scene classes")
-        return cls(name, record_set.name, classes, config.loss.label_smoothing)
-
-    def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
-        """See the base class."""
-        return ClassificationHead(channels[-1], len(self.classes), backend)
-
-    @staticmethod
-    def answers(heads: Sequence[nn.Cell], positions: Sequence[int], backend: Backend) -> nn.Cell:
-        """See the base class."""
-        return SceneAnswers(heads, positions, backend)
-
-    @staticmethod
-    def losses(
-        tasks: Sequence["SceneTask"],
-        positions: Sequence[int],
-        inputs: Sequence[TaskInputs],
-        weights: Sequence[float],
-        backend: Backend,
-    ) -> KindLosses:
-        """See the base class."""
-        return SceneLosses(tasks, positions, inputs, weights, backend)
-
-    @staticmethod
-    def decision() -> Decision:
-        """See the base class."""
-        return MostLikelyScene()
-
-    def tally(self, layout: BatchLayout, scene_classes: Sequence[str]) -> "SceneTally":
-        """See the base class."""
-        return SceneTally(self.classes, layout.inputs(self.dataset).scenes[0])
-
-
 class ClassificationHead(nn.Cell):
     """Global average pooling of the last level and a linear layer."""
 
@@ -85,7 +35,7 @@ class ClassificationHead(nn.Cell):
 
 
 class SceneAnswers(nn.Cell):
-    """The logits of all scene tasks; see :meth:`train.tasks.base.Task.answers`."""
+    """The logits of all scene tasks; see :class:`train.tasks.base.Task`."""
 
     def __init__(
         self, heads: Sequence[nn.Cell], positions: Sequence[int], backend: Backend
@@ -106,7 +56,7 @@ class SceneLosses(KindLosses):
 
     def __init__(
         self,
-        tasks: Sequence[SceneTask],
+        tasks: Sequence["SceneTask"],
         positions: Sequence[int],
         inputs: Sequence[TaskInputs],
         weights: Sequence[float],
@@ -165,6 +115,38 @@ class SceneTally:
     def metrics(self, vector: Confusion) -> dict[str, Any]:
         """Return the metrics of the counts of all ranks."""
         return classification_metrics(vector.reshape(self.matrix.shape), self.classes)
+
+
+@dataclass(frozen=True)
+class SceneTask(Task):
+    """A scene-classification task.
+
+    Attributes:
+        label_smoothing: Probability that is spread evenly over all classes.
+    """
+
+    kind = "scene"
+    answers = SceneAnswers
+    losses = SceneLosses
+    decision = MostLikelyScene
+
+    label_smoothing: float = 0.0
+
+    @classmethod
+    def resolve(cls, name: str, config: Config, record_set: RecordSet) -> "SceneTask":
+        """See the base class."""
+        classes = record_set.manifest.classes
+        if not classes:
+            raise UserError(f"tasks.{name}: {record_set.folder} has masks only, no scene classes")
+        return cls(name, record_set.name, classes, config.loss.label_smoothing)
+
+    def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
+        """See the base class."""
+        return ClassificationHead(channels[-1], len(self.classes), backend)
+
+    def tally(self, layout: BatchLayout, scene_classes: Sequence[str]) -> "SceneTally":
+        """See the base class."""
+        return SceneTally(self.classes, layout.inputs(self.dataset).scenes[0])
 
 
 def classification_metrics(confusion: Confusion, classes: Sequence[str]) -> dict[str, Any]:

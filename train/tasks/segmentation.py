@@ -27,73 +27,6 @@ from train.tasks.segmentation_metrics import PixelCounts, oracle_classes, segmen
 _ABSENT = 1e-6
 
 
-@dataclass(frozen=True)
-class SegmentationTask(Task):
-    """A segmentation task.
-
-    Attributes:
-        masks: The label space of its masks.
-        decoder_channels: Channels of its decoder.
-        dice_weight: Weight of the Dice loss beside the cross-entropy.
-    """
-
-    kind = "segmentation"
-
-    masks: str = ""
-    decoder_channels: int = 32
-    dice_weight: float = 0.0
-
-    @classmethod
-    def resolve(cls, name: str, config: Config, record_set: RecordSet) -> "SegmentationTask":
-        """See the base class."""
-        wanted, spaces = config.tasks[name].masks, record_set.manifest.masks
-        folder, known = record_set.folder, ", ".join(spaces)
-        if not spaces:
-            raise UserError(f"tasks.{name}.kind: segmentation needs masks, but {folder} has none")
-        if wanted is None and len(spaces) > 1:
-            raise UserError(f"tasks.{name}.masks: missing: {folder} has several kinds ({known})")
-        masks = wanted or next(iter(spaces))
-        if masks not in spaces:
-            raise UserError(f"tasks.{name}.masks: {folder} has no masks {masks!r} (but: {known})")
-        options = config.model.decoder_channels, config.loss.dice
-        return cls(name, record_set.name, spaces[masks].classes, masks, *options)
-
-    @property
-    def label_space(self) -> str | None:
-        """See the base class."""
-        return self.masks
-
-    def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
-        """See the base class."""
-        return SegmentationHead(channels, len(self.classes), self.decoder_channels, backend)
-
-    @staticmethod
-    def answers(heads: Sequence[nn.Cell], positions: Sequence[int], backend: Backend) -> nn.Cell:
-        """See the base class."""
-        return PixelAnswers(heads, positions)
-
-    @staticmethod
-    def losses(
-        tasks: Sequence["SegmentationTask"],
-        positions: Sequence[int],
-        inputs: Sequence[TaskInputs],
-        weights: Sequence[float],
-        backend: Backend,
-    ) -> KindLosses:
-        """See the base class."""
-        return PixelLosses(tasks, positions, inputs, weights)
-
-    @staticmethod
-    def decision() -> Decision:
-        """See the base class."""
-        return MostLikelyPixels()
-
-    def tally(self, layout: BatchLayout, scene_classes: Sequence[str]) -> "PixelTally":
-        """See the base class."""
-        inputs = layout.inputs(self.dataset, self.masks)
-        return PixelTally(self.classes, inputs, oracle_classes(scene_classes, self.classes))
-
-
 class SegmentationHead(nn.Cell):
     """A top-down decoder: from the last level up, each level adds what it knows more precisely.
 
@@ -131,9 +64,11 @@ class SegmentationHead(nn.Cell):
 
 
 class PixelAnswers(nn.Cell):
-    """The logits of all segmentation tasks; see :meth:`train.tasks.base.Task.answers`."""
+    """The logits of all segmentation tasks; see :class:`train.tasks.base.Task`."""
 
-    def __init__(self, heads: Sequence[nn.Cell], positions: Sequence[int]) -> None:
+    def __init__(
+        self, heads: Sequence[nn.Cell], positions: Sequence[int], backend: Backend
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.heads = tuple(heads)
         self.positions = tuple(positions)
@@ -156,10 +91,11 @@ class PixelLosses(KindLosses):
 
     def __init__(
         self,
-        tasks: Sequence[SegmentationTask],
+        tasks: Sequence["SegmentationTask"],
         positions: Sequence[int],
         inputs: Sequence[TaskInputs],
         weights: Sequence[float],
+        backend: Backend,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.positions = tuple(positions)
@@ -285,3 +221,52 @@ class PixelTally:
         """Return the metrics of the counts of all ranks."""
         counts = PixelCounts.from_vector(vector, len(self.classes))
         return segmentation_metrics(counts, self.classes, self.oracle is not None)
+
+
+@dataclass(frozen=True)
+class SegmentationTask(Task):
+    """A segmentation task.
+
+    Attributes:
+        masks: The label space of its masks.
+        decoder_channels: Channels of its decoder.
+        dice_weight: Weight of the Dice loss beside the cross-entropy.
+    """
+
+    kind = "segmentation"
+    answers = PixelAnswers
+    losses = PixelLosses
+    decision = MostLikelyPixels
+
+    masks: str = ""
+    decoder_channels: int = 32
+    dice_weight: float = 0.0
+
+    @classmethod
+    def resolve(cls, name: str, config: Config, record_set: RecordSet) -> "SegmentationTask":
+        """See the base class."""
+        wanted, spaces = config.tasks[name].masks, record_set.manifest.masks
+        folder, known = record_set.folder, ", ".join(spaces)
+        if not spaces:
+            raise UserError(f"tasks.{name}.kind: segmentation needs masks, but {folder} has none")
+        if wanted is None and len(spaces) > 1:
+            raise UserError(f"tasks.{name}.masks: missing: {folder} has several kinds ({known})")
+        masks = wanted or next(iter(spaces))
+        if masks not in spaces:
+            raise UserError(f"tasks.{name}.masks: {folder} has no masks {masks!r} (but: {known})")
+        options = config.model.decoder_channels, config.loss.dice
+        return cls(name, record_set.name, spaces[masks].classes, masks, *options)
+
+    @property
+    def label_space(self) -> str | None:
+        """See the base class."""
+        return self.masks
+
+    def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
+        """See the base class."""
+        return SegmentationHead(channels, len(self.classes), self.decoder_channels, backend)
+
+    def tally(self, layout: BatchLayout, scene_classes: Sequence[str]) -> "PixelTally":
+        """See the base class."""
+        inputs = layout.inputs(self.dataset, self.masks)
+        return PixelTally(self.classes, inputs, oracle_classes(scene_classes, self.classes))
