@@ -29,7 +29,7 @@ class Mark:
         self.mark = {"TEST_MARK": uuid.uuid4().hex}
 
     def survivors(self) -> list[int]:
-        """Returns the processes with the mark that still run (what has ended has no variables)."""
+        """Return the processes with the mark that still run (what has ended has no variables)."""
         wanted = f"TEST_MARK={self.mark['TEST_MARK']}".encode()
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
@@ -49,7 +49,7 @@ class Mark:
             time.sleep(0.05)
 
     def kill_survivors(self) -> None:
-        """Kills what is left."""
+        """Kill what is left."""
         for pid in self.survivors():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -77,18 +77,18 @@ class Marked(Mark):
         )
 
     def finish(self, seconds: float = 500) -> tuple[int, str, str]:
-        """Waits for its end: exit code, standard output, standard error."""
+        """Wait for its end; return exit code, standard output, standard error."""
         out, err = self.process.communicate(timeout=seconds)
         return self.process.returncode, out, err
 
     def succeed(self) -> str:
-        """Waits for its end, which must be a success; its standard output."""
+        """Wait for its end, which must be a success; return its standard output."""
         code, out, err = self.finish()
         assert code == 0, f"exit code {code}\n{out}\n{err}"
         return out
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 400) -> None:
-        """Waits until a condition holds, while the process must be running."""
+        """Wait until a condition holds, while the process must be running."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "waited in vain"
@@ -96,7 +96,7 @@ class Marked(Mark):
             time.sleep(0.05)
 
     def clean_up(self) -> None:
-        """Kills what is left."""
+        """Kill what is left."""
         self.kill_survivors()
         self.process.communicate()
 

@@ -13,7 +13,7 @@ from train.native.operators import operator, options
 
 
 class Flatten(nn.Cell):
-    """Concatenates tensors of any shape into one vector."""
+    """Concatenation of tensors of any shape to one vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Flatten(nn.Cell):
 
 
 class Subtract(nn.Cell):
-    """Subtracts a flat vector from parameters of any shape."""
+    """Subtraction of a flat vector from parameters of any shape."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         super().__init__(auto_prefix=False)

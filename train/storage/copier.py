@@ -60,7 +60,7 @@ class Plan:
 
 
 class Copier:
-    """Makes a store hold what another one holds, and leaves what else it holds alone.
+    """A copy of one store's files into another, which keeps what else it holds.
 
     One of the two must be on the disk. Every file appears under its name only when it is whole,
     with the size that it has in the source, and with the digest that the manifest or checkpoint it

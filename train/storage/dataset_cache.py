@@ -102,7 +102,7 @@ class Entry:
 
 
 class Room:
-    """Keeps the cache within its size.
+    """The space of the cache, which is kept within its limit.
 
     Args:
         root: The folder of all data sets.

@@ -24,7 +24,7 @@ from train.storage.transfer import Progress
 
 @dataclass(repr=False)  # there may be keys among the variables
 class Staging:
-    """Stages data sets for this process, and keeps them in the cache until it releases them.
+    """The data sets of this process: copied to the cache, and kept there until it releases them.
 
     Attributes:
         variables: How buckets are reached, see :mod:`train.storage.connection`.

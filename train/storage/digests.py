@@ -74,7 +74,7 @@ def stamp_of(path: Path) -> Stamp:
 
 
 class Verified:
-    """Remembers which files had which digest, so that unchanged ones need not be read again.
+    """A record of the digests of files, so that unchanged ones need not be read again.
 
     Args:
         path: Where to keep it beyond this process, None for nowhere.

@@ -41,7 +41,7 @@ class WrongDigest(Exception):
 
 
 class Retry:
-    """Calls something until it succeeds, with exponential backoff.
+    """Repetition of what fails, with exponential backoff.
 
     Args:
         tries: How often anything is tried at most.

@@ -16,7 +16,7 @@ _ATTEMPT = "attempt_"
 
 
 class Mirror:
-    """Sends what has changed, and removes old checkpoints, a pass at a time.
+    """The run folder in object storage, brought up to date a pass at a time.
 
     In the store, too, a checkpoint is whole from the moment its state.json is there to the moment
     it is removed: that file is sent last and removed first.

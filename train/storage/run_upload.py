@@ -32,7 +32,7 @@ class Outcome:
 
 
 class Uploader:
-    """Keeps the run folder in object storage up to date, in a thread of its own.
+    """A thread that keeps the run folder in object storage up to date.
 
     Args:
         address: The run folder in object storage.

@@ -58,7 +58,7 @@ def read_small(store: Store, name: str) -> bytes:
 
 @dataclass(frozen=True)
 class Receiver:
-    """Copies single files from a store into a folder.
+    """The receiving end of a copy: single files of a store get into a folder.
 
     Attributes:
         source: The store.
@@ -134,7 +134,7 @@ class Receiver:
 
 
 class Progress:
-    """Says now and then in a line how much has moved.
+    """Lines that say now and then how much has moved.
 
     Args:
         say: Called with the lines.

@@ -98,7 +98,7 @@ def test_on_the_disk(tree: dict[str, bytes], tmp_path: Path) -> None:
     assert copy(str(tmp_path / "tree"), str(tmp_path / "other"), {}).unchanged == 5
 
 
-def test_what_vouches_for_others_comes_last(
+def test_what_declares_others_complete_comes_last(
     tree: dict[str, bytes], tmp_path: Path, through: dict[str, str], proxy: Proxy,
     object_store: ObjectStore,
 ) -> None:  # fmt: skip
