@@ -48,14 +48,15 @@ class Run:
     ranks: int
     config: dict[str, Any] | None
 
-    def value(self, column: Column) -> float | None:
-        """Return the principal metric of a task, 0..1; None if the split had nothing to count."""
-        return self.figure(column, KINDS[column.kind].principal)
+    def figure(self, column: Column, keys: str = "") -> float | None:
+        """Return a figure of a task; None if it is not known, or there was nothing to count.
 
-    def figure(self, column: Column, keys: str) -> float | None:
-        """Return a figure of a task, by its keys as in ``kinds``; None where it is not known."""
+        Args:
+            column: The task.
+            keys: The figure, as in ``kinds``; empty: the principal one, 0..1.
+        """
         value: Any = self.metrics[column]
-        for key in keys.split("."):
+        for key in (keys or KINDS[column.kind].principal).split("."):
             value = value.get(key) if isinstance(value, dict) else None
         return None if value is None else float(value)
 
