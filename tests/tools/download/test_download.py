@@ -1,7 +1,5 @@
 """``python -m tools download`` against a server on loopback: what comes, and how it breaks."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

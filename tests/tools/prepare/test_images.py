@@ -1,7 +1,5 @@
 """Every kind of picture becomes 8-bit RGB."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib
