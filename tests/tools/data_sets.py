@@ -1,8 +1,9 @@
 """Small pictures and tables to prepare, and what was made of them."""
 
+import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,18 @@ def manifest_json(folder: Path) -> dict[str, Any]:
     return data
 
 
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """The table of records."""
+    with (folder / "records.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def entries(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 def write_csv(
-    path: Path, rows: list[tuple[str, str, str]], header: str = "file,class,split"
+    path: Path, rows: Sequence[tuple[str, ...]], header: str = "file,class,split"
 ) -> Path:
     path.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n")
     return path

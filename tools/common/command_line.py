@@ -20,13 +20,9 @@ def describe(parser: argparse.ArgumentParser, description: str, epilog: str = ""
 
 def add_workers_option(parser: argparse.ArgumentParser, what: str) -> None:
     """Declare ``--workers``, the processes that do ``what``."""
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        type=int,
-        default=min(len(os.sched_getaffinity(0)), MAX_WORKERS),
-        help=f"processes that {what} (default: the cores of this machine)",
-    )
+    cores = min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+    text = f"processes that {what} (default: the cores of this machine)"
+    parser.add_argument("--workers", metavar="N", type=int, default=cores, help=text)
 
 
 def check_ranges(options: object, limits: Mapping[str, tuple[int, int]]) -> None:

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 _LINE_EVERY = 15.0
 
+# Takes the number of items finished since its last call.
+Advance = Callable[[int], None]
+# Takes the bytes that are there and their number in the end (None: not known).
+Moved = Callable[[int, int | None], None]
+
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how far a job is, on standard error: a bar on a terminal, else one line.
-
-    Yields:
-        A function that takes the number of items finished since its last call.
-    """
+def progress(title: str, total: int) -> Iterator[Advance]:
+    """Show how far a job is, on standard error: a bar on a terminal, else one line."""
     if not sys.stderr.isatty():
         print(f"{title}: {total} pictures ...", file=sys.stderr, flush=True)
         yield lambda count: None
@@ -31,13 +32,8 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def transfer(title: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show bytes as they come, on standard error: a bar on a terminal, else a line now and then.
-
-    Yields:
-        A function that takes the bytes that are there and their number in the end (None: not
-        known).
-    """
+def transfer(title: str) -> Iterator[Moved]:
+    """Show bytes as they come, on standard error: a bar on a terminal, else a line now and then."""
     if not sys.stderr.isatty():
         yield _lines(title)
         return
@@ -57,7 +53,7 @@ def _bar(*counts: str) -> Progress:
     return rich.Progress(title, *columns, console=Console(stderr=True), transient=True)
 
 
-def _lines(title: str) -> Callable[[int, int | None], None]:
+def _lines(title: str) -> Moved:
     """Return a function that prints how far a transfer is, at once and then every few seconds."""
     due = 0.0
 

@@ -34,7 +34,7 @@ def _main_rows(comparison: Comparison) -> list[list[str]]:
     headings = [column.heading for column in comparison.columns]
     rows = [["run", *headings, "mean", "gain", "parameters", "images", "what it is"]]
     for row in comparison.rows:
-        values = [row.value(column) for column in comparison.columns]
+        values = [row.figure(column) for column in comparison.columns]
         rows.append(
             [
                 row.name,

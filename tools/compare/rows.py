@@ -4,7 +4,7 @@ import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tools.compare.runs import Column, Run
 from train.tasks.registry import Figure
@@ -54,23 +54,19 @@ class Row:
         """Return the runs that have a task."""
         return [run for run in self.runs if column in run.metrics]
 
-    def value(self, column: Column) -> Value | None:
-        """Return the principal metric of a task; None if no run has it."""
-        return Value.of(run.value(column) for run in self.runs_of(column))
-
-    def figure(self, column: Column, figure: Figure) -> Value | None:
-        """Return some figure of a task; None if no run has it."""
+    def figure(self, column: Column, figure: Figure | None = None) -> Value | None:
+        """Return a figure of a task as :meth:`Run.figure` does; None if no run has it."""
         return Value.of(run.figure(column, figure) for run in self.runs_of(column))
 
     def mean(self, columns: Sequence[Column]) -> Value | None:
         """Return the mean over the tasks; None if one is missing, as no other mean compares."""
-        values = [value for column in columns if (value := self.value(column)) is not None]
+        values = [value for column in columns if (value := self.figure(column)) is not None]
         if len(values) < len(columns):
             return None
         if self.single:
             return Value.of([statistics.fmean(value.mean for value in values)])
         return Value.of(
-            statistics.fmean(v for c in columns if (v := run.value(c)) is not None)
+            statistics.fmean(v for c in columns if (v := run.figure(c)) is not None)
             for run in self.runs
         )
 
@@ -86,14 +82,8 @@ class Row:
         return sum(statistics.fmean(getattr(run, attribute) for run in runs) for runs in groups)
 
 
-@dataclass(frozen=True)
-class Gain:
-    """Average relative improvement over the single-task runs, as a fraction.
-
-    Attributes:
-        value: The mean over the tasks.
-        columns: Those tasks that have a single-task run.
-    """
+class Gain(NamedTuple):
+    """Average relative improvement, as a fraction, over those tasks that have a single-task run."""
 
     value: float
     columns: list[Column]
@@ -110,7 +100,8 @@ class Comparison:
     def of(cls, runs: Sequence[Run]) -> "Comparison":
         """Join runs that belong together."""
         single = [run for run in runs if len(run.metrics) == 1]
-        rows = [Row(_single_name(len(single)), single, single=True)] if single else []
+        count = f"{len(single)} run{'' if len(single) == 1 else 's'}"
+        rows = [Row(f"single-task ({count})", single, single=True)] if single else []
         groups: dict[str, list[Run]] = {}
         for run in runs:
             if len(run.metrics) > 1:
@@ -128,31 +119,23 @@ class Comparison:
         2022; larger is better for all metrics here.
         """
         gains = {}
+        first = self.rows[0]
         for column in row.columns:
-            own, single = row.value(column), self._baseline(column)
+            own, single = row.figure(column), first.figure(column) if first.single else None
             if own is not None and single is not None and single.mean > 0:
                 gains[column] = (own.mean - single.mean) / single.mean
         return Gain(statistics.fmean(gains.values()), list(gains)) if gains else None
 
     def mixed_singles(self) -> dict[Column, list[str]]:
         """Return tasks whose single-task runs differ in more than the seed, with those keys."""
-        found = {}
-        for row in self.rows[:1]:
-            for column in row.columns if row.single else []:
-                flat = [_flat(run.config) for run in row.runs_of(column) if run.config]
-                keys = dict.fromkeys(key for settings in flat for key in settings)
-                differing = [k for k in keys if any(s.get(k) != flat[0].get(k) for s in flat)]
-                if differing:
-                    found[column] = differing
+        row, found = self.rows[0], {}
+        for column in row.columns if row.single else []:
+            flat = [_flat(run.config) for run in row.runs_of(column) if run.config]
+            keys = dict.fromkeys(key for settings in flat for key in settings)
+            differing = [k for k in keys if any(s.get(k) != flat[0].get(k) for s in flat)]
+            if differing:
+                found[column] = differing
         return found
-
-    def _baseline(self, column: Column) -> Value | None:
-        first = self.rows[0]
-        return first.value(column) if first.single else None
-
-
-def _single_name(count: int) -> str:
-    return f"single-task ({count} run{'' if count == 1 else 's'})"
 
 
 def _name(members: Sequence[Run]) -> str:

@@ -48,13 +48,14 @@ class Run:
     ranks: int
     config: dict[str, Any] | None
 
-    def value(self, column: Column) -> float | None:
-        """Return the principal metric of a task, 0..1; None if the split had nothing to count."""
-        return self.figure(column, KINDS[column.kind].main)
+    def figure(self, column: Column, figure: Figure | None = None) -> float | None:
+        """Return a figure of a task; None if it is not known, or there was nothing to count.
 
-    def figure(self, column: Column, figure: Figure) -> float | None:
-        """Return a figure of a task; None where it is not known."""
-        value = figure.of(self.metrics[column])
+        Args:
+            column: The task.
+            figure: The figure; by default the one that stands for a task, 0..1.
+        """
+        value = (figure or KINDS[column.kind].main).of(self.metrics[column])
         return None if value is None else float(value)
 
     @property

@@ -110,15 +110,9 @@ def _explain(out: Path, about: dict[str, Any], overwrite: bool) -> None:
 
 
 def _prepare(folder: Path, name: str, seed: int, command: str) -> Manifest:
+    src, out = f"images/{name}", folder / "records" / name
     return prepare(
-        Options(
-            src=folder / "images" / name,
-            out=folder / "records" / name,
-            ratios=_RATIOS,
-            seed=seed,
-            command=command,
-            source_name=f"images/{name}",
-        )
+        Options(folder / src, out, ratios=_RATIOS, seed=seed, command=command, source_name=src)
     )
 
 

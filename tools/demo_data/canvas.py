@@ -83,7 +83,7 @@ class Canvas:
         return self.x * cos + self.y * sin + du, self.y * cos - self.x * sin + dv
 
     def noise(self, scale: float, octaves: int = 3) -> Array:
-        """Return smooth noise, mean 0, deviation 1, (n, n), with features up to ``scale`` wide."""
+        """Return smooth noise of mean 0, deviation 1, (n, n); its features are ``scale`` wide."""
         n = len(self.x)
         total = np.zeros((n, n), np.float32)
         for octave in range(octaves):

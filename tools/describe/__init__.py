@@ -26,13 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folders", metavar="DIR", type=Path, nargs="+", help="prepared data sets")
     out = Path("runs/describe")
-    add(
-        "--out",
-        metavar="FILE.png|FOLDER",
-        type=Path,
-        default=out,
-        help=f"where the sheets go: a folder, or a file for one data set (default: {out})",
-    )
+    text = f"where the sheets go: a folder, or a file for one data set (default: {out})"
+    add("--out", metavar="FILE.png|FOLDER", type=Path, default=out, help=text)
     add("--images", metavar="N", type=int, help="in each row (default: as many as fit)")
     add("--seed", type=int, default=0, help="another seed, other pictures (default: 0)")
     add("--no-sheet", action="store_true", help="print the tables only, at once")
@@ -79,7 +74,7 @@ def _draw(
 
     for folder, manifest in sets.items():
         rows = len(manifest.classes or next(iter(manifest.masks.values())).classes)
-        plan = contact_sheet.layout(rows, len(manifest.masks), per_row)
+        plan = contact_sheet.Layout.fitting(rows, len(manifest.masks), per_row)
         train = manifest.splits["train"].records
         with console.progress(f"drawing {manifest.name}", train) as advance:
             found = samples(folder, manifest, plan.per_row, seed, advance)

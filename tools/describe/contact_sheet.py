@@ -40,18 +40,18 @@ class Layout:
     columns: int
     per_row: int
 
+    @classmethod
+    def fitting(cls, rows: int, label_spaces: int, per_row: int | None) -> "Layout":
+        """Make it about as wide as a screen, with as few rows below each other as that allows.
 
-def layout(rows: int, label_spaces: int, per_row: int | None) -> Layout:
-    """Lay a sheet out about as wide as a screen, with as few rows below each other as that allows.
-
-    Args:
-        rows: Number of classes.
-        label_spaces: Label spaces of masks, which stand beside each picture.
-        per_row: Pictures in a row, or None for as many as fit.
-    """
-    columns = 1 if rows <= 12 else 2 if rows <= 30 else 3
-    fitting = {1: 12, 2: 7, 3: 4}[columns]
-    return Layout(columns, per_row or max(2, round(fitting / (1 + label_spaces))))
+        Args:
+            rows: Number of classes.
+            label_spaces: Label spaces of masks, which stand beside each picture.
+            per_row: Pictures in a row, or None for as many as fit.
+        """
+        columns = 1 if rows <= 12 else 2 if rows <= 30 else 3
+        fitting = {1: 12, 2: 7, 3: 4}[columns]
+        return cls(columns, per_row or max(2, round(fitting / (1 + label_spaces))))
 
 
 def draw(
@@ -69,8 +69,11 @@ def draw(
     colours = [palette(space.classes) for space in manifest.masks.values()]
     names, notes = _row_texts(manifest)
     labels = [wrap(name, _font(16), _NAMES_WIDTH) for name in names]
-    names_width = _names_width(labels, notes)
-    block = names_width + plan.per_row * (_sample_width(len(manifest.masks)) + _GAP) - _GAP
+    widths = [_font(16).getlength(line) for lines in labels for line in lines]
+    widths += [_font(12).getlength(note) for note in notes]
+    names_width = int(max(widths)) + _NAMES_GAP
+    sample_width = _TILE + (_TILE + 2) * len(manifest.masks)
+    block = names_width + plan.per_row * (sample_width + _GAP) - _GAP
     width = max(760, _MARGIN * 2 + plan.columns * (block + _BLOCK_GAP) - _BLOCK_GAP)
     heights = [max(_TILE, len(lines) * _LINE + 26) + _GAP for lines in labels]
     per_column = -(-len(rows) // plan.columns)
@@ -88,7 +91,7 @@ def draw(
         x = _MARGIN + column * (block + _BLOCK_GAP)
         for place in range(column * per_column, min(len(rows), (column + 1) * per_column)):
             _label(pen, x, y, labels[place], notes[place])
-            _tiles(sheet, pen, x + names_width, y, rows[place], colours)
+            _tiles(sheet, x + names_width, y, rows[place], colours)
             y += heights[place]
     with replacement(path) as temporary:
         sheet.save(temporary, "PNG")
@@ -98,15 +101,6 @@ def _font(size: int, bold: bool = False) -> _Font:
     # Pillow's own font has Latin letters only.
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
-
-
-def _names_width(labels: Sequence[Sequence[str]], notes: Sequence[str]) -> int:
-    lines = [_font(16).getlength(line) for lines in labels for line in lines]
-    return int(max([*lines, *(_font(12).getlength(note) for note in notes)])) + _NAMES_GAP
-
-
-def _sample_width(label_spaces: int) -> int:
-    return _TILE * (1 + label_spaces) + 2 * label_spaces
 
 
 def _title(
@@ -131,9 +125,8 @@ def _row_texts(manifest: Manifest) -> tuple[Sequence[str], list[str]]:
         counts = zip(*(split.per_class for split in splits.values()), strict=True)
         return manifest.classes, [" / ".join(f"{n:,}" for n in row) for row in counts]
     name, space = next(iter(manifest.masks.items()))
-    return space.classes, [
-        f"{share:.1%} of train" for share in shares(splits["train"].pixels[name])
-    ]
+    found = shares(splits["train"].pixels[name])
+    return space.classes, [f"{share:.1%} of train" for share in found]
 
 
 def _label(pen: ImageDraw.ImageDraw, x: int, y: int, lines: Sequence[str], note: str) -> None:
@@ -164,14 +157,10 @@ def wrap(text: str, font: _Font, width: int) -> list[str]:
 
 
 def _tiles(
-    sheet: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    x: int,
-    y: int,
-    row: Sequence[Sample],
-    colours: Sequence[Sequence[Colour]],
+    sheet: Image.Image, x: int, y: int, row: Sequence[Sample], colours: Sequence[Sequence[Colour]]
 ) -> None:
     if not row:
+        pen = ImageDraw.Draw(sheet)
         pen.text((x, y + _TILE // 2 - 8), "none in the train split", _FAINT, _font(13))
     for sample in row:
         sheet.paste(_tile(sample.image, Image.Resampling.LANCZOS), (x, y))

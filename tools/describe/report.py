@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import indent
 
 from tools.common.class_tables import class_table, pixel_table, shares
 from tools.describe.class_names import Class, shared
@@ -26,7 +27,7 @@ def _one(folder: Path, manifest: Manifest) -> str:
         f"  mean {_triple(manifest.mean)}, std {_triple(manifest.std)} (red, green, blue; train)",
     ]
     if manifest.classes:
-        lines += [_imbalance(manifest), _indented(class_table(manifest))]
+        lines += [_imbalance(manifest), indent(class_table(manifest), "  ")]
     lines += [_mask_table(manifest, name) for name in manifest.masks]
     return "\n".join(lines)
 
@@ -64,11 +65,7 @@ def _mask_table(manifest: Manifest, name: str) -> str:
     missing = [c for c, share in zip(classes, in_train, strict=True) if share == 0]
     without = f"; no train pixel of {', '.join(missing)}" if missing else ""
     head = f"  {len(classes)} classes of masks {name}; imbalance in train {ratio}{without}"
-    return f"{head}\n{_indented(pixel_table(manifest, name))}"
-
-
-def _indented(table: str) -> str:
-    return "\n".join(f"  {line}" for line in table.splitlines())
+    return f"{head}\n{indent(pixel_table(manifest, name), '  ')}"
 
 
 def _classes(manifest: Manifest) -> list[Class]:

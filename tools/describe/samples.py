@@ -2,7 +2,7 @@
 
 import io
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tools.common.console import Advance
 from tools.common.stored_records import check_shards, rows
 from train.data.manifest import Manifest
 from train.data.records import mask_column
@@ -35,7 +36,7 @@ def samples(
     manifest: Manifest,
     per_row: int,
     seed: int,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> list[list[Sample]]:
     """Choose up to ``per_row`` train records for every row of the sheet.
 
@@ -58,11 +59,7 @@ def samples(
 
 
 def _by_label(
-    folder: Path,
-    manifest: Manifest,
-    per_row: int,
-    chooser: random.Random,
-    advance: Callable[[int], None],
+    folder: Path, manifest: Manifest, per_row: int, chooser: random.Random, advance: Advance
 ) -> list[list[int]]:
     """Choose records of every scene class by number: an equal chance for each, in one pass."""
     chosen: list[list[int]] = [[] for _ in manifest.classes]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.doctor import ascend, compute, gpu, installation, node, npu_network
+from tools.doctor import ascend, compute, gpu, installation, node
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
 
@@ -17,22 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Checks the installation and this machine, and says what to do about what it finds. "
         "Exit code: 0, also with warnings; 1 if something fails."
     )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "Ascend", "GPU", "CPU"),
-        default="auto",
-        help="what is to train; auto: Ascend where there is an NPU, otherwise CPU",
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are written"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="only what takes no time: does not load MindSpore"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--root", type=Path, default=Path("/"), metavar="DIR", help=argparse.SUPPRESS
-    )
+    add = parser.add_argument
+    text = "what is to train; auto: Ascend where there is an NPU, otherwise CPU"
+    add("--device", choices=("auto", "Ascend", "GPU", "CPU"), default="auto", help=text)
+    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are written")
+    add("--quick", action="store_true", help="only what takes no time: does not load MindSpore")
+    add("--json", action="store_true", help="print JSON")
+    add("--root", type=Path, default=Path("/"), metavar="DIR", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
@@ -60,7 +51,7 @@ def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
         yield from ascend.examine(machine)
         if not quick:
             yield from ascend.ask_npu_smi(machine)
-            yield from npu_network.examine(machine)
+            yield from ascend.ask_hccn_tool(machine)
     if machine.device == "GPU":
         yield from gpu.examine(machine)
         if not quick:

@@ -23,6 +23,7 @@ _TABLE: dict[str, tuple[tuple[str, ...], str]] = {
     "2.9.0": (("9.0.0",), "26.0.RC1"),
     "2.10.0": (("8.2", "8.3", "8.5", "9.0", "9.1"), ""),
 }
+_UNKNOWN: tuple[tuple[str, ...], str] = ((), "")
 
 
 def examine(machine: Machine) -> Iterator[Finding]:
@@ -36,7 +37,7 @@ def _driver(machine: Machine) -> Finding:
     if not (folder / "lib64").is_dir():
         found = "/usr/local/Ascend/driver/lib64 is not there"
         return Finding("driver", FAIL, found, f"install the driver; {IN_CONTAINER}")
-    here, (_, wanted) = _version_in(folder / "version.info"), _partners(_mindspore())
+    here, wanted = _version_in(folder / "version.info"), _TABLE.get(_mindspore(), _UNKNOWN)[1]
     if not here:
         found = "/usr/local/Ascend/driver/version.info is not there"
         return Finding("driver", WARN, found, IN_CONTAINER)
@@ -91,13 +92,9 @@ def _version_in(path: Path) -> str:
     return found[1] if found else ""
 
 
-def _partners(mindspore: str) -> tuple[tuple[str, ...], str]:
-    return _TABLE.get(mindspore, ((), ""))
-
-
 def accepted_cann(mindspore: str) -> tuple[str, ...]:
     """Return the CANN releases a MindSpore accepts, best last; nothing if that is unknown."""
-    return _partners(mindspore)[0]
+    return _TABLE.get(mindspore, _UNKNOWN)[0]
 
 
 def matches(cann: str, accepted: tuple[str, ...]) -> bool:

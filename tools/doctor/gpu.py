@@ -19,10 +19,8 @@ def examine(machine: Machine) -> Iterator[Finding]:
     """Check whether MindSpore would look for a GPU at all."""
     x86 = platform.machine() == "x86_64"
     found = f"{platform.machine()}; MindSpore lists no GPU since 2.3: legacy, best effort"
-    remedy = "MindSpore's GPU library is in the x86_64 wheel only"
-    yield (
-        Finding("GPU support", WARN, found) if x86 else Finding("GPU support", FAIL, found, remedy)
-    )
+    remedy = "" if x86 else "MindSpore's GPU library is in the x86_64 wheel only"
+    yield Finding("GPU support", WARN if x86 else FAIL, found, remedy)
     yield _compiler(machine)
 
 

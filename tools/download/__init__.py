@@ -33,21 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--keep-archive", action="store_true", help="do not remove the archive once unpacked")
     add("--overwrite", action="store_true", help="replace DIR/NAME once the new one is complete")
     add("--tries", metavar="N", type=int, default=Policy.tries, help="for each source (default: 5)")
-    add(
-        "--timeout",
-        metavar="S",
-        type=float,
-        default=Policy.timeout,
-        help="seconds without a byte that count as a broken connection (default: 60)",
+    text = "seconds without a byte that count as a broken connection (default: 60)"
+    add("--timeout", metavar="S", type=float, default=Policy.timeout, help=text)
+    text = (
+        "another list of data sets, such as one with mirrors of your own; "
+        "tools/download/datasets.yaml shows its form"
     )
-    add(
-        "--registry",
-        metavar="FILE",
-        type=Path,
-        default=registry.BUILT_IN,
-        help="another list of data sets, such as one with mirrors of your own; "
-        "tools/download/datasets.yaml shows its form",
-    )
+    add("--registry", metavar="FILE", type=Path, default=registry.BUILT_IN, help=text)
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:

@@ -78,25 +78,20 @@ def find_class_folders(folder: Path, classes: int) -> Path:
 
 
 def check_content(folder: Path, about: DataSet) -> None:
-    """Compare the numbers of class folders and images with the registry.
+    """Compare the numbers of class folders with images, and of images, with the registry.
 
     Raises:
         Mismatch: They differ.
     """
-    classes, images = count(folder / about.images_in)
+    root = folder / about.images_in
+    below = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    counts = [sum(1 for _ in pictures(path)) for path in below]
+    classes, images = sum(n > 0 for n in counts), sum(counts)
     if (classes, images) != (about.classes, about.images):
         raise Mismatch(
             f"{classes} class folders with {images} images "
             f"instead of {about.classes} with {about.images}"
         )
-
-
-def count(folder: Path) -> tuple[int, int]:
-    """Count the class folders with images in them, and the images."""
-    if not folder.is_dir():
-        return 0, 0
-    counts = [sum(1 for _ in pictures(path)) for path in folder.iterdir() if path.is_dir()]
-    return sum(n > 0 for n in counts), sum(counts)
 
 
 def git_tree(folder: Path) -> str:

@@ -1,19 +1,26 @@
 """One file over HTTP: resumed where it broke off, tried again, from several addresses."""
 
+import contextlib
 import errno
 import http.client
+import json
 import re
 import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tools.download.partial_file import Part
+from tools.common.command_line import refused
+from tools.common.console import Moved
 from train.errors import UserError
+from train.files import replace_file
+from train.storage.locks import Lock
+
+Response = http.client.HTTPResponse
 
 _BLOCK = 256 * 1024
 # What is left free on the disk besides the file itself.
@@ -46,13 +53,61 @@ class Policy:
     pause: float = 1.0
 
 
-def fetch(
-    url: str,
-    part: Part,
-    expected: int | None,
-    policy: Policy,
-    moved: Callable[[int, int | None], None],
-) -> None:
+class Part:
+    """A file that is being fetched: ``<file>.part``, and beside it where it comes from.
+
+    Both stay when the fetching is interrupted; the next one goes on from there. One process at a
+    time may hold it.
+
+    Args:
+        target: The file to be.
+
+    Raises:
+        UserError: The folder cannot be written, or another process is fetching the same file.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.path = target.with_name(f"{target.name}.part")
+        self._about = target.with_name(f"{target.name}.part.json")
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        """Open the part for appending, locked."""
+        with contextlib.ExitStack() as held:
+            with refused(self.path, "cannot be written"):
+                self.target.parent.mkdir(parents=True, exist_ok=True)
+                file = held.enter_context(self.path.open("ab"))
+                lock = Lock(self.path)
+                held.callback(lock.free)
+            if not lock.take():
+                raise UserError(f"{self.path}: another process is fetching it")
+            yield file
+
+    def known(self, url: str) -> dict[str, Any]:
+        """Return what is known of the bytes that are there, if they came from this address."""
+        try:
+            about = json.loads(self._about.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return about if isinstance(about, dict) and about.get("url") == url else {}
+
+    def remember(self, about: dict[str, Any]) -> None:
+        """Note where the bytes to come are from."""
+        replace_file(self._about, json.dumps(about).encode())
+
+    def finish(self) -> None:
+        """Give the whole file its name."""
+        self.path.replace(self.target)
+        self._about.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Remove what is there."""
+        self.path.unlink(missing_ok=True)
+        self._about.unlink(missing_ok=True)
+
+
+def fetch(url: str, part: Part, expected: int | None, policy: Policy, moved: Moved) -> None:
     """Fetch a file into ``part``, going on from what is there of it.
 
     Args:
@@ -60,7 +115,7 @@ def fetch(
         part: Where to.
         expected: Size of the file in bytes, if known: anything else is not fetched.
         policy: How often to try.
-        moved: Is told the bytes that are there and their number in the end (None: not known).
+        moved: Is told how far it is.
 
     Raises:
         Unavailable: The address does not give this file, in spite of all tries.
@@ -82,12 +137,7 @@ def fetch(
 
 
 def _attempt(
-    url: str,
-    part: Part,
-    file: IO[bytes],
-    expected: int | None,
-    timeout: float,
-    moved: Callable[[int, int | None], None],
+    url: str, part: Part, file: IO[bytes], expected: int | None, timeout: float, moved: Moved
 ) -> None:
     about = part.known(url)
     offset = file.seek(0, 2) if about.get("validator") else 0
@@ -113,38 +163,35 @@ def _attempt(
         total = _total(response, offset)
         _check(response, total, expected)
         _check_room(part.path, (total or expected or 0) - offset)
-        validator = _validator(response)
-        part.remember({"url": url, "validator": validator, "total": total})
+        part.remember({"url": url, "validator": _validator(response), "total": total})
         _receive(response, file, offset, total, moved)
 
 
-def _open(url: str, offset: int, validator: str, timeout: float) -> http.client.HTTPResponse:
+def _open(url: str, offset: int, validator: str, timeout: float) -> Response:
     headers = {"User-Agent": "mtln-tools-download", "Accept-Encoding": "identity"}
     if offset:
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
     # The default opener follows redirections and uses the proxies of the environment.
     request = urllib.request.Request(url, headers=headers)
-    response: http.client.HTTPResponse = urllib.request.build_opener().open(
-        request, timeout=timeout
-    )
+    response: Response = urllib.request.build_opener().open(request, timeout=timeout)
     return response
 
 
-def _validator(response: http.client.HTTPResponse) -> str:
+def _validator(response: Response) -> str:
     """Return what tells versions of the file apart; empty if the server gives nothing."""
     tag = response.headers.get("ETag", "")
     strong = tag if tag and not tag.startswith("W/") else ""
     return strong or response.headers.get("Last-Modified", "")
 
 
-def _goes_on(response: http.client.HTTPResponse, offset: int, about: dict[str, Any]) -> bool:
+def _goes_on(response: Response, offset: int, about: dict[str, Any]) -> bool:
     """Whether a partial answer begins where asked, in the same version of the file."""
     begin = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     same = _validator(response) in ("", about.get("validator"))
     return bool(begin and int(begin[1]) == offset and same)
 
 
-def _total(response: http.client.HTTPResponse, offset: int) -> int | None:
+def _total(response: Response, offset: int) -> int | None:
     ranged = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
     if ranged:
         return int(ranged[1])
@@ -152,7 +199,7 @@ def _total(response: http.client.HTTPResponse, offset: int) -> int | None:
     return offset + int(length) if length.isdigit() else None
 
 
-def _check(response: http.client.HTTPResponse, total: int | None, expected: int | None) -> None:
+def _check(response: Response, total: int | None, expected: int | None) -> None:
     if response.headers.get_content_type() == "text/html":
         raise Unavailable("a web page instead of the file")
     if expected is not None and total is not None and total != expected:
@@ -169,37 +216,27 @@ def _check_room(path: Path, needed: int) -> None:
 
 
 def _receive(
-    response: http.client.HTTPResponse,
-    file: IO[bytes],
-    offset: int,
-    total: int | None,
-    moved: Callable[[int, int | None], None],
+    response: Response, file: IO[bytes], here: int, total: int | None, moved: Moved
 ) -> None:
-    here = offset
     moved(here, total)
     while total is None or here < total:
         try:
             block = response.read1(_BLOCK)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            _write(file, b"")
             raise _Passing(_told(error)) from None
         if not block:
             break
         _write(file, block)
         here += len(block)
         moved(here, total)
-    _write(file, b"")
     if total is not None and here != total:
         raise _Passing(f"the connection broke after {here} of {total} bytes")
 
 
 def _write(file: IO[bytes], block: bytes) -> None:
-    """Write a block; an empty one flushes."""
     try:
-        if block:
-            file.write(block)
-        else:
-            file.flush()
+        file.write(block)
+        file.flush()
     except OSError as error:
         hint = "; what is there is kept" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise UserError(f"{file.name}: cannot be written: {error.strerror}{hint}") from None

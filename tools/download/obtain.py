@@ -9,8 +9,7 @@ from pathlib import Path
 from tools.common import console
 from tools.common.output_folder import check_free, whole_folder
 from tools.download import check
-from tools.download.fetch import Policy, Unavailable, fetch
-from tools.download.partial_file import Part
+from tools.download.fetch import Part, Policy, Unavailable, fetch
 from tools.download.registry import Archive, DataSet
 from tools.download.unpack import Damaged, unpack
 from train.errors import UserError
@@ -27,15 +26,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for.
-
-    Attributes:
-        out: Folder of the data sets' folders.
-        archive: A file to take instead of fetching one.
-        keep_archive: Whether the fetched archive stays.
-        overwrite: Whether an existing data set is replaced.
-        policy: How stubborn the fetching is.
-    """
+    """What the command line asks for, as ``--help`` says of the options of the same names."""
 
     out: Path
     archive: Path | None

@@ -12,25 +12,32 @@ from train.errors import UserError
 BUILT_IN = Path(__file__).with_name("datasets.yaml")
 
 
-class _Part(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Archive(_Part):
+class _Proved(_Strict):
+    """Facts from public records.
+
+    Attributes:
+        evidence: For every field, keys of ``Registry.references``.
+        unknown: What stands in no public record.
+    """
+
+    evidence: dict[str, str] = {}
+    unknown: str = ""
+
+
+class Archive(_Proved):
     """One archive that holds the whole data set.
 
     Attributes:
         file: Its name, None where no record says it.
-        bytes: Its size.
-        md5: Digest in hexadecimal.
-        sha256: Digest in hexadecimal.
         unpacked_bytes: Size of the files in ``root``.
         urls: Addresses of the same bytes, tried in order.
         by_hand: Pages where a person has to fetch it.
         root: Folder in it that becomes the data set's, with wildcards; None: look for it.
         git_tree: Git's id of that folder, which tells its whole content.
-        evidence: For every field, keys of ``Registry.references``.
-        unknown: What stands in no public record.
     """
 
     file: str | None = None
@@ -42,8 +49,6 @@ class Archive(_Part):
     by_hand: list[str] = []
     root: str | None = None
     git_tree: str | None = Field(None, pattern="^[0-9a-f]{40}$")
-    evidence: dict[str, str] = {}
-    unknown: str = ""
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -52,24 +57,18 @@ class Archive(_Part):
         return {name: digest for name, digest in known.items() if digest}
 
 
-class DataSet(_Part):
+class DataSet(_Proved):
     """One data set.
 
     Attributes:
-        title: Its usual name.
+        title: Its usual name; ``aliases`` are others that the command line takes.
         kind: Class folders only, or folders of images and of masks with class folders in each.
         classes: Number of scene classes.
-        images: Number of images.
         pixels: Image size in words.
         licence: Licence or terms, None where none is on record.
-        citation: What to cite.
-        homepage: Its page.
-        aliases: Other names that the command line takes.
         archives: Archives that hold it, the best first.
         mask_classes: Names of the classes of the masks, in the order of their values from 0.
         mask_ignore: Value of the pixels that have no class.
-        evidence: For every field, keys of ``Registry.references``.
-        unknown: What stands in no public record.
     """
 
     title: str
@@ -84,8 +83,6 @@ class DataSet(_Part):
     mask_classes: list[str] = []
     mask_ignore: int | None = None
     aliases: list[str] = []
-    evidence: dict[str, str] = {}
-    unknown: str = ""
 
     @property
     def images_in(self) -> str:
@@ -93,7 +90,7 @@ class DataSet(_Part):
         return "image" if self.kind == "scene and masks" else "."
 
 
-class Registry(_Part):
+class Registry(_Strict):
     """All known data sets by name.
 
     Attributes:

@@ -1,5 +1,6 @@
 """Zip, tar and rar archives that nobody vouches for, unpacked."""
 
+import io
 import lzma
 import shutil
 import stat
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
+from tools.common.console import Advance
 from train.errors import UserError
 
 # Pictures hardly shrink: an archive that says it unpacks to more than this is not one of pictures.
@@ -34,6 +36,7 @@ _DAMAGED = (
     NotImplementedError,
     RuntimeError,
 )
+_Extract = Callable[[tarfile.TarInfo], IO[bytes]]
 
 
 class Damaged(UserError):
@@ -54,7 +57,7 @@ def unpack(
     into: Path,
     root: str | None,
     unpacked_bytes: int | None,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> None:
     """Unpack the files of an archive.
 
@@ -110,13 +113,8 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
             continue
         if not info.isreg():
             raise Damaged(f"{archive}: {info.name!r} in it is no plain file")
-        yield _Member(info.name, info.size, partial(_opened, tar, info))
-
-
-def _opened(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    file = tar.extractfile(info)
-    assert file is not None, "a plain file can be opened"
-    return file
+        # Of a plain file it is never None.
+        yield _Member(info.name, info.size, partial(cast(_Extract, tar.extractfile), info))
 
 
 def _write_all(
@@ -125,7 +123,7 @@ def _write_all(
     into: Path,
     root: str | None,
     limit: int,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> None:
     written = 0
     for member in members:
@@ -172,9 +170,7 @@ def _is_rar(archive: Path) -> bool:
         return file.read(len(_RAR_MAGIC)) == _RAR_MAGIC
 
 
-def _unpack_rar(
-    archive: Path, into: Path, root: str | None, limit: int, advance: Callable[[int], None]
-) -> None:
+def _unpack_rar(archive: Path, into: Path, root: str | None, limit: int, advance: Advance) -> None:
     """Let another program unpack, and take over what it made as if it were an archive."""
     tool = next((name for name in _RAR_TOOLS if shutil.which(name)), None)
     if tool is None:
@@ -198,8 +194,4 @@ def _made_members(archive: Path, folder: Path) -> Iterator[_Member]:
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise Damaged(f"{archive}: {name!r} in it is no plain file")
         if path.is_file():
-            yield _Member(name, path.stat().st_size, partial(_read, path))
-
-
-def _read(path: Path) -> IO[bytes]:
-    return path.open("rb")
+            yield _Member(name, path.stat().st_size, partial(io.FileIO, path))

@@ -1,8 +1,8 @@
 """python -m tools prepare: turns a folder of pictures into MindRecord shards and a manifest.
 
 Read make.py first: it shows the whole way. source_folders.py and source_table.py find pictures,
-source_masks.py their masks; decode.py decodes everything once (decode_worker.py, in several
-processes) into a temporary catalogue; splits.py and tools/common/duplicates/ decide who goes where;
+source_masks.py their masks; decode.py decodes everything once, in several processes, into a
+temporary catalogue; splits.py and tools/common/duplicates/ decide who goes where;
 output.py writes. rerun.py tells whether anything has to be done at all.
 """
 
@@ -37,20 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", default="", help="name of the data set (default: DIR's name)")
     _add_split_options(parser)
     _add_mask_options(parser)
-    add(
-        "--size",
-        metavar="PX",
-        type=int,
-        help="resize the shorter side to PX pixels (default: keep pictures as they are)",
-    )
+    text = "resize the shorter side to PX pixels (default: keep pictures as they are)"
+    add("--size", metavar="PX", type=int, help=text)
     add("--format", choices=IMAGE_FORMATS, default="jpeg", help="stored form (default: jpeg)")
     add("--quality", metavar="Q", type=int, default=95, help="JPEG quality, 1..100 (default: 95)")
-    add(
-        "--shards",
-        metavar="N",
-        type=int,
-        help="files per split (default: one for every 10,000 pictures)",
-    )
+    text = "files per split (default: one for every 10,000 pictures)"
+    add("--shards", metavar="N", type=int, help=text)
     add_workers_option(parser, "decode")
     add("--skip-unreadable", action="store_true", help="leave unreadable pictures out")
     add("--overwrite", action="store_true", help="replace DIR once the new one is complete")
@@ -58,38 +50,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_split_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "--table",
-        metavar="CSV",
-        type=Path,
-        help="table of the pictures: columns path (or file) and label (or class), if wanted split "
-        "(train, val, test) and group (pictures that must stay in one split)",
+    text = (
+        "table of the pictures: columns path (or file) and label (or class), if wanted split "
+        "(train, val, test) and group (pictures that must stay in one split)"
     )
-    add(
-        "--ratios",
-        metavar="A,B,C",
-        type=_ratios,
-        help="where no splits are given: shares of train,val,test in each class "
-        "(default: 0.6,0.2,0.2)",
-    )
+    add("--table", metavar="CSV", type=Path, help=text)
+    text = "where no splits are given: shares of train,val,test in each class "
+    add("--ratios", metavar="A,B,C", type=_ratios, help=f"{text}(default: 0.6,0.2,0.2)")
     add("--seed", type=int, default=0, help="seed of those splits (default: 0)")
-    add(
-        "--duplicates",
-        choices=DUPLICATES,
-        default="refuse",
-        help="pictures that look the same (equal, resized or compressed again; not turned) in "
+    text = (
+        "pictures that look the same (equal, resized or compressed again; not turned) in "
         "different splits: refuse them, keep them together in one split where splits are made "
-        "here, or allow them (default: refuse)",
+        "here, or allow them (default: refuse)"
     )
-    add(
-        "--against",
-        metavar="DIR",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        help="prepared data sets that must not hold the same pictures in another split",
-    )
+    add("--duplicates", choices=DUPLICATES, default="refuse", help=text)
+    text = "prepared data sets that must not hold the same pictures in another split"
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+    add("--against", metavar="DIR", type=Path, help=text, **several)
 
 
 def _add_mask_options(parser: argparse.ArgumentParser) -> None:

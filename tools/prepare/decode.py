@@ -1,18 +1,24 @@
 """The first pass: decodes every picture once, keeps its bytes in a file, and notes what it is."""
 
+import hashlib
 import json
-from collections.abc import Callable, Generator, Iterator
+import warnings
+from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+
+from PIL import UnidentifiedImageError
 
 from tools.common import console
 from tools.common.catalogue import Catalogue
 from tools.common.duplicates.fingerprint import THUMB_BYTES
 from tools.common.parallel import ordered_map
-from tools.prepare.decode_worker import Job, Taken, Unreadable, run_job
-from tools.prepare.images import Recipe
+from tools.prepare.images import Picture, Recipe, make
+from tools.prepare.masks import Lookup, Mask, make_mask
 from tools.prepare.options import Options
-from tools.prepare.source_masks import Space, stem
+from tools.prepare.source_masks import Spaces, stem
 from train.data.records import checksum
 from train.errors import UserError
 
@@ -24,12 +30,43 @@ _JOB_BYTES = 4 * 2**20
 _SHOWN = 3
 
 
-def recipe(options: Options) -> Recipe:
-    """Return how pictures are stored."""
-    return Recipe(options.format, options.quality, options.size)
+@dataclass(frozen=True)
+class Job:
+    """Pictures for one call of a worker.
+
+    Attributes:
+        recipe: How pictures are stored.
+        root: Their folder.
+        keys: Their paths in it.
+        spaces: Folder and meaning of the masks of every label space.
+        masks: For every picture, the paths of its masks in those folders.
+    """
+
+    recipe: Recipe
+    root: str
+    keys: tuple[str, ...]
+    spaces: tuple[tuple[str, Lookup], ...] = ()
+    masks: tuple[tuple[str, ...], ...] = ()
 
 
-def take_in(catalogue: Catalogue, options: Options, spaces: dict[str, Space]) -> None:
+@dataclass(frozen=True)
+class Taken:
+    """A picture and its masks, ready to be stored; digests of the files: picture, then masks."""
+
+    picture: Picture
+    masks: tuple[Mask, ...]
+    sha256: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why a picture or its mask could not be decoded; its file's digest, empty if none was read."""
+
+    reason: str
+    sha256: str
+
+
+def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
     """Fill the catalogue's tables ``samples``, ``pictures`` and ``skipped``.
 
     The encoded pictures and masks go to the file ``spool`` beside the catalogue, one after the
@@ -87,7 +124,7 @@ def _row(sample: int, taken: Taken, start: int) -> tuple[object, ...]:
 
 
 def _results(
-    catalogue: Catalogue, options: Options, spaces: dict[str, Space], advance: Callable[[int], None]
+    catalogue: Catalogue, options: Options, spaces: Spaces, advance: console.Advance
 ) -> Generator[tuple[int, Taken | Unreadable], None, None]:
     """Decode all samples, in their order."""
     largest, count = next(catalogue.rows("SELECT max(bytes), count(*) FROM samples"))
@@ -102,7 +139,7 @@ def _results(
             samples.extend(sample for sample, _ in chunk)
             masks = tuple(_masks(catalogue, key, spaces) for _, key in chunk)
             names = tuple(key for _, key in chunk)
-            yield Job(recipe(options), str(options.src), names, meant, masks)
+            yield Job(options.recipe, str(options.src), names, meant, masks)
 
     workers = min(options.workers, -(-count // step))
     with closing(ordered_map(run_job, jobs(), workers)) as results:
@@ -112,7 +149,7 @@ def _results(
             advance(len(taken))
 
 
-def _masks(catalogue: Catalogue, key: str, spaces: dict[str, Space]) -> tuple[str, ...]:
+def _masks(catalogue: Catalogue, key: str, spaces: Spaces) -> tuple[str, ...]:
     query = "SELECT path FROM masks WHERE space = ? AND stem = ?"
     return tuple(catalogue.value(query, name, stem(key)) for name in spaces)
 
@@ -126,3 +163,48 @@ def _check_readable(catalogue: Catalogue, options: Options) -> None:
             f"{options.src}: {count} unreadable picture{'s' if count > 1 else ''}: {shown} "
             "(leave out with --skip-unreadable)"
         )
+
+
+def run_job(job: Job) -> list[Taken | Unreadable]:
+    """Make the pictures of a job.
+
+    Raises:
+        UserError: A mask does not fit its picture or its classes.
+    """
+    paths = job.masks or ((),) * len(job.keys)
+    return [_take(job, key, masks) for key, masks in zip(job.keys, paths, strict=True)]
+
+
+def _take(job: Job, key: str, mask_keys: tuple[str, ...]) -> Taken | Unreadable:
+    digests: list[str] = []
+    reading = ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = make(_read(Path(job.root, key), digests), job.recipe)
+            target = picture.width, picture.height
+            masks = []
+            for (folder, lookup), mask_key in zip(job.spaces, mask_keys, strict=True):
+                path = Path(folder, mask_key)
+                reading = f"{path}: "
+                data = _read(path, digests)
+                masks.append(
+                    make_mask(path, data, lookup, picture.original, picture.orientation, target)
+                )
+            return Taken(picture, tuple(masks), tuple(digests))
+    except UserError:
+        raise
+    except UnidentifiedImageError:
+        # Pillow's own text names an object in memory.
+        reason = "not a picture that can be read"
+    except Exception as error:
+        # Decoders raise nearly anything on damaged files; one picture must not end the whole job.
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = " ".join(text.split()) or type(error).__name__
+    return Unreadable(reading + reason, next(iter(digests), ""))
+
+
+def _read(path: Path, digests: list[str]) -> bytes:
+    data = path.read_bytes()
+    digests.append(hashlib.sha256(data).hexdigest())
+    return data

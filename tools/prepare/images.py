@@ -40,12 +40,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture ready to be stored.
+    """A picture ready to be stored, with its size in pixels.
 
     Attributes:
         data: The encoded picture.
-        height: Height in pixels.
-        width: Width in pixels.
         sums: Sum of the pixels of each channel, on the scale 0..255.
         squares: Sum of their squares.
         digest: Digest of size and pixels, the same for equal pictures.

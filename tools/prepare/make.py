@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tools.common.catalogue import Catalogue
 from tools.common.duplicates import report, search
-from tools.common.duplicates.search import Prepared
+from tools.common.duplicates.search import DataSets
 from tools.common.output_folder import check_free, whole_folder
 from tools.prepare import decode, output, rerun
 from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
 from tools.prepare.source_folders import Found, from_folders
-from tools.prepare.source_masks import Space, find_masks, read_spaces
+from tools.prepare.source_masks import Spaces, find_masks, read_spaces
 from tools.prepare.source_table import from_table
 from tools.prepare.splits import make_splits
 from train.data.manifest import Manifest
@@ -69,12 +69,12 @@ def already_made(options: Options) -> Manifest | None:
     return manifest
 
 
-def open_others(options: Options) -> dict[int, Prepared]:
+def open_others(options: Options) -> DataSets:
     """Open the data sets of ``--against``; return them by their ``prints.owner``."""
     return {n: search.open_prepared(folder) for n, folder in enumerate(options.against, 1)}
 
 
-def find(catalogue: Catalogue, options: Options, spaces: dict[str, Space]) -> Found:
+def find(catalogue: Catalogue, options: Options, spaces: Spaces) -> Found:
     """Find pictures and masks, without opening any.
 
     Raises:
@@ -100,33 +100,31 @@ def find(catalogue: Catalogue, options: Options, spaces: dict[str, Space]) -> Fo
 
 
 def _fill(
-    folder: Path,
-    catalogue: Catalogue,
-    found: Found,
-    spaces: dict[str, Space],
-    others: dict[int, Prepared],
-    options: Options,
+    to: Path, catalogue: Catalogue, found: Found, spaces: Spaces, others: DataSets, options: Options
 ) -> Manifest:
-    """Write the shards of every split into ``folder``; return their manifest."""
+    """Write the shards of every split into folder ``to``; return their manifest."""
     source = str(options.src)
     decode.take_in(catalogue, options, spaces)
     names = {0: options.set_name} | {n: other.manifest.name for n, other in others.items()}
-    _find_duplicates(catalogue, others)
+    catalogue.run(
+        "INSERT INTO prints SELECT id, 0, split, key, NULL, pixels, hash "
+        "FROM samples JOIN pictures USING (id)"
+    )
+    search.find_pairs(catalogue, others, partial(decode.thumb, catalogue))
     if not found.has_splits:
         together = options.duplicates == "together"
         make_splits(catalogue, options.ratios or DEFAULT_RATIOS, options.seed, together)
     pairs = _check_duplicates(catalogue, names, options, found.has_splits)
     _check_train(catalogue, source)
     mean, std = output.statistics(catalogue, source)
-    made = output.Output(folder, catalogue, spaces, names)
+    made = output.Output(to, catalogue, spaces, names)
     splits, listing = made.write(options.shards)
-    recipe = decode.recipe(options)
-    quality = recipe.quality if recipe.format == "jpeg" else None
-    image = {"format": recipe.format, "size": recipe.size, "quality": quality}
+    quality = options.quality if options.format == "jpeg" else None
+    image = {"format": options.format, "size": options.size, "quality": quality, **made.extent}
     return Manifest(
         name=options.set_name,
         classes=made.classes,
-        image=image | {"height": made.height, "width": made.width},
+        image=image,
         mean=mean,
         std=std,
         splits=splits,
@@ -144,16 +142,6 @@ def _fill(
         },
         versions=output.versions(),
     )
-
-
-def _find_duplicates(catalogue: Catalogue, others: dict[int, Prepared]) -> None:
-    catalogue.run(
-        "INSERT INTO prints SELECT id, 0, split, key, NULL, pixels, hash "
-        "FROM samples JOIN pictures USING (id)"
-    )
-    for owner, other in others.items():
-        search.add_prints(catalogue, owner, other)
-    search.find_pairs(catalogue, others, partial(decode.thumb, catalogue))
 
 
 def _check_duplicates(

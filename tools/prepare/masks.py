@@ -77,23 +77,8 @@ def read_lookup(name: str, path: Path, ignored: Sequence[str]) -> Lookup:
     Raises:
         UserError: The file cannot be read or says something else.
     """
-    try:
-        with refused(path):
-            data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: cannot be read as JSON: {error}") from None
-    if isinstance(data, list) and all(isinstance(item, str) for item in data):
-        pairs: list[tuple[str, Any]] = [(item, index) for index, item in enumerate(data)]
-    elif isinstance(data, dict):
-        pairs = list(data.items())
-    else:
-        pairs = []
+    pairs = _read_classes(path)
     classes = [item for item, _ in pairs]
-    if not 1 <= len(classes) <= IGNORE_INDEX or len(set(classes)) < len(classes) or "" in classes:
-        raise UserError(
-            f"{path}: must be a list of different class names, or an object that gives each its "
-            f"index or its colour; 1 to {IGNORE_INDEX} of them"
-        )
     by_colour = not isinstance(pairs[0][1], int)
     found: dict[int, int] = {}
     for position, (item, value) in enumerate(pairs):
@@ -101,7 +86,7 @@ def read_lookup(name: str, path: Path, ignored: Sequence[str]) -> Lookup:
         if code in found:
             raise UserError(f"{path}: {item}: {value} is {classes[found[code]]} already")
         found[code] = position
-    if not isinstance(data, list) and not by_colour:
+    if not by_colour:
         # Classes keep the order of their indices.
         classes = [classes[found[code]] for code in sorted(found)]
         found = {code: position for position, code in enumerate(sorted(found))}
@@ -114,6 +99,27 @@ def read_lookup(name: str, path: Path, ignored: Sequence[str]) -> Lookup:
     return Lookup(name, tuple(classes), by_colour, values, tuple(found[v] for v in values))
 
 
+def _read_classes(path: Path) -> list[tuple[str, Any]]:
+    """Return the class names in a file with their values, not yet checked."""
+    try:
+        with refused(path):
+            data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read as JSON: {error}") from None
+    pairs: list[tuple[str, Any]] = []
+    if isinstance(data, dict):
+        pairs = list(data.items())
+    elif isinstance(data, list) and all(isinstance(item, str) for item in data):
+        pairs = [(item, index) for index, item in enumerate(data)]
+    classes = [item for item, _ in pairs]
+    if not 1 <= len(classes) <= IGNORE_INDEX or len(set(classes)) < len(classes) or "" in classes:
+        raise UserError(
+            f"{path}: must be a list of different class names, or an object that gives each its "
+            f"index or its colour; 1 to {IGNORE_INDEX} of them"
+        )
+    return pairs
+
+
 def _code(value: object, by_colour: bool, where: str) -> int:
     if not by_colour:
         if type(value) is int and 0 <= value <= _HIGHEST:
@@ -124,12 +130,9 @@ def _code(value: object, by_colour: bool, where: str) -> int:
     if isinstance(value, str) and value.startswith("#"):
         with contextlib.suppress(ValueError):
             value = list(ImageColor.getrgb(value))
-    if (
-        isinstance(value, list)
-        and len(value) == 3
-        and all(type(part) is int and 0 <= part <= 255 for part in value)
-    ):
-        return int(value[0]) << 16 | int(value[1]) << 8 | int(value[2])
+    parts = value if isinstance(value, list) else []
+    if [type(part) for part in parts] == [int] * 3 and all(0 <= part <= 255 for part in parts):
+        return int(parts[0]) << 16 | int(parts[1]) << 8 | int(parts[2])
     raise UserError(f"{where}: {value!r} must be a colour, '#rrggbb' or [r, g, b]")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common.command_line import MAX_WORKERS, check_ranges
+from tools.prepare.images import Recipe
 from tools.prepare.shards import MAX_SHARDS
 from train.data.records import IMAGE_FORMATS
 from train.errors import UserError
@@ -49,6 +50,11 @@ class Options:
     overwrite: bool = False
     command: str = ""
     source_name: str = ""
+
+    @property
+    def recipe(self) -> Recipe:
+        """How pictures are stored."""
+        return Recipe(self.format, self.quality, self.size)
 
     @property
     def set_name(self) -> str:

@@ -10,16 +10,8 @@ from typing import BinaryIO, TextIO
 from tools.common import listing
 from tools.common.catalogue import Catalogue
 from tools.prepare.decode import SPOOL
-from tools.prepare.shards import (
-    HEADER_BYTES,
-    MAX_PAGE_BYTES,
-    MAX_SHARDS,
-    RECORD_MARGIN,
-    Layout,
-    Record,
-    write_split,
-)
-from tools.prepare.source_masks import Space, stem
+from tools.prepare.shards import MAX_SHARDS, Layout, Record, write_split
+from tools.prepare.source_masks import Spaces, stem
 from train.data.manifest import LISTING, SPLITS, Listing, MaskSpace, Split
 from train.data.records import NO_LABEL
 from train.errors import UserError
@@ -27,7 +19,6 @@ from train.files import sha256_file
 
 Channels = tuple[float, float, float]
 
-_SMALL_BYTES = 64 * 2**20
 # MindRecord holds 3 KB for every record of a file until it is closed.
 _RECORDS_PER_SHARD = 10_000
 _PICTURES = (
@@ -49,12 +40,11 @@ class Output:
     Attributes:
         classes: Class names, sorted.
         masks: Label spaces of masks.
-        height: Smallest and largest height in pixels.
-        width: Smallest and largest width in pixels.
+        extent: Smallest and largest "height" and "width" in pixels.
     """
 
     def __init__(
-        self, folder: Path, catalogue: Catalogue, spaces: dict[str, Space], names: dict[int, str]
+        self, folder: Path, catalogue: Catalogue, spaces: Spaces, names: dict[int, str]
     ) -> None:
         self._folder, self._names = folder, names
         self._catalogue, self._spaces = catalogue, spaces
@@ -62,27 +52,25 @@ class Output:
         self.classes: tuple[str, ...] = tuple(name for (name,) in catalogue.rows(query))
         self.masks = {name: MaskSpace(s.lookup.classes) for name, s in spaces.items()}
         self._labels = {name: label for label, name in enumerate(self.classes)} | {"": NO_LABEL}
-        query = "SELECT min(height), max(height), min(width), max(width) FROM pictures"
-        extent = next(catalogue.rows(query))
-        self.height, self.width = list(extent[:2]), list(extent[2:])
+        self.extent = {
+            side: list(next(catalogue.rows(f"SELECT min({side}), max({side}) FROM pictures")))
+            for side in ("height", "width")
+        }
 
     def write(self, shards: int | None) -> tuple[dict[str, Split], Listing]:
         """Write the shards of every split, and the table of records."""
-        page, header = self._sizes()
         path = self._folder / LISTING
+        counts = "SELECT split, count(*) FROM samples JOIN pictures USING (id) GROUP BY split"
+        totals = dict(self._catalogue.rows(counts))
+        sizes = self._sizes()
         splits = {}
         with path.open("w", encoding="utf-8", newline="") as table:
             table.write(listing.line(listing.columns(self._spaces)))
-            for name in SPLITS:
-                if total := self._count(name):
-                    files = shards or min(-(-total // _RECORDS_PER_SHARD), MAX_SHARDS)
-                    layout = Layout(files, page, header)
-                    splits[name] = self._write_split(name, total, layout, table)
+            for name in filter(totals.get, SPLITS):
+                files = shards or min(-(-totals[name] // _RECORDS_PER_SHARD), MAX_SHARDS)
+                layout = Layout.fitting(files, *sizes)
+                splits[name] = self._write_split(name, totals[name], layout, table)
         return splits, Listing(path.stat().st_size, sha256_file(path))
-
-    def _count(self, split: str) -> int:
-        query = "SELECT count(*) FROM samples JOIN pictures USING (id) WHERE split = ?"
-        return int(self._catalogue.value(query, split))
 
     def _write_split(self, name: str, total: int, layout: Layout, table: TextIO) -> Split:
         pixels = {mask: [0] * (len(space.classes) + 1) for mask, space in self.masks.items()}
@@ -128,15 +116,12 @@ class Output:
             yield digest
 
     def _sizes(self) -> tuple[int, int]:
-        """Choose page and header of a file: small for small data, as it is at least a page."""
+        """Return the bytes of all pictures with their masks, and of the largest."""
         total, largest = 0, 0
         for (lengths,) in self._catalogue.rows("SELECT lengths FROM pictures"):
             size = sum(json.loads(lengths))
             total, largest = total + size, max(largest, size)
-        page, header = (2**20, 2**20) if total < _SMALL_BYTES else (4 * 2**20, HEADER_BYTES)
-        while page < largest + RECORD_MARGIN and page < MAX_PAGE_BYTES:
-            page *= 2
-        return page, header
+        return total, largest
 
 
 def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:
@@ -155,8 +140,7 @@ def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:
     for size, text in catalogue.rows(query):
         pixels += size
         for totals, added in zip((sums, squares), json.loads(text), strict=True):
-            for channel in range(3):
-                totals[channel] += added[channel]
+            totals[:] = [a + b for a, b in zip(totals, added, strict=True)]
     means, stds = [], []
     for name, total, square in zip(("red", "green", "blue"), sums, squares, strict=True):
         # In whole numbers up to here: the difference of two large floats would lose digits.

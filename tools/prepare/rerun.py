@@ -10,10 +10,10 @@ from typing import Any
 
 from tools.common import listing
 from tools.common.catalogue import Catalogue
-from tools.common.duplicates.search import Prepared
+from tools.common.duplicates.search import DataSets
 from tools.prepare.options import DEFAULT_RATIOS, Options
 from tools.prepare.source_folders import Found
-from tools.prepare.source_masks import Space
+from tools.prepare.source_masks import Spaces
 from train.data.manifest import FORMAT, MANIFEST, Manifest
 from train.errors import UserError
 from train.files import sha256_file
@@ -58,11 +58,7 @@ def is_prepared(folder: Path) -> bool:
 
 
 def describe(
-    catalogue: Catalogue,
-    options: Options,
-    found: Found,
-    spaces: dict[str, Space],
-    others: dict[int, Prepared],
+    catalogue: Catalogue, options: Options, found: Found, spaces: Spaces, others: DataSets
 ) -> dict[str, Any]:
     """Return the manifest's ``source``: what the user gave, and what was left out of it."""
     query = (
@@ -79,9 +75,7 @@ def describe(
     }
 
 
-def arguments(
-    options: Options, spaces: dict[str, Space], others: dict[int, Prepared]
-) -> dict[str, Any]:
+def arguments(options: Options, spaces: Spaces, others: DataSets) -> dict[str, Any]:
     """Return all that the result depends on besides the pictures, as JSON gives it back."""
     values = {
         "name": options.set_name,
@@ -124,11 +118,7 @@ def _text(value: object) -> str:
 
 
 def check_source(
-    options: Options,
-    manifest: Manifest,
-    catalogue: Catalogue,
-    spaces: dict[str, Space],
-    has_splits: bool,
+    options: Options, manifest: Manifest, catalogue: Catalogue, spaces: Spaces, has_splits: bool
 ) -> None:
     """Compare what was found now with what ``options.out`` was made of.
 
@@ -176,9 +166,7 @@ def _old_records(out: Path, manifest: Manifest) -> Iterator[tuple[object, ...]]:
         yield skipped["key"], "", "", ""
 
 
-def _old_files(
-    out: Path, manifest: Manifest, spaces: dict[str, Space]
-) -> Iterator[tuple[object, ...]]:
+def _old_files(out: Path, manifest: Manifest, spaces: Spaces) -> Iterator[tuple[object, ...]]:
     for row in listing.read(out):
         known = [row[f"source_{column}"] for column in ("bytes", "mtime_ns", "sha256")]
         yield "", row["key"], int(known[0]), int(known[1]), known[2]
@@ -189,9 +177,7 @@ def _old_files(
         yield "", *(skipped[name] for name in ("key", "bytes", "mtime_ns", "sha256"))
 
 
-def _changed_files(
-    catalogue: Catalogue, src: Path, spaces: dict[str, Space]
-) -> Iterator[tuple[str]]:
+def _changed_files(catalogue: Catalogue, src: Path, spaces: Spaces) -> Iterator[tuple[str]]:
     query = (
         "SELECT n.space, n.path, n.bytes = o.bytes, o.sha256 FROM new_files AS n "
         "JOIN old_files AS o ON o.space = n.space AND o.path = n.path "

@@ -15,12 +15,13 @@ from train.files import sha256_file
 
 # MindRecord's own default sizes. A file is at least as long as both together, though sparse, so a
 # small data set is better off with less.
-HEADER_BYTES = 16 * 2**20
-PAGE_BYTES = 32 * 2**20
-MAX_PAGE_BYTES = 256 * 2**20
+_HEADER_BYTES = 16 * 2**20
+_PAGE_BYTES = 32 * 2**20
+_SMALL_BYTES = 64 * 2**20
+_MAX_PAGE_BYTES = 256 * 2**20
 MAX_SHARDS = 1000
 # What a record takes beside its image and masks: the other columns, with room to spare.
-RECORD_MARGIN = 8192
+_RECORD_MARGIN = 8192
 
 # One call per record is six times slower than one call for a few dozen of them.
 _BATCH_RECORDS = 64
@@ -58,8 +59,22 @@ class Layout:
     """
 
     shards: int = 1
-    page_bytes: int = PAGE_BYTES
-    header_bytes: int = HEADER_BYTES
+    page_bytes: int = _PAGE_BYTES
+    header_bytes: int = _HEADER_BYTES
+
+    @classmethod
+    def fitting(cls, shards: int, total: int, largest: int) -> "Layout":
+        """Choose small pages for small data, as a file is at least a page.
+
+        Args:
+            shards: Most files per split.
+            total: Bytes of all images and masks of the data set.
+            largest: Bytes of the image and the masks of the largest record.
+        """
+        page, header = (2**20, 2**20) if total < _SMALL_BYTES else (4 * 2**20, _HEADER_BYTES)
+        while page < largest + _RECORD_MARGIN and page < _MAX_PAGE_BYTES:
+            page *= 2
+        return cls(shards, page, header)
 
 
 def write_split(
@@ -132,7 +147,7 @@ class _ShardWriter:
 
     def add(self, record: Record) -> None:
         taken = len(record.image) + sum(len(mask) for mask in record.masks)
-        if taken + RECORD_MARGIN > self._page_bytes:
+        if taken + _RECORD_MARGIN > self._page_bytes:
             raise UserError(
                 f"{record.key}: takes {taken} bytes as stored, more than fits into a "
                 f"MindRecord page of {self._page_bytes} bytes: use --size, or --format jpeg"

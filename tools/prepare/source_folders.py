@@ -95,27 +95,23 @@ def _insert(
     mask_folders: frozenset[Path],
 ) -> None:
     """Note the pictures of folders, each given with its class and split."""
-    catalogue.insert(
-        "found",
-        (
-            (key, name, split, "", 0, file.st_size, file.st_mtime_ns)
-            for folder, name, split in folders
-            for key, file in pictures(root, folder, mask_folders)
-        ),
+    rows = (
+        (key, name, split, "", 0, file.st_size, file.st_mtime_ns)
+        for folder, name, split in folders
+        for key, file in pictures(root, folder, mask_folders)
     )
+    catalogue.insert("found", rows)
 
 
 def _insert_flat(catalogue: Catalogue, root: Path, splits: dict[str, str]) -> None:
     """Note the pictures that lie directly in folders, each given with its split."""
-    catalogue.insert(
-        "found",
-        (
-            (key, "", split, "", 0, file.st_size, file.st_mtime_ns)
-            for folder, split in splits.items()
-            for key, file in pictures(root, folder)
-            if key.count("/") == (1 if folder else 0)
-        ),
+    rows = (
+        (key, "", split, "", 0, file.st_size, file.st_mtime_ns)
+        for folder, split in splits.items()
+        for key, file in pictures(root, folder)
+        if key.count("/") == (1 if folder else 0)
     )
+    catalogue.insert("found", rows)
 
 
 def _folders(root: Path, below: str, without: frozenset[Path]) -> list[str]:

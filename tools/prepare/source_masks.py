@@ -25,7 +25,11 @@ class Space:
     lookup: Lookup
 
 
-def read_spaces(options: Options) -> dict[str, Space]:
+# By their names.
+Spaces = dict[str, Space]
+
+
+def read_spaces(options: Options) -> Spaces:
     """Return by name the label spaces of ``--masks``, ``--mask-classes`` and ``--ignore``.
 
     Raises:
@@ -82,7 +86,7 @@ def _check_known(option: str, name: str, folders: dict[str, str]) -> None:
         raise UserError(f"{option}: no --masks for {name!r} (there are: {known})")
 
 
-def find_masks(catalogue: Catalogue, root: Path, spaces: dict[str, Space], listed: bool) -> None:
+def find_masks(catalogue: Catalogue, root: Path, spaces: Spaces, listed: bool) -> None:
     """Note the masks of all label spaces, and check that pictures and masks are pairs.
 
     Args:

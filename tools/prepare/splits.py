@@ -13,6 +13,12 @@ from train.errors import UserError
 Ratios = tuple[float, float, float]
 Counts = list[int]
 
+# The first picture of every group, with each of its pictures.
+_OF_ONE_GROUP = (
+    "SELECT leader, id FROM samples JOIN pictures USING (id) JOIN (SELECT grp, min(id) AS leader "
+    "FROM samples JOIN pictures USING (id) WHERE grp != '' GROUP BY grp) USING (grp)"
+)
+
 
 def make_splits(catalogue: Catalogue, ratios: Ratios, seed: int, together: bool) -> None:
     """Give every picture a split, in ``samples.split``.
@@ -33,10 +39,8 @@ def make_splits(catalogue: Catalogue, ratios: Ratios, seed: int, together: bool)
     catalogue.run("CREATE INDEX samples_by_class ON samples (class, id)")
     catalogue.run("CREATE TABLE units (id INTEGER PRIMARY KEY, unit INTEGER)")
     _find_units(catalogue, together)
-    wanted: dict[str, Counts] = {}
     query = "SELECT class, count(*) FROM samples JOIN pictures USING (id) GROUP BY class"
-    for name, total in catalogue.rows(query):
-        wanted[name] = list(split_counts(total, ratios))
+    wanted = {name: list(split_counts(total, ratios)) for name, total in catalogue.rows(query)}
     left = _place_units(catalogue, wanted, ratios, seed, _pins(catalogue) if together else {})
     for name, counts in left.items():
         _place_singles(catalogue, name, _quotas(counts), seed)
@@ -85,28 +89,18 @@ def _find_units(catalogue: Catalogue, together: bool) -> None:
             sample = first[sample]
         return sample
 
-    previous: tuple[int, str] | None = None
-    query = "SELECT id, grp FROM samples JOIN pictures USING (id) WHERE grp != '' ORDER BY grp, id"
-    for sample, group in catalogue.rows(query):
-        if previous is not None and previous[1] == group:
-            _join(first, find(previous[0]), find(sample))
-        previous = sample, group
-    if together:
-        own = "SELECT one, other FROM pairs WHERE one < ? AND other < ?"
-        for one, other in catalogue.rows(own, size, size):
-            _join(first, find(one), find(other))
+    queries = [_OF_ONE_GROUP, f"SELECT one, other FROM pairs WHERE max(one, other) < {size}"]
+    for query in queries if together else queries[:1]:
+        for pair in catalogue.rows(query):
+            one, other = map(find, pair)
+            # The smaller number stands for both, so that the order of joining does not matter.
+            first[max(one, other)] = min(one, other)
     shared = bytearray(size)
     for sample in range(1, size):
         if first[sample] != sample:
             shared[find(sample)] = 1
-    catalogue.insert(
-        "units", ((sample, find(sample)) for sample in range(1, size) if shared[find(sample)])
-    )
-
-
-def _join(first: "array[int]", one: int, other: int) -> None:
-    # The smaller number stands for both, so that the order of joining does not matter.
-    first[max(one, other)] = min(one, other)
+    units = ((sample, find(sample)) for sample in range(1, size))
+    catalogue.insert("units", (pair for pair in units if shared[pair[1]]))
 
 
 def _pins(catalogue: Catalogue) -> dict[int, int]:
@@ -134,13 +128,11 @@ def _order_units(catalogue: Catalogue, seed: int, pins: dict[int, int]) -> None:
         catalogue.run("INSERT OR IGNORE INTO units VALUES (?, ?)", unit, unit)
     catalogue.run("CREATE TABLE ordered (unit INTEGER PRIMARY KEY, pin, size INTEGER, mark TEXT)")
     query = "SELECT units.unit, count(*), min(key) FROM units JOIN samples USING (id) GROUP BY 1"
-    catalogue.insert(
-        "ordered",
-        (
-            (unit, unit not in pins, size, hashlib.sha256(f"{seed}/{key}".encode()).hexdigest())
-            for unit, size, key in catalogue.rows(query)
-        ),
+    rows = (
+        (unit, unit not in pins, size, hashlib.sha256(f"{seed}/{key}".encode()).hexdigest())
+        for unit, size, key in catalogue.rows(query)
     )
+    catalogue.insert("ordered", rows)
 
 
 def _units(catalogue: Catalogue) -> Iterator[tuple[int, dict[str, int]]]:
@@ -206,15 +198,10 @@ def _quotas(left: Counts) -> Counts:
 
 
 def _place_singles(catalogue: Catalogue, name: str, counts: Counts, seed: int) -> None:
-    splits = shuffled_splits(name, counts, seed)
     query = (
         "SELECT id FROM samples JOIN pictures USING (id) WHERE class = ? "
         "AND id NOT IN (SELECT id FROM units) ORDER BY id"
     )
-    catalogue.update(
-        "UPDATE samples SET split = ? WHERE id = ?",
-        (
-            (SPLITS[split], sample)
-            for split, (sample,) in zip(splits, catalogue.rows(query, name), strict=True)
-        ),
-    )
+    placed = zip(shuffled_splits(name, counts, seed), catalogue.rows(query, name), strict=True)
+    rows = ((SPLITS[split], sample) for split, (sample,) in placed)
+    catalogue.update("UPDATE samples SET split = ? WHERE id = ?", rows)

@@ -72,8 +72,6 @@ def _shared(results: list[Result]) -> str:
     }
     names = {number: str(one.folder) for number, one in prepared.items()}
     with tempfile.TemporaryDirectory() as folder, closing(Catalogue(Path(folder))) as catalogue:
-        for owner, one in prepared.items():
-            search.add_prints(catalogue, owner, one)
         search.find_pairs(catalogue, prepared)
         counts = report.count(catalogue)
         total = counts.elsewhere + counts.elsewhere_across

@@ -1,12 +1,13 @@
 """What is wrong with a prepared data set: files, records and counts against its manifest."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 from tools.common import listing
+from tools.common.console import Advance
 from tools.common.parallel import ordered_map
 from tools.common.stored_records import Stored, read
 from tools.verify.record import Checked, Job, Rules, run_job
@@ -39,7 +40,7 @@ class Result:
     by_split: dict[str, str] = field(default_factory=dict)
 
 
-def check(folder: Path, workers: int, advance: Callable[[int], None]) -> Result:
+def check(folder: Path, workers: int, advance: Advance) -> Result:
     """Read and check everything in a prepared data set.
 
     Args:
@@ -58,7 +59,7 @@ def check(folder: Path, workers: int, advance: Callable[[int], None]) -> Result:
     except UserError as error:
         result.problems.append(str(error))
         return result
-    rows: Iterator[Row] | None = None
+    rows: Iterator[Row | None] = repeat(None)
     try:
         listing.check(folder, result.manifest)
         rows = listing.read(folder)
@@ -70,20 +71,20 @@ def check(folder: Path, workers: int, advance: Callable[[int], None]) -> Result:
             found = checker.split(name, result.manifest.splits[name])
             result.problems += found
             result.by_split[name] = f"{len(found)} problem(s)" if found else "ok"
-    if rows is not None and next(rows, None) is not None:
+    if next(rows, None) is not None:
         result.problems.append(f"{folder / LISTING}: lists more records than the manifest")
     return result
 
 
 @dataclass
 class _Checker:
-    """A walk through the splits of one data set, and the rows of its table alongside."""
+    """A walk through the splits of one data set, and the rows of its table (if whole) alongside."""
 
     folder: Path
     manifest: Manifest
     workers: int
-    rows: Iterator[Row] | None
-    advance: Callable[[int], None]
+    rows: Iterator[Row | None]
+    advance: Advance
 
     def split(self, name: str, split: Split) -> list[str]:
         """Return the problems of one split."""
@@ -94,7 +95,7 @@ class _Checker:
         pixels = {space: [0] * len(counts) for space, counts in split.pixels.items()}
         with closing(self._checked(split, reasons)) as checked:
             for shard in split.shards:
-                rows = self._next_rows(shard.records)
+                rows = list(islice(self.rows, shard.records))
                 if shard.file in reasons:
                     problems.append(self._damaged(shard, reasons[shard.file], rows))
                     self.advance(shard.records)
@@ -136,24 +137,14 @@ class _Checker:
             for found in results:
                 yield from zip(ahead.pop(0), found, strict=True)
 
-    def _next_rows(self, count: int) -> Iterable[Row | None]:
-        if self.rows is None:
-            return [None] * count
-        return list(islice(self.rows, count))
-
     def _against(self, name: str, record: Stored, found: Checked, row: Row | None) -> str | None:
         """Say what is different in the table of records."""
         if row is None:
             return None
         classes = self.manifest.classes
-        own = {
-            "split": name,
-            "key": record.key,
-            "class": classes[record.label] if record.label != NO_LABEL else "",
-            "crc": str(record.crc),
-            "width": str(found.width),
-            "height": str(found.height),
-        }
+        label = classes[record.label] if record.label != NO_LABEL else ""
+        own = {"split": name, "key": record.key, "class": label, "crc": str(record.crc)}
+        own |= {"width": str(found.width), "height": str(found.height)}
         different = [column for column, value in own.items() if row[column] != value]
         return f"has another {', '.join(different)} in {LISTING}" if different else None
 
@@ -197,12 +188,11 @@ def _counts(
     folder: Path, name: str, split: Split, per_class: list[int], pixels: dict[str, list[int]]
 ) -> list[str]:
     """Compare what was counted with the manifest."""
-    problems = []
-    if tuple(per_class) != split.per_class:
-        problems.append(f"{folder}: {name}: records per class are not those of the manifest")
-    for space, counted in pixels.items():
-        if tuple(counted) != split.pixels[space]:
-            problems.append(
-                f"{folder}: {name}: pixels per class of {space!r} are not those of the manifest"
-            )
-    return problems
+    counted = {"records per class": (per_class, split.per_class)}
+    for space in pixels:
+        counted[f"pixels per class of {space!r}"] = pixels[space], split.pixels[space]
+    return [
+        f"{folder}: {name}: {what} are not those of the manifest"
+        for what, (found, stated) in counted.items()
+        if tuple(found) != stated
+    ]

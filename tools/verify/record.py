@@ -55,8 +55,7 @@ class Checked:
 
     Attributes:
         problem: What is wrong with it, or None.
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
+        width: Of the picture, in pixels, as ``height``.
         counts: For every label space of masks, pixels per class and, last, of those without.
     """
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.tools.commands import Tools
-from tests.tools.data_sets import encoded, entries, write_csv
+from tests.tools.data_sets import encoded, entries, rows_of, write_csv
 from tools.common.duplicates import close_hashes
 from tools.common.duplicates.fingerprint import MAX_DISTANCE, alike, fingerprint
 from train.data.manifest import Manifest
@@ -119,9 +119,8 @@ def scenes(tmp_path: Path) -> Path:
     return tmp_path / "src"
 
 
-def rows_of(folder: Path) -> dict[str, dict[str, str]]:
-    with (folder / "records.csv").open(newline="") as file:
-        return {row["key"]: row for row in csv.DictReader(file)}
+def rows_by_key(folder: Path) -> dict[str, dict[str, str]]:
+    return {row["key"]: row for row in rows_of(folder)}
 
 
 def test_copies_across_splits_are_refused_kept_together_or_allowed(
@@ -141,7 +140,7 @@ def test_copies_across_splits_are_refused_kept_together_or_allowed(
     assert pairs == {(f"a/{n:02d}.png", f"b/copy_{n:02d}.jpg") for n in range(0, 20, 2)}
 
     assert tools(*arguments, "--duplicates", "together").code == 0
-    rows = rows_of(out)
+    rows = rows_by_key(out)
     assert all(rows[one]["split"] == rows[other]["split"] for one, other in pairs)
     assert rows["a/02.png"]["alike"] == "b/copy_02.jpg" and rows["b/01.png"]["alike"] == ""
     notes = Manifest.read(out).notes
@@ -176,7 +175,7 @@ def test_other_data_sets(scenes: Path, tools: Tools, tmp_path: Path) -> None:
     refused.assert_error("different splits", "first: a/", "second.duplicates.csv")
     made = tools(*arguments, "--against", first, "--duplicates", "together")
     assert made.code == 0, made.err
-    there, here = rows_of(first), rows_of(second)
+    there, here = rows_by_key(first), rows_by_key(second)
     for number in range(30):
         row = here[f"{'xy'[number % 2]}/{number}.tif"]
         twin = f"{'ab'[number % 2]}/{number:02d}.png"

@@ -1,7 +1,5 @@
 """python -m tools demo-data."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

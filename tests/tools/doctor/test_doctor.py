@@ -15,7 +15,7 @@ import pytest
 
 from tests.paths import ROOT
 from tests.train.native.calls import native
-from tools.doctor import ascend, gpu, installation, node, npu_network
+from tools.doctor import ascend, gpu, installation, node
 from tools.doctor.cann import accepted_cann, matches
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
@@ -84,7 +84,7 @@ class Server:
 
     def look(self) -> dict[str, Finding]:
         machine = Machine(self.root, self.variables)
-        checks = (ascend.examine, ascend.ask_npu_smi, npu_network.examine)
+        checks = (ascend.examine, ascend.ask_npu_smi, ascend.ask_hccn_tool)
         return {finding.check: finding for check in checks for finding in check(machine)}
 
 

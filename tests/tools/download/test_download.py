@@ -1,7 +1,5 @@
 """``python -m tools download`` against a server on loopback: what comes, and how it breaks."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -19,7 +17,7 @@ from tests.tools.commands import Outcome, Tools
 from tests.tools.data_sets import encoded, picture
 from tests.tools.download.file_server import Fault, FileServer, running
 from tools.download import fetch
-from tools.download.partial_file import Part
+from tools.download.fetch import Part
 
 
 @pytest.fixture(scope="module")

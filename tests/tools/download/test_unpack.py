@@ -1,7 +1,5 @@
 """Archives that nobody vouches for."""
 
-from __future__ import annotations
-
 import io
 import stat
 import tarfile

@@ -1,7 +1,5 @@
 """Every kind of picture becomes 8-bit RGB."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib
@@ -13,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.tools.data_sets import encoded, picture
-from tools.prepare.decode_worker import Job, Unreadable, run_job
+from tools.prepare.decode import Job, Unreadable, run_job
 from tools.prepare.images import Recipe, make
 
 PNG = Recipe("png", 95, None)

@@ -1,7 +1,5 @@
 """Masks become positions in a list of classes, turned and resized as their pictures are."""
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path

@@ -1,10 +1,9 @@
 """python -m tools prepare: where pictures, classes, splits, groups and masks come from."""
 
-import csv
 import io
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +11,10 @@ import pytest
 from PIL import Image
 
 from tests.tools.commands import Tools
-from tests.tools.data_sets import entries, picture
+from tests.tools.data_sets import entries, picture, rows_of, write_csv
 from tools.common.stored_records import read
 from train.data.manifest import Manifest
 from train.data.records import NO_LABEL
-
-
-def rows_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "records.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_table(path: Path, header: str, rows: Sequence[tuple[str, ...]]) -> Path:
-    path.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n")
-    return path
 
 
 @pytest.fixture
@@ -66,7 +55,7 @@ def test_table_without_splits(source: Path, tools: Tools, tmp_path: Path) -> Non
     keys = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.png"))
     rows = [(key, key.split("/")[0]) for key in keys]
     out = tmp_path / "out"
-    table = write_table(tmp_path / "t.csv", "path,label", rows)
+    table = write_csv(tmp_path / "t.csv", rows, "path,label")
     assert (
         tools("prepare", source, "--out", out, "--table", table, "--ratios", "0.5,0.3,0.2").code
         == 0
@@ -77,7 +66,7 @@ def test_table_without_splits(source: Path, tools: Tools, tmp_path: Path) -> Non
         "test": (2, 1, 2),
     }
     # The order of the rows is of no account.
-    table = write_table(tmp_path / "t.csv", "label,path", [row[::-1] for row in rows[::-1]])
+    table = write_csv(tmp_path / "t.csv", [row[::-1] for row in rows[::-1]], "label,path")
     again = tools(
         "prepare", source, "--out", tmp_path / "b", "--table", table, "--ratios", "0.5,0.3,0.2"
     )
@@ -96,7 +85,7 @@ def test_groups_stay_together(shuffle: bool, tools: Tools, tmp_path: Path) -> No
         rows.append((name, "ab"[number % 3 == 0], group))
     if shuffle:
         rows = rows[::-1]
-    table = write_table(tmp_path / "t.csv", "path,label,group", rows)
+    table = write_csv(tmp_path / "t.csv", rows, "path,label,group")
     out = tmp_path / "out"
     assert tools("prepare", tmp_path / "src", "--out", out, "--table", table).code == 0
     found = rows_of(out)
@@ -122,7 +111,7 @@ def test_few_groups_leave_no_split_empty(tools: Tools, tmp_path: Path) -> None:
     for number in range(12):
         picture(number).save(tmp_path / "src" / f"{number}.png")
         rows.append((f"{number}.png", "ab"[number % 2], f"g{number // 4}"))
-    table = write_table(tmp_path / "t.csv", "path,label,group", rows)
+    table = write_csv(tmp_path / "t.csv", rows, "path,label,group")
     assert tools("prepare", tmp_path / "src", "--out", tmp_path / "out", "--table", table).code == 0
     assert [split.records for split in Manifest.read(tmp_path / "out").splits.values()] == [4, 4, 4]
 
@@ -150,7 +139,7 @@ TABLES: dict[str, tuple[str, list[tuple[str, ...]], tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", TABLES)
 def test_mistakes_in_tables(case: str, source: Path, tools: Tools, tmp_path: Path) -> None:
     header, rows, parts = TABLES[case]
-    table = write_table(tmp_path / "t.csv", header, rows)
+    table = write_csv(tmp_path / "t.csv", rows, header)
     result = tools("prepare", source, "--out", tmp_path / "out", "--table", table)
     result.assert_error("t.csv", *parts)
     assert entries(tmp_path) == ["src", "t.csv"]

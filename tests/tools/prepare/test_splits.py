@@ -1,7 +1,5 @@
 """Sharing a class out over the splits."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """python -m tools verify: every kind of damage is found and named."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json

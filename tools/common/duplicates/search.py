@@ -29,6 +29,10 @@ class Prepared:
     manifest: Manifest
 
 
+# By their numbers from 1, which become their ``prints.owner``.
+DataSets = dict[int, Prepared]
+
+
 def open_prepared(folder: Path) -> Prepared:
     """Open a prepared data set.
 
@@ -40,7 +44,7 @@ def open_prepared(folder: Path) -> Prepared:
     return Prepared(folder, manifest)
 
 
-def add_prints(catalogue: Catalogue, owner: int, prepared: Prepared) -> None:
+def _add_prints(catalogue: Catalogue, owner: int, prepared: Prepared) -> None:
     """Add what the pictures of a prepared data set look like to the table ``prints``."""
     start = catalogue.value("SELECT coalesce(max(id), 0) + 1 FROM prints")
 
@@ -56,9 +60,7 @@ def add_prints(catalogue: Catalogue, owner: int, prepared: Prepared) -> None:
 
 
 def find_pairs(
-    catalogue: Catalogue,
-    prepared: dict[int, Prepared],
-    own_thumb: Callable[[int], bytes] | None = None,
+    catalogue: Catalogue, prepared: DataSets, own_thumb: Callable[[int], bytes] | None = None
 ) -> None:
     """Fill the table ``pairs``: the smaller id, the larger id, and in how many bits they differ.
 
@@ -66,11 +68,13 @@ def find_pairs(
     all in the search for those that only look the same.
 
     Args:
-        catalogue: Holds the table ``prints``.
-        prepared: The data sets by ``prints.owner``.
+        catalogue: Its table ``prints`` holds those of owner 0, if there are any.
+        prepared: The data sets.
         own_thumb: The thumbnail of a print of owner 0, which is being made; pairs without one of
             its pictures are then left out.
     """
+    for owner, one in prepared.items():
+        _add_prints(catalogue, owner, one)
     mine = "AND a.owner = 0" if own_thumb else ""
     catalogue.run("CREATE INDEX prints_by_pixels ON prints (pixels, id)")
     catalogue.run("CREATE TABLE firsts AS SELECT min(id) AS id, hash FROM prints GROUP BY pixels")
@@ -93,7 +97,7 @@ def find_pairs(
         catalogue.run(f"CREATE INDEX pairs_by_{column} ON pairs ({column})")
 
 
-def _read_thumbs(catalogue: Catalogue, prepared: dict[int, Prepared]) -> None:
+def _read_thumbs(catalogue: Catalogue, prepared: DataSets) -> None:
     """Decode the pictures of prepared data sets that are in question."""
     catalogue.run("CREATE TABLE thumbs (id INTEGER PRIMARY KEY, thumb BLOB)")
     query = (
