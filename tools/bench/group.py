@@ -161,14 +161,14 @@ class Group:
                 continue
             accepted.setblocking(True)
             connection = Connection(accepted.detach())
-            hello = connection.recv()
+            hello = json.loads(connection.recv_bytes())
             self._connections[hello["rank"]] = connection
             self._pids.append(hello["pid"])
 
     def _send(self, do: str, **values: Any) -> None:
         for connection in self._connections.values():
             with contextlib.suppress(OSError):  # the answer will tell why
-                connection.send((do, values))
+                connection.send_bytes(json.dumps([do, values]).encode())
 
     def _answers(self) -> list[dict[str, Any]]:
         """Wait for an answer of every rank. One that has ended is noticed whichever that is."""
@@ -180,7 +180,7 @@ class Group:
                 raise self._failure("no answer")
             for rank in [rank for rank, connection in left.items() if connection in ready]:
                 try:
-                    found[rank] = left[rank].recv()
+                    found[rank] = json.loads(left[rank].recv_bytes())
                 except (EOFError, OSError):
                     raise self._failure(f"rank {rank} has ended") from None
         return [found[rank] for rank in range(self.ranks)]
