@@ -87,12 +87,10 @@ class Group:
             self._processes = _start(command, environment, starter, self.ranks, folder, log)
             try:
                 self._accept(listener)
-                self.info = self._answers()
+                self.info = self.answers()
             except BaseException:
                 self.kill()
                 raise
-        self._idle_since = time.monotonic()
-        self._used = self._cpu_time()
 
     def ask(self, do: str, **values: Any) -> list[dict[str, Any]]:
         """Ask all ranks at once; return their answers.
@@ -110,10 +108,20 @@ class Group:
         self._send(do, **values)
 
     def answers(self) -> list[dict[str, Any]]:
-        """Do the second half of :meth:`ask`."""
-        found = self._answers()
+        """Do the second half of :meth:`ask`. A rank that has ended is noticed whichever it is."""
+        found: dict[int, dict[str, Any]] = {}
+        while len(found) < self.ranks:
+            left = {rank: c for rank, c in self._connections.items() if rank not in found}
+            ready = wait(left.values(), _SECONDS_TO_START)
+            if not ready:
+                raise self._failure("no answer")
+            for rank in [rank for rank, connection in left.items() if connection in ready]:
+                try:
+                    found[rank] = json.loads(left[rank].recv_bytes())
+                except (EOFError, OSError):
+                    raise self._failure(f"rank {rank} has ended") from None
         self._idle_since, self._used = time.monotonic(), self._cpu_time()
-        return found
+        return [found[rank] for rank in range(self.ranks)]
 
     def stop(self) -> None:
         """End all ranks."""
@@ -161,29 +169,14 @@ class Group:
                 continue
             accepted.setblocking(True)
             connection = Connection(accepted.detach())
-            hello = connection.recv()
+            hello = json.loads(connection.recv_bytes())
             self._connections[hello["rank"]] = connection
             self._pids.append(hello["pid"])
 
     def _send(self, do: str, **values: Any) -> None:
         for connection in self._connections.values():
             with contextlib.suppress(OSError):  # the answer will tell why
-                connection.send((do, values))
-
-    def _answers(self) -> list[dict[str, Any]]:
-        """Wait for an answer of every rank. One that has ended is noticed whichever that is."""
-        found: dict[int, dict[str, Any]] = {}
-        while len(found) < self.ranks:
-            left = {rank: c for rank, c in self._connections.items() if rank not in found}
-            ready = wait(left.values(), _SECONDS_TO_START)
-            if not ready:
-                raise self._failure("no answer")
-            for rank in [rank for rank, connection in left.items() if connection in ready]:
-                try:
-                    found[rank] = left[rank].recv()
-                except (EOFError, OSError):
-                    raise self._failure(f"rank {rank} has ended") from None
-        return [found[rank] for rank in range(self.ranks)]
+                connection.send_bytes(json.dumps([do, values]).encode())
 
     def _failure(self, what: str) -> WorkerFailed:
         return WorkerFailed(f"{self.name}: {what}: {last_line(self._log)}")
@@ -222,29 +215,26 @@ def _start(
     folder: Path,
     log: IO[str],
 ) -> list[subprocess.Popen[bytes]]:
-    environments = [environment]
-    if starter == "plain":
-        environments = [{**environment, "BENCH_RANK": str(rank)} for rank in range(ranks)]
-    elif starter == "mpirun":
+    if starter == "mpirun":
         # As launch.mpi starts it, but that the workers choose their cores themselves.
         allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        environments = [{**environment, "OMPI_MCA_mpi_yield_when_idle": "1", **allowed}]
+        environment = {**environment, "OMPI_MCA_mpi_yield_when_idle": "1", **allowed}
         options = ["-n", str(ranks), "--quiet", "--oversubscribe", "--bind-to", "none"]
         command = ["mpirun", *options, *command]
-    else:
+    elif starter == "launch":
         job = [sys.executable, "-m", "tools.bench.group", str(ranks), str(folder / "job")]
         command = [*job, *command]
     return [
         subprocess.Popen(
             command,
             cwd=ROOT,
-            env=own,
+            env={**environment, "BENCH_RANK": str(rank)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        for own in environments
+        for rank in range(ranks if starter == "plain" else 1)
     ]
 
 

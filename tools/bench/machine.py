@@ -3,8 +3,9 @@
 import datetime
 import os
 import platform
+import re
 import subprocess
-from importlib import metadata
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,23 @@ _ABILITIES = ("avx", "fma", "sse4_2", "asimd", "sve", "bf16", "amx")
 
 
 def describe() -> dict[str, Any]:
-    """Plain values: the machine, the software, the commit."""
-    information = _pairs(Path("/proc/cpuinfo"))
-    flags = information.get("flags", information.get("Features", "")).split()
+    """Return plain values: the machine and the software."""
+    flags = (_about_processor("flags") or _about_processor("Features")).split()
     return {
-        "processor": information.get("model name", platform.processor() or platform.machine()),
+        "processor": _about_processor("model name") or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "abilities": [flag for flag in flags if flag.startswith(_ABILITIES)],
-        "memory_gb": round(_kilobytes(Path("/proc/meminfo"), "MemTotal") / 1e6, 1),
+        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("mindspore", "numpy", "mpi4py", "pillow")},
+        "versions": {name: version(name) for name in ("mindspore", "numpy", "mpi4py", "pillow")},
         "mpirun": _first_line(["mpirun", "--version"]),
     }
 
 
 def moment() -> dict[str, Any]:
-    """Plain values that change: time, load, commit."""
+    """Return plain values that change: time, load, commit."""
     changed = _first_line(["git", "status", "--porcelain", "--untracked-files=no"])
     return {
         "when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -42,29 +42,14 @@ def moment() -> dict[str, Any]:
     }
 
 
-def _pairs(path: Path) -> dict[str, str]:
-    """``key : value`` lines; of a key that comes several times, the first one."""
-    pairs: dict[str, str] = {}
-    for line in path.read_text().splitlines():
-        key, colon, value = line.partition(":")
-        if colon:
-            pairs.setdefault(key.strip(), value.strip())
-    return pairs
-
-
-def _kilobytes(path: Path, key: str) -> int:
-    return int(_pairs(path)[key].split()[0])
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+def _about_processor(key: str) -> str:
+    """Return what Linux says of the first core under a key; "" if nothing."""
+    found = re.search(rf"^{key}\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _first_line(command: list[str]) -> str | None:
-    """What a command prints first; None if it cannot be run."""
+    """Return what a command prints first; None if it cannot be run."""
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

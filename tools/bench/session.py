@@ -1,6 +1,5 @@
 """What the rows of one command share: its options, its cores, its folder, its rounds."""
 
-import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -59,16 +58,12 @@ class Session:
 
     def why_no_torch(self) -> str | None:
         """Return why peers with torch cannot run; None if they can."""
-        if self.python == sys.executable:
-            found = importlib.util.find_spec("torch") is not None
-        else:
-            look = "import importlib.util; print(importlib.util.find_spec('torch') is not None)"
-            try:
-                done = subprocess.run([self.python, "-c", look], capture_output=True, check=False)
-                found = done.stdout == b"True\n"
-            except OSError as error:
-                return f"--python {self.python}: cannot be started: {error.strerror}"
-        return None if found else NO_TORCH
+        look = "import importlib.util; print(importlib.util.find_spec('torch') is not None)"
+        try:
+            done = subprocess.run([self.python, "-c", look], capture_output=True, check=False)
+        except OSError as error:
+            return f"--python {self.python}: cannot be started: {error.strerror}"
+        return None if done.stdout == b"True\n" else NO_TORCH
 
     def interleave(self, turns: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
         """Give every peer its turn in every round, in reversed order in every second one.
@@ -108,14 +103,12 @@ class Peers(ExitStack):
         kind: str,
         spec: Mapping[str, Any],
         cores: Sequence[Sequence[int]],
-        starter: Starter = "plain",
-        python: str = sys.executable,
-        variables: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> Group:
-        """Start a group; see :class:`tools.bench.group.Group`."""
+        """Start a group in a folder of its own; see :class:`tools.bench.group.Group`."""
         say(f"    starting {name}")
         own = Path(tempfile.mkdtemp(dir=self.session.folder))
-        group = Group(name, kind, spec, cores, own, starter, python, variables)
+        group = Group(name, kind, spec, cores, own, **options)
         self.groups[name] = self.enter_context(group)
         return group
 
@@ -125,10 +118,10 @@ class Peers(ExitStack):
         spec: Mapping[str, Any],
         starter: Starter = "launch",
         kind: str = "ours.Trainer",
-        variables: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> Group:
         """Start :data:`RANKS` ranks of ours; by default as launch/run_distribute_8p.sh does."""
-        return self.start(name, kind, spec, self.session.cores(), starter, variables=variables)
+        return self.start(name, kind, spec, self.session.cores(), starter=starter, **options)
 
     def turns(self, images: int) -> "dict[str, Turns]":
         """Return the turns of all groups, which train so many images in a step."""

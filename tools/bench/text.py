@@ -1,7 +1,6 @@
 """The table: for a terminal, for a Markdown page, and put into one."""
 
 from pathlib import Path
-from typing import Any
 
 from tools.bench.results import Case, Comparison, Document, Form, Measured, Spread
 from tools.common import console
@@ -15,7 +14,7 @@ _NOTHING = "-"
 
 
 def table(document: Document, markdown: bool) -> str:
-    """All comparisons, with the notes below them."""
+    """Return all comparisons, with the notes below them."""
     rows = [_HEADINGS]
     notes: dict[str, int] = {}
     for name, measured in document.in_order().items():
@@ -32,7 +31,7 @@ def table(document: Document, markdown: bool) -> str:
 
 
 def update(page: Path, document: Document) -> None:
-    """Puts the table into a page, between the two marks.
+    """Put the table into a page, between the two marks.
 
     Raises:
         UserError: The page cannot be read or written, or lacks the marks.
@@ -45,7 +44,7 @@ def update(page: Path, document: Document) -> None:
 
 
 def around_table(page: Path) -> tuple[str, str]:
-    """What stands before and after the table in a page.
+    """Return what stands before and after the table in a page.
 
     Raises:
         UserError: The page cannot be read, or lacks the marks.
@@ -62,12 +61,12 @@ def around_table(page: Path) -> tuple[str, str]:
 
 
 def block(document: Document) -> str:
-    """The part of a page that :func:`update` replaces, with its marks."""
+    """Return the part of a page that :func:`update` replaces, with its marks."""
     return f"{BEGIN}\n{table(document, markdown=True)}\n{END}"
 
 
 def _cells(case: Case, comparison: Comparison, notes: dict[str, int]) -> list[str]:
-    """From "what is compared" to "goal"."""
+    """Return the cells from "what is compared" to "goal"."""
     values = comparison.values(case.series)
     goal = comparison.goal
     wanted = _NOTHING if goal is None else f"{goal.sign} {_number(goal.bound, comparison.form)}"
@@ -87,7 +86,7 @@ def _cells(case: Case, comparison: Comparison, notes: dict[str, int]) -> list[st
 
 
 def _median(case: Case, series: str, notes: dict[str, int]) -> str:
-    """Median of a series with its unit, or the number of the note that says why there is none."""
+    """Return the median of a series with its unit, or the number of the note why there is none."""
     values = case.series.get(series)
     if values:
         return f"{Spread.of(values).median:,.4g} {case.unit}"
@@ -102,34 +101,21 @@ def _number(value: float, form: Form) -> str:
 
 
 def _circumstances(document: Document) -> str:
-    machine = document.machine
+    """Return on what, with what and when all this was measured, in one line."""
+    machine, rows = document.machine, document.rows.values()
+    peers = [p for row in rows for case in row.cases for p in case.facts.get("peers", {}).values()]
+    ranks = [rank for peer in peers for rank in peer]
     versions = [f"{name} {version}" for name, version in machine["versions"].items() if version]
-    versions += sorted({text for row in document.rows.values() for text in _versions(row)})
+    versions += sorted({f"{k} {v}" for rank in ranks for k, v in rank["versions"].items()})
+    reasons = {rank.get("no_native_operators") for rank in ranks} - {None}
     parts = [
         f"{machine['processor']} ({machine['architecture']}), {machine['cores']} cores, "
         f"{machine['memory_gb']:g} GB",
         f"Python {machine['python']}, {', '.join(dict.fromkeys(versions))}",
-        *sorted({text for row in document.rows.values() for text in _without_native(row)}),
-        *sorted({_moment(row) for row in document.rows.values()}),
+        *(f"without native operators: {reason}" for reason in sorted(reasons)),
+        *sorted({_moment(row) for row in rows}),
     ]
     return "; ".join(parts) + "."
-
-
-def _versions(row: Measured) -> list[str]:
-    """Versions that the peers have told."""
-    return [f"{k} {v}" for rank in _ranks(row) for k, v in rank["versions"].items()]
-
-
-def _without_native(row: Measured) -> list[str]:
-    """Why peers of ours had to do without native operators."""
-    reasons = [rank.get("no_native_operators") for rank in _ranks(row)]
-    return [f"without native operators: {reason}" for reason in reasons if reason]
-
-
-def _ranks(row: Measured) -> list[dict[str, Any]]:
-    """What every rank of every peer has told."""
-    peers = [peer for case in row.cases for peer in case.facts.get("peers", {}).values()]
-    return [rank for ranks in peers for rank in ranks]
 
 
 def _moment(row: Measured) -> str:

@@ -36,14 +36,18 @@ def main(address: str, kind: str, text: str) -> None:
     rank = next(int(os.environ[name]) for name in _RANKS if name in os.environ)
     os.sched_setaffinity(0, spec["cores"][rank])
     with Client(address) as connection:
-        connection.send({"rank": rank, "pid": os.getpid()})
+
+        def tell(answer: dict[str, Any]) -> None:
+            connection.send_bytes(json.dumps(answer).encode())
+
+        tell({"rank": rank, "pid": os.getpid()})
         peer = _peer(kind, spec, rank)
         variables = {k: Path(v).name for k, v in os.environ.items() if k.startswith(_TOLD)}
         cores = sorted(os.sched_getaffinity(0))
-        connection.send({**peer.info, "cores": cores, "variables": variables})
+        tell({**peer.info, "cores": cores, "variables": variables})
         while True:
             try:
-                do, values = connection.recv()
+                do, values = json.loads(connection.recv_bytes())
             except (EOFError, OSError):
                 # Nobody asks any more, and the other ranks may never come to a barrier.
                 os._exit(1)
@@ -51,7 +55,7 @@ def main(address: str, kind: str, text: str) -> None:
                 return peer.close()
             begin = time.perf_counter()
             answer = _memory() if do == "memory" else getattr(peer, do)(**values)
-            connection.send({"seconds": time.perf_counter() - begin, **(answer or {})})
+            tell({"seconds": time.perf_counter() - begin, **(answer or {})})
 
 
 def _peer(kind: str, spec: dict[str, Any], rank: int) -> Peer:

@@ -62,18 +62,13 @@ class Rank(Peer):
         self.collectives.barrier()
         cluster.close(self.place)
 
-    def run(self, steps: int) -> None:
-        """Train some steps."""
-        self._train(steps)
-
-    def _train(self, steps: int) -> list[float]:
-        """Train some steps; return the losses of the last one."""
+    def run(self, steps: int) -> dict[str, list[float]]:
+        """Train some steps; tell the losses of the last one."""
         for batch in itertools.islice(self.batches, steps):
             self.number += 1
             tensors = [Tensor(array) for array in batch]
             result = self.step(self.rate, scalar(float(self.number)), *tensors)
-        losses: list[float] = result.asnumpy().tolist()
-        return losses[: len(self.work.classes)]
+        return {"losses": result.asnumpy().tolist()[: len(self.work.classes)]}
 
 
 class Trainer(Rank):
@@ -94,18 +89,17 @@ class Trainer(Rank):
         alone = not spec.get("exchange", True)
         exchange = _NoExchange(self.place.world_size) if alone else self.collectives
         self.step = parts.step(exchange)
-        batches = [
+        self.batches = itertools.cycle(
             (*images, *(numbers.astype(np.int32) for numbers in labels))
             for images, labels in self.work.batches(rank)
-        ]
-        self.batches = itertools.cycle(batches)
+        )
         self.reduction: nn.Cell | None = None
         graphs = build.build_graph_cache(self.config, self.place, exchange, parts.sets)
         begin = time.perf_counter()
         with graphs.compiling("step", self.work.size):
-            losses = [self._train(1)]
+            first = self.run(1)
         self.info["compile_seconds"] = time.perf_counter() - begin
-        self.info["losses"] = [*losses, *(self._train(1) for _ in range(2))]
+        self.info["losses"] = [run["losses"] for run in (first, self.run(1), self.run(1))]
         self.info["message_bytes"] = self.step.bytes_reduced
 
     def reduce(self, repeats: int) -> dict[str, Any]:

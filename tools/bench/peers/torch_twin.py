@@ -5,6 +5,7 @@ Wide ResNet, attention branches, shared extractors, linear heads. The parts have
 height and width. Tensors are (N, C, H, W).
 """
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -177,31 +178,18 @@ class Trainer(Peer):
             self.network = DistributedDataParallel(
                 network, broadcast_buffers=False, gradient_as_bucket_view=True
             )
-        self.batches = [
+        self.batches = itertools.cycle(
             ([torch.from_numpy(x) for x in images], [torch.from_numpy(y) for y in labels])
             for images, labels in work.batches(rank)
-        ]
-        self.steps = 0
+        )
         self.info = {
             "versions": {"torch": torch.__version__},
-            "losses": [self._train(1) for _ in range(3)],
+            "losses": [self.run(1)["losses"] for _ in range(3)],
         }
 
-    def run(self, steps: int) -> None:
-        """Train some steps."""
-        self._train(steps)
-
-    def close(self) -> None:
-        """Leave the other ranks."""
-        if self.joined:
-            dist.barrier()
-            dist.destroy_process_group()
-
-    def _train(self, steps: int) -> list[float]:
-        """Train some steps; return the losses of the last one on this rank."""
-        for _ in range(steps):
-            images, labels = self.batches[self.steps % len(self.batches)]
-            self.steps += 1
+    def run(self, steps: int) -> dict[str, list[float]]:
+        """Train some steps; tell the losses of the last one on this rank."""
+        for images, labels in itertools.islice(self.batches, steps):
             self.optimizer.zero_grad(set_to_none=True)
             answers = self.network(self._mix(images), [len(x) for x in images])
             losses = torch.stack(
@@ -212,8 +200,13 @@ class Trainer(Peer):
             )
             losses.sum().backward()
             self.optimizer.step()
-        last: list[float] = losses.tolist()
-        return last
+        return {"losses": losses.tolist()}
+
+    def close(self) -> None:
+        """Leave the other ranks."""
+        if self.joined:
+            dist.barrier()
+            dist.destroy_process_group()
 
     def _mix(self, images: list[Tensor]) -> Tensor:
         """uint8 (n, H, W, 3) of every task -> normalised (N, 3, H, W)."""

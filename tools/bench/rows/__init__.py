@@ -9,15 +9,15 @@ from typing import Any
 
 # Name, which is that of the function: its module, and what the table calls it.
 ROWS = {
-    "train": ("against_torch", "training, 2 ranks x 1 core"),
-    "reference": ("reference", "training against the reference script's schedule, 2 cores"),
+    "train": ("against_others", "training, 2 ranks x 1 core"),
+    "reference": ("against_others", "training against the reference script's schedule, 2 cores"),
     "scaling": ("ours", "weak scaling"),
     "reduction": ("ours", "time in the reduction, 2 ranks"),
     "input": ("data", "input pipeline on 1 core"),
     "tasks": ("ours", "cost of many tasks, 1 rank x 1 core"),
     "start": ("start", "command to first step, 2 ranks"),
     "evaluation": ("data", "evaluation against training, 2 ranks x 1 core"),
-    "memory": ("against_torch", "memory per rank"),
+    "memory": ("against_others", "memory per rank"),
 }
 
 

@@ -1,16 +1,20 @@
-"""Speed and memory of training, 2 ranks with a core each: ours against the PyTorch twin."""
+"""Ours, 2 ranks with a core each, against the PyTorch twin and the MTLN reference script."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tools.bench.group import Group
 from tools.bench.results import Case, Comparison, Goal
-from tools.bench.session import RANKS, Peers, Session
-from tools.bench.workload import Workload
+from tools.bench.session import RANKS, Peers, Session, Turns
+from tools.bench.workload import NETWORKS, Workload
 
 # Whether the tensors in the memory of the twin have their channels last.
 _TWINS = {"PyTorch DDP": False, "PyTorch DDP channels_last": True}
 _AGAIN = "ours, graph known"
 _STEPS = 5
+
+_SMALL_BATCH = 6
+_CAP = "ONEDNN_MAX_CPU_ISA"
 
 
 def train(session: Session) -> Iterator[Case]:
@@ -74,3 +78,43 @@ def _first_losses(group: Group) -> list[float]:
     """Return the losses of the first step, mean over the ranks: equal for all, to rounding."""
     ranks = [info["losses"][0] for info in group.info]
     return [sum(values) / len(values) for values in zip(*ranks, strict=True)]
+
+
+def reference(session: Session) -> Iterator[Case]:
+    """Measure a case with MindSpore as installed, and others with the cap of our set-up.
+
+    As installed, a step of the script takes minutes where the processor has AVX-512; a small batch,
+    which is no slower per image then, is enough to see by how much.
+    """
+    if not session.quick:
+        how = f"MindSpore as installed, {_SMALL_BATCH} images"
+        yield _reference(session, NETWORKS[0], _SMALL_BATCH, how, {}, Goal(">=", 100))
+    for work in session.networks[:2]:
+        # The script has one task in a batch. Both see as many images in a step of all cores.
+        images = work.images_per_step * RANKS
+        yield _reference(session, work, images, f"{_CAP}=AVX2", {_CAP: "AVX2"}, None)
+
+
+def _reference(
+    session: Session,
+    work: Workload,
+    images: int,
+    how: str,
+    variables: dict[str, str],
+    goal: Goal | None,
+) -> Case:
+    case = Case(f"{work}; the script: {how}", "images/s")
+    what = "ours (2 ranks) / the script (2 threads)"
+    case.comparisons = [Comparison(what, "ours", "script", goal)]
+    alone = replace(work, images=images)
+    with Peers(session, case) as peers:
+        ours = peers.start_ranks("ours", work.spec())
+        both = [[core for [core] in session.cores()]]
+        script = peers.start("script", "reference.Trainer", alone.spec(), both, variables=variables)
+        # A turn of the script is one step of every task, at least.
+        turns = {
+            "ours": Turns(ours, RANKS * work.images_per_step, session.seconds),
+            "script": Turns(script, alone.images_per_step, session.seconds),
+        }
+        case.series = session.interleave({name: turn.rate for name, turn in turns.items()})
+    return case
