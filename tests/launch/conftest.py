@@ -29,8 +29,8 @@ def note(name, text=""):
 _DRIVER = """\
 import sys
 from pathlib import Path
-from launch.description import Job
-from launch.job import run_job
+from launch.job import Job
+from launch.run import run_job
 sys.exit(run_job(Job(**{{
     "worker_command": [sys.executable, {worker!r}],
     "scheduler_command": [sys.executable, "-c", {scheduler!r}],
@@ -58,7 +58,7 @@ class JobProcess(Mark):
         scheduler: str = "import time; time.sleep(600)",
         **options: object,
     ) -> "JobProcess":
-        """Starts a launcher; ``options`` are further ones of :class:`launch.description.Job`."""
+        """Starts a launcher; ``options`` are further ones of :class:`launch.job.Job`."""
         script = self.folder / "worker.py"
         script.write_text(_WORKER_PREAMBLE + textwrap.dedent(worker))
         driver = _DRIVER.format(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from launch.description import Job
-from launch.job import run_job
+from launch.job import Job
+from launch.run import run_job
 
 
 def main() -> int:

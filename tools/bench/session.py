@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.cores import allowed_cores
+from launch.plan.machine import allowed_cores
 from tools.bench.group import Group, Starter
 
 NO_TORCH = (

@@ -100,11 +100,12 @@ def dry_run(folder: Path) -> Found:
 
 def meeting(folder: Path) -> Found:
     """The launchers of all nodes come together at node 0, with the usual limit of open files."""
-    from launch import ports
-    from launch.description import Job
-    from launch.leader import Members, command_of
-    from launch.part import Part
-    from launch.signals import Signals
+    from launch.job import Job
+    from launch.nodes.member_links import MemberLinks, command_of
+    from launch.plan import ports
+    from launch.plan.machine import this_machine
+    from launch.plan.placement import Placement
+    from launch.supervisor.signals import Signals
 
     port = ports.choose("127.0.0.1", None)
     job = Job(["python"], folder, DEVICES, control_port=port, node_timeout=300)
@@ -115,7 +116,8 @@ def meeting(folder: Path) -> Found:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_USUAL_FILES, most))
     quiet = contextlib.redirect_stdout(io.StringIO())
-    with quiet, Signals() as signals, Members(job, Part(NODES, 0, DEVICES, "127.0.0.1")) as members:
+    place = Placement(job, this_machine(), NODES, 0, DEVICES, "127.0.0.1")
+    with quiet, Signals() as signals, MemberLinks(place) as members:
         members.gather(signals)
         found = {"nodes": len(members.all) + 1, "open": sum(m.channel.is_open for m in members.all)}
     callers.terminate()

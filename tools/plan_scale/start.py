@@ -13,11 +13,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch import mpi, mpi_plan
-from launch.attempt import log_folder, next_attempt
-from launch.description import Job
-from launch.devices import this_machine
-from launch.job import run_job
+from launch.job import Job
+from launch.log_folders import log_folder, next_attempt
+from launch.mpi import mpirun
+from launch.plan.machine import this_machine
+from launch.run import run_job
+from launch.supervisor.signals import Signals
 
 ENGINES = ("mpi", "launcher")
 
@@ -28,7 +29,9 @@ def start(engine: str, ranks: int, folder: Path, worker: Sequence[str]) -> int:
     if engine == "launcher":
         return run_job(job)
     logs = log_folder(folder, next_attempt(folder))
-    return mpi.run(mpi_plan.plan(worker, ranks, logs, this_machine(), os.environ), job.grace)
+    start = mpirun.plan(job, logs, this_machine(), os.environ)
+    with Signals() as signals:
+        return mpirun.run(start, job.grace, signals)
 
 
 if __name__ == "__main__":

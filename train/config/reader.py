@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from train.config.schema import Config
 from train.errors import UserError
+from train.storage.address import default_run_dir
 from train.storage.settings import is_secret
 
 Tree = dict[str, Any]
@@ -29,7 +30,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """
     tree = read_yaml(path)
     overridden = [_apply_override(tree, text) for text in overrides]
-    tree.setdefault("run_dir", f"runs/{path.stem}")
+    tree.setdefault("run_dir", default_run_dir(path))
     added = _add_default_tasks(tree) | _inherit_augment(tree)
     try:
         return Config.model_validate(tree)

@@ -47,16 +47,24 @@ def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
     return staging
 
 
-def uploader_of(config: Config) -> Uploader | None:
-    """What uploads the results of a run; None if its run folder is on this machine."""
+def mirror_of(config: Config) -> Mirror | None:
+    """What makes object storage hold the results of a run; None if they stay on this machine."""
     run_dir = str(config.run_dir)
     if not is_remote(run_dir):
         return None
     store = open_store(run_dir, config.storage.variables(os.environ))
+    return Mirror(config.run_folder, store, config.checkpoint.keep)
+
+
+def uploader_of(config: Config) -> Uploader | None:
+    """What uploads the results of a run; None if its run folder is on this machine."""
+    mirror = mirror_of(config)
+    if mirror is None:
+        return None
     limits = config.storage.resolved(os.environ)
     return Uploader(
-        run_dir,
-        Mirror(config.run_folder, store, config.checkpoint.keep),
+        str(config.run_dir),
+        mirror,
         limits.upload_every,
         limits.upload_seconds,
         _print,
