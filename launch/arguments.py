@@ -106,11 +106,16 @@ def parse(argv: Sequence[str]) -> Arguments:
     nproc, run_dir, overrides = _settings(given.overrides, given.nproc)
     run_dir = run_dir or _configured_run_dir(config) or default_run_dir(config)
     training = [str(config), *overrides, f"run_dir={run_dir}"]
+    upload = [sys.executable, "-m", "train.run.last_upload"]
+    if given.require_upload:
+        upload.append("--required")
     nnodes = _number("--nnodes", given.nnodes, 1, 1_000_000)
     master, control_port = _address(given.master)
     table = given.rank_table or os.environ.get("RANK_TABLE_FILE")
     if nnodes and nnodes > 1 and not table:
-        _require_nodes(given)
+        for option, value in (("--node-rank", given.node_rank), ("--master", given.master)):
+            if value is None:
+                raise UserError(f"--nnodes {nnodes} needs {option} (see python -m launch --help)")
     job = Job(
         worker_command=[sys.executable, "-m", "train", *training],
         run_dir=local_run_folder(run_dir),
@@ -125,14 +130,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         grace=seconds("--grace", given.grace),
         hang_timeout=seconds("--hang-timeout", given.hang_timeout),
         node_timeout=seconds("--node-timeout", given.node_timeout),
-        upload_command=_upload_command(training, given) if is_remote(run_dir) else None,
+        upload_command=[*upload, *training] if is_remote(run_dir) else None,
     )
     return Arguments(job, given.dry_run, given.format == "json")
-
-
-def _upload_command(training: list[str], given: argparse.Namespace) -> list[str]:
-    required = ["--required"] if given.require_upload else []
-    return [sys.executable, "-m", "train.run.last_upload", *training, *required]
 
 
 def _config(text: str | None) -> Path:
@@ -169,12 +169,6 @@ def _settings(
         else:
             overrides.append(setting)
     return nproc, run_dir, overrides
-
-
-def _require_nodes(given: argparse.Namespace) -> None:
-    for option, value in (("--node-rank", given.node_rank), ("--master", given.master)):
-        if value is None:
-            raise UserError(f"--nnodes {given.nnodes} needs {option} (see python -m launch --help)")
 
 
 def _configured_run_dir(config: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Where the logs of a job go: ``logs/attempt_K`` of its run folder, one for every attempt."""
 
+import itertools
 from pathlib import Path
 
 from train.errors import UserError
@@ -12,10 +13,7 @@ def log_folder(run_dir: Path, attempt: int) -> Path:
 
 def next_attempt(run_dir: Path) -> int:
     """Return the number of the first attempt that has no logs yet."""
-    attempt = 0
-    while log_folder(run_dir, attempt).exists():
-        attempt += 1
-    return attempt
+    return next(n for n in itertools.count() if not log_folder(run_dir, n).exists())
 
 
 def claim_attempt(run_dir: Path) -> int:

@@ -55,7 +55,11 @@ def plan(job: Job, log_dir: Path, machine: Machine, environment: Mapping[str, st
         UserError: MPIRUN_OPTIONS cannot be read, or the machine has too few NPUs.
     """
     ranks = machine.default_world_size if job.nproc is None else job.nproc
-    users = _users_options(environment)
+    text = environment.get("MPIRUN_OPTIONS", "")
+    try:
+        users = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"the variable MPIRUN_OPTIONS is {text!r}: {error}") from None
     variables = {
         **_DEFAULTS,
         **{name: value for name, value in environment.items() if name not in _OTHER_CLUSTER},
@@ -78,14 +82,6 @@ def plan(job: Job, log_dir: Path, machine: Machine, environment: Mapping[str, st
         *job.worker_command,
     )
     return Start(command, variables)
-
-
-def _users_options(environment: Mapping[str, str]) -> list[str]:
-    text = environment.get("MPIRUN_OPTIONS", "")
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise UserError(f"the variable MPIRUN_OPTIONS is {text!r}: {error}") from None
 
 
 def _placement(ranks: int, each: int, machine: Machine) -> list[str]:

@@ -70,10 +70,9 @@ def _obey(placement: Placement, signals: Signals, leader: "LeaderLink") -> int:
             print(f"node 0 ({placement.master}) {text}", file=sys.stderr, flush=True)
             return 1
         else:
-            numbers = order.get("numbers", {})
-            for attempt in attempts:
-                if str(attempt) in numbers:
-                    note_number(job.run_dir, attempt, numbers[str(attempt)])
+            for attempt, number in order.get("numbers", {}).items():
+                if int(attempt) in attempts:
+                    note_number(job.run_dir, int(attempt), number)
             return int(order["code"])
 
 

@@ -1,5 +1,6 @@
 """The connections of node 0 to the other nodes: who is there, how they fare, what they are told."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -96,7 +97,9 @@ class MemberLinks(OtherNodes):
             assert self._listener is not None
             if stop := signals.wait(_POLL) or self._stopped_while_waiting():
                 return stop
-            waiting.extend(_accept(self._listener))
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    waiting.append(Channel(self._listener.accept()[0]))
             for channel in list(waiting):
                 for message in channel.receive(most=1):
                     waiting.remove(channel)
@@ -149,16 +152,11 @@ class MemberLinks(OtherNodes):
         """Have all nodes begin an attempt."""
         self.attempts += 1
         self.stop, self.failed, self._failed_nodes = None, False, []
+        order = {"attempt": attempt, "size": world.size, "scheduler": world.scheduler}
         first_rank = self._placement.nproc
         for member in self.all:
             member.ended = None
-            member.channel.send(
-                "start",
-                attempt=attempt,
-                size=world.size,
-                scheduler=world.scheduler,
-                first_rank=first_rank,
-            )
+            member.channel.send("start", first_rank=first_rank, **order)
             first_rank += member.nproc
 
     def conclude(self, own: Ended, signals: Signals) -> Ended:
@@ -186,12 +184,7 @@ class MemberLinks(OtherNodes):
         return Ended(signal_number=signal_number)
 
     def finish(self, code: int, numbers: Mapping[int, int] | None = None) -> int:
-        """Tell all nodes that the job is over; return the exit code.
-
-        Args:
-            code: The exit code.
-            numbers: Of the attempts in object storage, by those in the run folder.
-        """
+        """Tell all nodes that the job is over, and the attempts' numbers in object storage."""
         self.send("finish", code=code, numbers=numbers or {})
         return code
 
@@ -276,13 +269,3 @@ def _listen(port: int) -> socket.socket:
         ) from None
     listener.setblocking(False)
     return listener
-
-
-def _accept(listener: socket.socket) -> list[Channel]:
-    channels: list[Channel] = []
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except BlockingIOError:
-            return channels
-        channels.append(Channel(connection))

@@ -1,7 +1,7 @@
 """What this machine has to offer, NPUs and processor cores, and which rank gets which cores."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,17 +56,20 @@ def allowed_cores(
         system: The kernel's description of the machine.
         allowed: The cores to look at; None for those of this process.
     """
+
+    def place(core: int) -> tuple[int, int]:
+        siblings = parse_list(_read(system / f"cpu/cpu{core}/topology/thread_siblings_list"))
+        return (min(siblings, default=core), core)
+
     left = set(os.sched_getaffinity(0) if allowed is None else allowed)
-    groups = []
     nodes = system.glob("node/node[0-9]*")
+    groups = []
     for node in sorted(nodes, key=lambda path: int(path.name.removeprefix("node"))):
         here = left & set(parse_list(_read(node / "cpulist")))
         left -= here
-        if here:
-            groups.append(tuple(sorted(here, key=_place(system))))
-    if left:  # the kernel says nothing about NUMA nodes
-        groups.append(tuple(sorted(left, key=_place(system))))
-    return tuple(groups)
+        groups.append(here)
+    groups.append(left)  # where the kernel says nothing about NUMA nodes
+    return tuple(tuple(sorted(group, key=place)) for group in groups if group)
 
 
 def share_cores(groups: Sequence[Cores], nproc: int) -> list[Cores | None]:
@@ -100,16 +103,6 @@ def parse_list(text: str) -> list[int]:
         first, _, last = part.partition("-")
         numbers.extend(range(int(first), int(last or first) + 1))
     return numbers
-
-
-def _place(system: Path) -> Callable[[int], tuple[int, int]]:
-    """Return a sort key that puts the threads of a core side by side."""
-
-    def key(core: int) -> tuple[int, int]:
-        siblings = parse_list(_read(system / f"cpu/cpu{core}/topology/thread_siblings_list"))
-        return (min(siblings, default=core), core)
-
-    return key
 
 
 def _read(path: Path) -> str:

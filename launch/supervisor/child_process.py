@@ -57,13 +57,7 @@ def start_rank(process: Process, variables: Mapping[str, str], log_dir: Path) ->
 def start_program(
     command: Sequence[str], environment: Mapping[str, str], dies_by: int = signal.SIGKILL
 ) -> Popen:
-    """Start a program that shares the launcher's output, in its own session.
-
-    Args:
-        command: What to run.
-        environment: All of its variables.
-        dies_by: The signal it gets if the launcher dies.
-    """
+    """Start a program that shares the launcher's output; it gets ``dies_by`` if that dies."""
     return subprocess.Popen(
         command,
         env=environment,
