@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,10 +12,9 @@ from launch.arguments import parse
 from launch.dry_run import plan_job
 from launch.job import Job
 from launch.plan.machine import Machine
+from tests.launch.script_jobs import Launch
 from tests.paths import ROOT
 from train.errors import UserError
-
-Launch = Any  # tests/launch/conftest.py
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,10 @@
 
 import signal
 import sys
-from typing import Any
 
 import pytest
 
-Job = Any  # tests/launch/conftest.py: JobProcess
-Nodes = Any
+from tests.launch.script_jobs import ScriptJob
 
 # Notes what it is told, and that it has begun.
 UPLOAD = """
@@ -26,7 +24,7 @@ def upload(end: str = "") -> list[str]:
     return [sys.executable, "-c", UPLOAD + end]
 
 
-def test_after_a_rank_was_killed(job: Job) -> None:
+def test_after_a_rank_was_killed(job: ScriptJob) -> None:
     worker = "note('up0'); os.kill(os.getpid(), signal.SIGKILL)"
     job.start(worker, nproc=1, upload_command=upload())
     code, _, err = job.finish()
@@ -44,13 +42,13 @@ def test_after_a_rank_was_killed(job: Job) -> None:
         ("sys.exit(7)", "sys.exit(1)", 7),
     ],
 )
-def test_exit_code(job: Job, worker: str, end: str, expected: int) -> None:
+def test_exit_code(job: ScriptJob, worker: str, end: str, expected: int) -> None:
     job.start(worker, nproc=1, upload_command=upload(end))
     assert job.finish()[0] == expected
     assert (job.notes / "upload_of_first").exists()
 
 
-def test_once_after_all_attempts(job: Job) -> None:
+def test_once_after_all_attempts(job: ScriptJob) -> None:
     worker = "note(f'run{time.time_ns()}'); sys.exit(7)"
     end = "assert len(list(notes.glob('run*'))) == 2"
     code, _, err = job.start(worker, nproc=1, max_restarts=1, upload_command=upload(end)).finish()
@@ -58,7 +56,7 @@ def test_once_after_all_attempts(job: Job) -> None:
     assert (job.notes / "upload_of_first").exists()
 
 
-def test_not_after_a_mistake_of_the_user(job: Job) -> None:
+def test_not_after_a_mistake_of_the_user(job: ScriptJob) -> None:
     worker = "print('error: no such key', file=sys.stderr); sys.exit(2)"
     job.start(worker, nproc=1, upload_command=upload())
     assert job.finish()[::2] == (2, "error: no such key\n")
@@ -66,7 +64,7 @@ def test_not_after_a_mistake_of_the_user(job: Job) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_ctrl_c_ends_it_and_other_signals_do_not(job: Job, number: signal.Signals) -> None:
+def test_ctrl_c_ends_it_and_other_signals_do_not(job: ScriptJob, number: signal.Signals) -> None:
     end = "time.sleep(2 if {0} else 600); (notes / 'uploaded').touch()"
     end = end.format(number == signal.SIGTERM)
     job.start("pass", nproc=1, upload_command=upload(end))
@@ -78,7 +76,7 @@ def test_ctrl_c_ends_it_and_other_signals_do_not(job: Job, number: signal.Signal
     job.assert_all_gone()
 
 
-def test_other_nodes_upload_their_logs_after_node_0(nodes: Nodes, free_port: int) -> None:
+def test_other_nodes_upload_their_logs_after_node_0(nodes: list[ScriptJob], free_port: int) -> None:
     """They are told then which number the attempt has in object storage, and are waited for."""
     note = "(Path({folder!r}) / 'logs/attempt_0/.number_there').write_text('5')"
     for number, node in enumerate(nodes[:2]):

@@ -1,8 +1,8 @@
 """MindSpore's own dynamic cluster, brought up by the launcher."""
 
-from typing import Any
-
 import pytest
+
+from tests.launch.script_jobs import ScriptJob
 
 WORKER = """
 import numpy as np
@@ -20,7 +20,7 @@ ops.AllReduce()(Tensor(np.ones(1, np.float32))).asnumpy()  # nobody leaves early
 
 
 @pytest.mark.cluster
-def test_all_reduce_over_two_ranks(job: Any) -> None:
+def test_all_reduce_over_two_ranks(job: ScriptJob) -> None:
     job.start(WORKER, scheduler="from launch.scheduler import main; main()")
     code, _, err = job.finish(seconds=240)
     assert (code, err) == (0, "")

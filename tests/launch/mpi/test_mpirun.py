@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -181,65 +180,57 @@ time.sleep(900)
 """
 
 
-class MpiJob:
+class MpiJob(Marked):
     def __init__(self, folder: Path, worker: str, grace: float = 60) -> None:
         self.folder = folder
         words = (sys.executable, "-c", DRIVER, grace, NOTES + worker)
-        self.marked = Marked(words, {**AS_ROOT, "TEST_NOTES": str(folder)})
+        super().__init__(words, {**AS_ROOT, "TEST_NOTES": str(folder)})
 
     def notes(self, name: str) -> int:
         return len(list(self.folder.glob(f"{name}?")))
 
     def await_ready(self) -> None:
-        self.marked.wait_until(lambda: self.notes("ready") == 2)
-
-
-@pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[list[MpiJob]]:
-    started: list[MpiJob] = []
-    yield started
-    for job in started:
-        job.marked.clean_up()
+        self.wait_until(lambda: self.notes("ready") == 2)
 
 
 @needs_open_mpi
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_ranks_save(tmp_path: Path, jobs: list[MpiJob], number: int) -> None:
-    jobs.append(job := MpiJob(tmp_path, OBEYS))
+def test_a_signal_lets_the_ranks_save(tmp_path: Path, started: list[Marked], number: int) -> None:
+    started.append(job := MpiJob(tmp_path, OBEYS))
     job.await_ready()
-    job.marked.process.send_signal(number)
-    assert job.marked.finish(seconds=120)[0] == 128 + number
+    job.process.send_signal(number)
+    assert job.finish(seconds=120)[0] == 128 + number
     assert job.notes("saved") == 2
-    job.marked.assert_all_gone()
+    job.assert_all_gone()
 
 
 @needs_open_mpi
-def test_ranks_that_do_not_end_are_killed(tmp_path: Path, jobs: list[MpiJob]) -> None:
-    jobs.append(job := MpiJob(tmp_path, IGNORES, grace=0.5))
+def test_ranks_that_do_not_end_are_killed(tmp_path: Path, started: list[Marked]) -> None:
+    started.append(job := MpiJob(tmp_path, IGNORES, grace=0.5))
     job.await_ready()
-    job.marked.process.send_signal(signal.SIGTERM)
-    assert job.marked.finish(seconds=120)[0] == 128 + signal.SIGTERM
-    job.marked.assert_all_gone()
+    job.process.send_signal(signal.SIGTERM)
+    assert job.finish(seconds=120)[0] == 128 + signal.SIGTERM
+    job.assert_all_gone()
 
 
 @needs_open_mpi
-def test_exit_code_is_that_of_the_rank(tmp_path: Path, jobs: list[MpiJob]) -> None:
-    jobs.append(job := MpiJob(tmp_path, FAILS))
-    assert job.marked.finish(seconds=120)[0] == 7
-    job.marked.assert_all_gone()
+def test_exit_code_is_that_of_the_rank(tmp_path: Path, started: list[Marked]) -> None:
+    started.append(job := MpiJob(tmp_path, FAILS))
+    assert job.finish(seconds=120)[0] == 7
+    job.assert_all_gone()
 
 
 @needs_open_mpi
 @pytest.mark.parametrize("victim", ["script", "mpirun", "rank"])
-def test_killed_at_once_leaves_nothing(tmp_path: Path, jobs: list[MpiJob], victim: str) -> None:
-    jobs.append(job := MpiJob(tmp_path, MPI_RANK))
+def test_killed_at_once_leaves_nothing(tmp_path: Path, started: list[Marked], victim: str) -> None:
+    started.append(job := MpiJob(tmp_path, MPI_RANK))
     job.await_ready()
-    process = job.marked.process
+    process = job.process
     mpirun = children(process.pid)[0]
     pid = {"script": process.pid, "mpirun": mpirun, "rank": children(mpirun)[0]}[victim]
     os.kill(pid, signal.SIGKILL)
-    assert job.marked.finish(seconds=120)[0] in (-signal.SIGKILL, 128 + signal.SIGKILL)
-    job.marked.assert_all_gone()
+    assert job.finish(seconds=120)[0] in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    job.assert_all_gone()
 
 
 # In MPI, as a rank is from its start on: without mpirun it ends by itself.

@@ -2,9 +2,10 @@
 
 import socket
 from collections.abc import Sequence
-from typing import Any
 
-Nodes = Any  # tests/launch/conftest.py: a list of JobProcess
+from tests.launch.script_jobs import ScriptJob
+
+Nodes = list[ScriptJob]
 
 SLEEP = "note(f'up{rank}'); time.sleep(600)\n"
 
@@ -118,7 +119,7 @@ def test_signal_to_a_node_while_another_is_awaited(nodes: Nodes, free_port: int)
     options = {"nnodes": 3, "master": "127.0.0.1", "control_port": free_port}
     for number in (0, 1):
         nodes[number].start(SLEEP, node_rank=number, **options)
-    assert "2 of 3 nodes are here" in nodes[0].process.stdout.readline()
+    assert "2 of 3 nodes are here" in nodes[0].read_line()
     nodes[1].process.terminate()
     assert [node.finish()[0] for node in nodes[:2]] == [143, 143]
 

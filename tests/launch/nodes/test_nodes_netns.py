@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.launch.jobs import TrainingJob, newest_step, steps_in
+from tests.launch.training_jobs import TrainingJob, newest_step, steps_in, write_job
+from tests.marked import Marked
 
 pytestmark = pytest.mark.cluster
 
@@ -68,15 +69,8 @@ def places() -> Iterator[tuple[Node, Node]]:
 
 @pytest.fixture(scope="module")
 def config(one_task_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # Compiling takes most of the time, and longer with every task.
-    tree = {
-        **one_task_tree,
-        "schedule": {"steps": STEPS, "consolidate_every": 4},
-        "checkpoint": {"every": 4, "keep": 9},
-    }
-    path = tmp_path_factory.mktemp("nodes") / "job.yaml"
-    path.write_text(json.dumps(tree))
-    return path
+    folder = tmp_path_factory.mktemp("nodes")
+    return write_job(folder, one_task_tree, STEPS, consolidate_every=4, every=4, keep=9)
 
 
 StartNodes = Callable[..., tuple[TrainingJob, TrainingJob]]
@@ -84,21 +78,20 @@ StartNodes = Callable[..., tuple[TrainingJob, TrainingJob]]
 
 @pytest.fixture
 def start(
-    places: tuple[Node, Node], config: Path, free_port: int, tmp_path: Path
-) -> Iterator[StartNodes]:
-    """Starts a job of two ranks on each node; what is left of it after the test is killed."""
-    jobs: list[TrainingJob] = []
+    places: tuple[Node, Node], config: Path, free_port: int, tmp_path: Path, started: list[Marked]
+) -> StartNodes:
+    """Starts a job of two ranks on each node."""
 
     def start(*options: object) -> tuple[TrainingJob, TrainingJob]:
         meet = ("--nnodes", "2", "--master", f"{places[0].address}:{free_port}")
+        jobs = []
         for number, place in enumerate(places):
             arguments = ("nproc=2", *meet, "--node-rank", number, *options)
             jobs.append(TrainingJob(config, tmp_path / "run", *arguments, prefix=place.prefix))
+            started.append(jobs[-1])
         return jobs[0], jobs[1]
 
-    yield start
-    for job in jobs:
-        job.clean_up()
+    return start
 
 
 def test_ranks_of_both_nodes_train_start_again_and_finish(

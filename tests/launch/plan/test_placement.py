@@ -13,10 +13,10 @@ from launch.dry_run import plan_job
 from launch.job import Job
 from launch.plan.machine import Machine
 from launch.plan.placement import placement_of
+from tests.launch.script_jobs import Launch
 from tests.paths import ROOT
 from train.errors import UserError
 
-Launch = Any  # tests/launch/conftest.py
 TABLES = ROOT / "rank_tables"
 NPUS8 = Machine(tuple(range(8)), (tuple(range(64)),))
 

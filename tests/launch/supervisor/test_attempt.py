@@ -2,16 +2,15 @@
 
 import os
 import signal
-from typing import Any
 
 import pytest
 
-Job = Any  # tests/launch/conftest.py: JobProcess
+from tests.launch.script_jobs import ScriptJob
 
 SLEEP = "note(f'up{rank}'); time.sleep(600)\n"
 
 
-def test_success_passes_output_of_rank_0_and_logs_the_rest(job: Job) -> None:
+def test_success_passes_output_of_rank_0_and_logs_the_rest(job: ScriptJob) -> None:
     code, out, err = job.start(
         "print('out', rank, flush=True); print('err', rank, file=sys.stderr)",
         scheduler="print('scheduling')",
@@ -24,7 +23,7 @@ def test_success_passes_output_of_rank_0_and_logs_the_rest(job: Job) -> None:
     assert (logs / "scheduler.log").read_text() == "scheduling\n"
 
 
-def test_first_failure_is_first_by_time_not_by_number(job: Job) -> None:
+def test_first_failure_is_first_by_time_not_by_number(job: ScriptJob) -> None:
     code, _, err = job.start(
         """
         def fail(*_): sys.exit(5)
@@ -42,7 +41,7 @@ def test_first_failure_is_first_by_time_not_by_number(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_report_shows_the_traceback_and_the_log(job: Job) -> None:
+def test_report_shows_the_traceback_and_the_log(job: ScriptJob) -> None:
     code, _, err = job.start(
         """
         if rank == 1:
@@ -58,7 +57,7 @@ def test_report_shows_the_traceback_and_the_log(job: Job) -> None:
     assert str(job.run_dir / "logs" / "attempt_0" / "worker_1.log") in err
 
 
-def test_user_error_of_a_rank_passes_as_one_line(job: Job) -> None:
+def test_user_error_of_a_rank_passes_as_one_line(job: ScriptJob) -> None:
     code, _, err = job.start(
         """
         if rank == 1:
@@ -71,14 +70,14 @@ def test_user_error_of_a_rank_passes_as_one_line(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_exit_code_2_without_such_a_line_is_a_failure_like_others(job: Job) -> None:
+def test_exit_code_2_without_such_a_line_is_a_failure_like_others(job: ScriptJob) -> None:
     code, _, err = job.start("print('usage: x', file=sys.stderr); sys.exit(2)", nproc=1).finish()
     assert code == 2
     assert "rank 0 failed first: exit code 2" in err
     assert "usage: x" in err
 
 
-def test_death_by_signal_takes_the_job_down(job: Job) -> None:
+def test_death_by_signal_takes_the_job_down(job: ScriptJob) -> None:
     job.start(
         """
         note(f"up{rank}")
@@ -94,7 +93,7 @@ def test_death_by_signal_takes_the_job_down(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_failure_kills_ranks_that_ignore_being_asked(job: Job) -> None:
+def test_failure_kills_ranks_that_ignore_being_asked(job: ScriptJob) -> None:
     code, _, _ = job.start(
         """
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -109,7 +108,7 @@ def test_failure_kills_ranks_that_ignore_being_asked(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_failing_scheduler_takes_the_job_down(job: Job) -> None:
+def test_failing_scheduler_takes_the_job_down(job: ScriptJob) -> None:
     code, _, err = job.start(SLEEP, scheduler="raise SystemExit('no tcp server')").finish()
     assert code == 1
     assert "scheduler failed first" in err
@@ -117,7 +116,7 @@ def test_failing_scheduler_takes_the_job_down(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_rank_that_ends_well_does_not_end_the_others(job: Job) -> None:
+def test_rank_that_ends_well_does_not_end_the_others(job: ScriptJob) -> None:
     code, _, _ = job.start(
         """
         if rank == 1:
@@ -134,14 +133,14 @@ def test_rank_that_ends_well_does_not_end_the_others(job: Job) -> None:
     assert (job.notes / "outlived").exists()
 
 
-def test_scheduler_that_does_not_end_is_no_failure(job: Job) -> None:
+def test_scheduler_that_does_not_end_is_no_failure(job: ScriptJob) -> None:
     code, _, err = job.start("pass").finish(seconds=30)
     assert (code, err) == (0, "")
     job.assert_all_gone()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signal_reaches_all_and_leaves_nothing(job: Job, number: signal.Signals) -> None:
+def test_signal_reaches_all_and_leaves_nothing(job: ScriptJob, number: signal.Signals) -> None:
     job.start(
         """
         def stop(number, _): note(f"got{rank}", number); sys.exit(0)
@@ -157,7 +156,7 @@ def test_signal_reaches_all_and_leaves_nothing(job: Job, number: signal.Signals)
     job.assert_all_gone()
 
 
-def test_workers_ignoring_sigterm_are_killed_after_the_grace(job: Job) -> None:
+def test_workers_ignoring_sigterm_are_killed_after_the_grace(job: ScriptJob) -> None:
     job.start("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEP, grace=0.5)
     job.await_notes("up0", "up1")
     job.process.terminate()
@@ -166,7 +165,7 @@ def test_workers_ignoring_sigterm_are_killed_after_the_grace(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_second_interrupt_does_not_wait_for_the_grace(job: Job) -> None:
+def test_second_interrupt_does_not_wait_for_the_grace(job: ScriptJob) -> None:
     job.start(
         """
         def stop(*_): note(f"got{rank}")
@@ -185,7 +184,7 @@ def test_second_interrupt_does_not_wait_for_the_grace(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_scheduler_serves_until_the_workers_have_gone(job: Job) -> None:
+def test_scheduler_serves_until_the_workers_have_gone(job: ScriptJob) -> None:
     """Saving on a signal takes collectives, and those take the scheduler."""
     job.start(
         """
@@ -213,14 +212,14 @@ def test_scheduler_serves_until_the_workers_have_gone(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_kill_9_of_the_launcher_leaves_nothing(job: Job) -> None:
+def test_kill_9_of_the_launcher_leaves_nothing(job: ScriptJob) -> None:
     job.start("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEP)
     job.await_notes("up0", "up1")
     job.process.kill()
     job.assert_all_gone()
 
 
-def test_helpers_of_a_dead_rank_are_killed(job: Job) -> None:
+def test_helpers_of_a_dead_rank_are_killed(job: ScriptJob) -> None:
     code, _, _ = job.start(
         """
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -232,7 +231,7 @@ def test_helpers_of_a_dead_rank_are_killed(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_ranks_have_their_own_cores_and_batch_scheduling(job: Job) -> None:
+def test_ranks_have_their_own_cores_and_batch_scheduling(job: ScriptJob) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores")
     code, _, _ = job.start(
@@ -248,7 +247,7 @@ def test_ranks_have_their_own_cores_and_batch_scheduling(job: Job) -> None:
     assert policy == os.SCHED_BATCH
 
 
-def test_process_that_cannot_be_started(job: Job) -> None:
+def test_process_that_cannot_be_started(job: ScriptJob) -> None:
     job.start("pass", scheduler="pass", worker_command=["/nowhere/python"])
     _, _, err = job.finish()
     last = err.splitlines()[-1]  # the driver of these tests shows the mistake as a traceback
@@ -256,7 +255,7 @@ def test_process_that_cannot_be_started(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_every_attempt_has_its_own_log_folder(job: Job) -> None:
+def test_every_attempt_has_its_own_log_folder(job: ScriptJob) -> None:
     for _ in range(3):
         assert job.start("print('hello', file=sys.stderr)", nproc=1).finish()[0] == 0
     logs = [job.run_dir / "logs" / f"attempt_{k}" / "worker_0.log" for k in range(3)]

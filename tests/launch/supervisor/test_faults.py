@@ -7,7 +7,7 @@ test lets it run to its end, which must be that of a run nobody has disturbed, b
 import json
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from launch.supervisor.hints import hints_for
-from tests.launch.jobs import TrainingJob, newest_step, steps_in
+from tests.launch.script_jobs import ScriptJob
+from tests.launch.training_jobs import TrainingJob, newest_step, steps_in, write_job
+from tests.marked import Marked
 from tests.ranks import run_train
 
 pytestmark = pytest.mark.cluster
@@ -27,15 +29,8 @@ StartJob = Callable[..., TrainingJob]
 @pytest.fixture(scope="module")
 def config(one_task_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every fourth consolidation point has a checkpoint."""
-    # Compiling takes most of the time, and longer with every task.
-    tree = {
-        **one_task_tree,
-        "schedule": {"steps": STEPS, "consolidate_every": 2},
-        "checkpoint": {"every": 8, "keep": 3},
-    }
-    path = tmp_path_factory.mktemp("faults") / "job.yaml"
-    path.write_text(json.dumps(tree))
-    return path
+    folder = tmp_path_factory.mktemp("faults")
+    return write_job(folder, one_task_tree, STEPS, consolidate_every=2, every=8, keep=3)
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +47,17 @@ def undisturbed(config: Path) -> Path:
 
 
 @pytest.fixture
-def start(config: Path, run_dir: Path) -> Iterator[StartJob]:
-    """Starts the run, or lets it go on; what is left of it after the test is killed."""
-    jobs: list[TrainingJob] = []
+def start(config: Path, run_dir: Path, started: list[Marked]) -> StartJob:
+    """Starts the run, or lets it go on."""
 
     def start(*options: object, **variables: str) -> TrainingJob:
         # Ranks that are asked to stop may still have to compile the step they are at.
         options = ("nproc=2", "--grace", "300", *options)
-        jobs.append(TrainingJob(config, run_dir, *options, **variables))
-        return jobs[-1]
+        job = TrainingJob(config, run_dir, *options, **variables)
+        started.append(job)
+        return job
 
-    yield start
-    for job in jobs:
-        job.clean_up()
+    return start
 
 
 def attempts(run_dir: Path) -> int:
@@ -164,7 +157,7 @@ def test_rank_that_never_comes_up(start: StartJob, tmp_path: Path) -> None:
     job.assert_all_gone()
 
 
-def test_port_that_is_taken_in_the_last_moment(job: Any) -> None:
+def test_port_that_is_taken_in_the_last_moment(job: ScriptJob) -> None:
     """By another program, between the launcher's look and the scheduler's start."""
     code, _, err = job.start(
         "time.sleep(600)",

@@ -1,11 +1,11 @@
 """The table of known messages: every row finds its own message, and only that."""
 
 import re
-from typing import Any
 
 import pytest
 
 from launch.supervisor.hints import Row, hints_for, table
+from tests.launch.script_jobs import ScriptJob
 from tests.paths import ROOT
 
 BEGIN, END = "<!-- hints -->", "<!-- /hints -->"
@@ -89,7 +89,7 @@ def test_a_code_within_a_longer_word_is_none() -> None:
     assert hints_for(["commit 9fEI00021c", "XEI0002", "EI00020"]) == []
 
 
-def test_the_report_of_a_job_gives_the_hint(job: Any) -> None:
+def test_the_report_of_a_job_gives_the_hint(job: ScriptJob) -> None:
     code, _, err = job.start(
         """
         if rank == 1:

@@ -2,14 +2,12 @@
 
 import signal
 import time
-from typing import Any
 
 import pytest
 
 from launch.supervisor.failure_report import Cause
 from launch.supervisor.restarts import pause, reason_to_give_up
-
-Job = Any  # tests/launch/conftest.py: JobProcess
+from tests.launch.script_jobs import ScriptJob
 
 # Fails the first time it runs, in the way that {failure} says.
 FAILS_ONCE = """
@@ -31,7 +29,7 @@ def cause(error: str = "x", step: int | None = 1, final: bool = False) -> Cause:
     return Cause("text", 1, error, step, final)
 
 
-def test_starts_again_with_a_new_port_and_log_folder(job: Job) -> None:
+def test_starts_again_with_a_new_port_and_log_folder(job: ScriptJob) -> None:
     job.start(fails(1), scheduler="pass", max_restarts=2)
     code, out, err = job.finish()
     assert code == 0, err
@@ -45,14 +43,14 @@ def test_starts_again_with_a_new_port_and_log_folder(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_port_of_the_user_counts_on(job: Job, free_port: int) -> None:
+def test_port_of_the_user_counts_on(job: ScriptJob, free_port: int) -> None:
     job.start(fails(1), scheduler="pass", max_restarts=1, master_port=free_port)
     assert job.finish()[0] == 0
     ports = [int((job.notes / f"rank0_{k}").read_text()) for k in (0, 1)]
     assert ports == [free_port, free_port + 1]
 
 
-def test_gives_up_after_the_last_restart(job: Job) -> None:
+def test_gives_up_after_the_last_restart(job: ScriptJob) -> None:
     job.start(fails(9, varies=True), scheduler="pass", max_restarts=1)
     code, _, err = job.finish()
     assert code == 1
@@ -60,7 +58,7 @@ def test_gives_up_after_the_last_restart(job: Job) -> None:
     assert len(list(job.notes.glob("rank1_*"))) == 2
 
 
-def test_same_error_at_the_same_step_is_not_tried_a_third_time(job: Job) -> None:
+def test_same_error_at_the_same_step_is_not_tried_a_third_time(job: ScriptJob) -> None:
     worker = """
     Path(os.environ["MTLN_HEARTBEAT"]).write_text("7")
     note(f"run{time.time_ns()}")
@@ -72,14 +70,14 @@ def test_same_error_at_the_same_step_is_not_tried_a_third_time(job: Job) -> None
     assert len(list(job.notes.glob("run*"))) == 2
 
 
-def test_mistake_of_the_user_is_not_tried_again(job: Job) -> None:
+def test_mistake_of_the_user_is_not_tried_again(job: ScriptJob) -> None:
     worker = "note(f'run{time.time_ns()}'); print('error: no such key', file=sys.stderr); exit(2)"
     code, _, err = job.start(worker, nproc=1, max_restarts=9).finish()
     assert (code, err) == (2, "error: no such key\n")
     assert len(list(job.notes.glob("run*"))) == 1
 
 
-def test_signal_ends_the_pause(job: Job) -> None:
+def test_signal_ends_the_pause(job: ScriptJob) -> None:
     job.start("note(f'up{rank}'); os._exit(5)", nproc=1, max_restarts=3)
     job.await_notes("up0")
     while not list(job.run_dir.glob("logs/attempt_1")):
@@ -91,7 +89,7 @@ def test_signal_ends_the_pause(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_hang_leaves_stacks_in_the_logs_and_counts_as_a_death(job: Job) -> None:
+def test_hang_leaves_stacks_in_the_logs_and_counts_as_a_death(job: ScriptJob) -> None:
     worker = """
     import faulthandler
     faulthandler.register(signal.SIGUSR1)
@@ -112,7 +110,7 @@ def test_hang_leaves_stacks_in_the_logs_and_counts_as_a_death(job: Job) -> None:
     job.assert_all_gone()
 
 
-def test_no_hang_as_long_as_one_rank_gets_on(job: Job) -> None:
+def test_no_hang_as_long_as_one_rank_gets_on(job: ScriptJob) -> None:
     worker = """
     for step in range(8 if rank else 1):
         Path(os.environ["MTLN_HEARTBEAT"]).write_text(str(step))
@@ -122,7 +120,7 @@ def test_no_hang_as_long_as_one_rank_gets_on(job: Job) -> None:
     assert (code, err) == (0, "")
 
 
-def test_first_is_who_failed_first_not_who_ended_first(job: Job) -> None:
+def test_first_is_who_failed_first_not_who_ended_first(job: ScriptJob) -> None:
     """Rank 1 fails, but takes its time to end; rank 0 dies of it."""
     worker = """
     import json

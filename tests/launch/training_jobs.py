@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.marked import Marked
 from train.run.checkpoint import newest_checkpoint
@@ -30,6 +31,16 @@ def steps_in(run_dir: Path, since: float = 0.0) -> list[int]:
     # The last line may be written at this moment.
     rows = [json.loads(line) for line in lines if line.endswith("}")]
     return [row["step"] for row in rows if row["kind"] == "train" and row["time"] >= since]
+
+
+def write_job(
+    folder: Path, tree: dict[str, Any], steps: int, consolidate_every: int, **checkpoint: int
+) -> Path:
+    """A configuration file of a job of one task: compiling takes longer with every task."""
+    schedule = {"steps": steps, "consolidate_every": consolidate_every}
+    path = folder / "job.yaml"
+    path.write_text(json.dumps({**tree, "schedule": schedule, "checkpoint": checkpoint}))
+    return path
 
 
 class TrainingJob(Marked):
