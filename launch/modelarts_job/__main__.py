@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import launch.arguments
 from launch.job import Job
@@ -32,14 +31,6 @@ _TABLE = "RANK_TABLE_FILE"
 _CACHE = "MTLN_STORAGE_CACHE"
 # Nodes are not equally quick to start.
 _NODE_SECONDS = "1800"
-
-
-class Training(NamedTuple):
-    """The program that trains: the launcher or one rank, all of its environment, and its job."""
-
-    command: list[str]
-    variables: dict[str, str]
-    job: Job
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,8 +55,8 @@ def run(request: Request, place: Node | Card) -> int:
     """
     for name in request.ignored:
         _note(f"--{name} is left out: the variables of the platform say so too")
-    training = plan(request, place)  # mistakes are told before anything is waited for
-    command, variables, job = training
+    # Mistakes are told before anything is waited for.
+    command, variables, job = plan(request, place)
     if request.dry_run:
         if isinstance(place, Node):
             os.execve(command[0], [*command, "--dry-run"], variables)
@@ -78,14 +69,14 @@ def run(request: Request, place: Node | Card) -> int:
             table = _usable_table(request, place, Path(place.rank_table))
             variables[_TABLE] = str(table)
         if place.rank == 0 and job.upload_command is not None:
-            return _watch(training)
+            return _watch(command, variables, job)
     elif place.master:
         wait_for_host(place.master, patience(os.environ))
     os.execve(command[0], command, variables)
 
 
-def plan(request: Request, place: Node | Card) -> Training:
-    """Work out the command of this node or card.
+def plan(request: Request, place: Node | Card) -> tuple[list[str], dict[str, str], Job]:
+    """Return the program of this node or card, all of its environment, and its job.
 
     Raises:
         UserError: An argument is wrong.
@@ -105,14 +96,14 @@ def plan(request: Request, place: Node | Card) -> Training:
         elif Path(variables.get(_TABLE) or "").is_dir():
             del variables[_TABLE]  # names a folder, which no rank can read; and none has to
         job = launch.arguments.parse(words).job
-        return Training(list(job.worker_command), {"PYTHONUNBUFFERED": "1", **variables}, job)
+        return list(job.worker_command), {"PYTHONUNBUFFERED": "1", **variables}, job
     words += _options_of_node(place, request.options)
     variables.pop(_TABLE, None)
     os.environ.pop(_TABLE, None)  # the launcher's parser looks there too
     if name := variables.get("MA_VJ_NAME"):
         variables.setdefault("MTLN_JOB_ID", name)
     job = launch.arguments.parse(words).job
-    return Training([sys.executable, "-m", "launch", *words], variables, job)
+    return [sys.executable, "-m", "launch", *words], variables, job
 
 
 def _settings(request: Request) -> list[str]:
@@ -166,15 +157,15 @@ def _usable_table(request: Request, card: Card, path: Path) -> Path:
     return converted
 
 
-def _watch(training: Training) -> int:
+def _watch(command: list[str], variables: dict[str, str], job: Job) -> int:
     """Run rank 0 to its end, then upload what it has left; return the exit code."""
     began = time.time()
     with Signals() as signals:
-        rank = start_program(training.command, training.variables)
+        rank = start_program(command, variables)
         while rank.poll() is None:
             if received := wait_for(rank, signals):
                 rank.send_signal(received)
-        return upload_rest(training.job, shell_code(rank.wait()), signals, began)
+        return upload_rest(job, shell_code(rank.wait()), signals, began)
 
 
 def _note(text: str) -> None:

@@ -57,7 +57,10 @@ def start_rank(process: Process, variables: Mapping[str, str], log_dir: Path) ->
 def start_program(
     command: Sequence[str], environment: Mapping[str, str], dies_by: int = signal.SIGKILL
 ) -> Popen:
-    """Start a program that shares the launcher's output; it gets ``dies_by`` if that dies."""
+    """Start a program with these variables alone, which shares the launcher's output.
+
+    ``dies_by`` is the signal that it gets if the launcher dies.
+    """
     return subprocess.Popen(
         command,
         env=environment,
