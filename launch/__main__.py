@@ -5,20 +5,22 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from launch import outer
 from launch.arguments import parse
-from launch.job import print_plan, run_job
+from launch.dry_run import print_plan
+from launch.foreign_starter import foreign_starter
+from launch.run import run_job
 from train.errors import USER_ERROR, UserError, error_text
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the launcher and returns its exit code."""
+    """Run the launcher and return its exit code."""
     try:
         arguments = parse(argv)
         job = arguments.job
         if arguments.dry_run:
-            return print_plan(job, arguments.as_json)
-        if starter := outer.starter(os.environ):
+            print_plan(job, arguments.as_json)
+            return 0
+        if starter := foreign_starter(os.environ):
             print(f"started by {starter}: training takes the place of the launcher", flush=True)
             os.execv(job.worker_command[0], list(job.worker_command))
         return run_job(job)

@@ -4,18 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from launch.description import (
-    DEFAULT_GRACE,
-    DEFAULT_HANG_TIMEOUT,
-    DEFAULT_NODE_TIMEOUT,
-    Job,
-    local_run_folder,
-)
+from launch.job import DEFAULT_GRACE, DEFAULT_HANG_TIMEOUT, DEFAULT_NODE_TIMEOUT, Job
 from train.errors import UserError
+from train.storage.address import default_run_dir, is_remote, local_run_folder
 
 _DESCRIPTION = """\
 Starts one training process per device and watches over them, on this machine or, with one
@@ -36,15 +30,8 @@ any more; 128+N ended by signal N; otherwise that of the rank that failed first.
 More: docs/launch.md"""
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """A parsed command line.
-
-    Attributes:
-        job: what is to run.
-        dry_run: print the plan, start nothing.
-        as_json: print it as JSON.
-    """
+class Arguments(NamedTuple):
+    """A parsed command line: what is to run, and whether only to print its plan, and as JSON."""
 
     job: Job
     dry_run: bool
@@ -54,6 +41,30 @@ class Arguments:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see python -m launch --help)")
+
+
+# Name, what its value is called, default, help.
+OPTIONS: tuple[tuple[str, str, float | None, str], ...] = (
+    ("--nproc", "N", None, "number of ranks on this node"),
+    ("--nnodes", "N", None, "number of nodes, each with a launcher (default: 1)"),
+    ("--node-rank", "R", None, "which of them this is, from 0"),
+    ("--master", "HOST[:PORT]", None, "node 0, where the launchers of all nodes meet"),
+    ("--node-timeout", "S", DEFAULT_NODE_TIMEOUT, "seconds to wait for the other nodes"),
+    ("--master-port", "P", None, "port of MindSpore's scheduler (default: a free one)"),
+    (
+        *("--rank-table", "PATH", None),
+        "Ascend rank table, or a folder with one, to start from (default: RANK_TABLE_FILE)",
+    ),
+    (
+        *("--max-restarts", "K", 0),
+        "start a job that failed again, from its newest checkpoint, so often",
+    ),
+    (
+        *("--hang-timeout", "S", DEFAULT_HANG_TIMEOUT),
+        "seconds without progress after which the ranks count as dead, 0: never",
+    ),
+    ("--grace", "S", DEFAULT_GRACE, "seconds a signal leaves the ranks to save and end"),
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,42 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("config", metavar="CONFIG", nargs="?", help="configuration file (YAML)")
     add("overrides", metavar="key.sub=value", nargs="*", help="settings")
-    add("--nproc", metavar="N", help="number of ranks on this node")
-    add("--nnodes", metavar="N", help="number of nodes, each with a launcher (default: 1)")
-    add("--node-rank", metavar="R", help="which of them this is, from 0")
-    add("--master", metavar="HOST[:PORT]", help="node 0, where the launchers of all nodes meet")
+    for name, value, default, text in OPTIONS:
+        if default is None:
+            add(name, metavar=value, help=text)
+        else:
+            text = f"{text} (default: %(default)s)"
+            add(name, metavar=value, default=str(default), help=text)
     add(
-        "--node-timeout",
-        metavar="S",
-        default=str(DEFAULT_NODE_TIMEOUT),
-        help=("seconds to wait for the other nodes (default: %(default)s)"),
-    )
-    add("--master-port", metavar="P", help="port of MindSpore's scheduler (default: a free one)")
-    add(
-        "--rank-table",
-        metavar="PATH",
-        help=("Ascend rank table, or a folder with one, to start from (default: RANK_TABLE_FILE)"),
-    )
-    add(
-        "--max-restarts",
-        metavar="K",
-        default="0",
-        help=("start a job that failed again, from its newest checkpoint, so often (default: 0)"),
-    )
-    add(
-        "--hang-timeout",
-        metavar="S",
-        default=str(DEFAULT_HANG_TIMEOUT),
-        help=(
-            "seconds without progress after which the ranks count as dead, 0: never "
-            "(default: %(default)s)"
-        ),
-    )
-    add(
-        "--grace",
-        metavar="S",
-        default=str(DEFAULT_GRACE),
-        help=("seconds a signal leaves the ranks to save and end (default: %(default)s)"),
+        "--require-upload",
+        action="store_true",
+        help="fail if the results are not all in object storage in the end (run_dir=s3://...)",
     )
     add("--dry-run", action="store_true", help="print the plan, start nothing")
     add("--format", choices=("text", "json"), default="text", help="of the plan")
@@ -111,38 +96,41 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: Sequence[str]) -> Arguments:
-    """Reads the command line.
+    """Read the command line.
 
     Raises:
-        UserError: an argument is wrong.
+        UserError: An argument is wrong.
     """
     given = _parser().parse_intermixed_args(list(argv))
     config = _config(given.config)
     nproc, run_dir, overrides = _settings(given.overrides, given.nproc)
-    run_dir = run_dir or _configured_run_dir(config) or f"runs/{config.stem}"
-    nnodes = _optional_number("--nnodes", given.nnodes, 1, 1_000_000)
+    run_dir = run_dir or _configured_run_dir(config) or default_run_dir(config)
+    training = [str(config), *overrides, f"run_dir={run_dir}"]
+    upload = [sys.executable, "-m", "train.run.last_upload"]
+    if given.require_upload:
+        upload.append("--required")
+    nnodes = _number("--nnodes", given.nnodes, 1, 1_000_000)
     master, control_port = _address(given.master)
     table = given.rank_table or os.environ.get("RANK_TABLE_FILE")
     if nnodes and nnodes > 1 and not table:
-        _require_nodes(given)
+        for option, value in (("--node-rank", given.node_rank), ("--master", given.master)):
+            if value is None:
+                raise UserError(f"--nnodes {nnodes} needs {option} (see python -m launch --help)")
     job = Job(
-        worker_command=[
-            *(sys.executable, "-m", "train", str(config)),
-            *overrides,
-            f"run_dir={run_dir}",
-        ],
+        worker_command=[sys.executable, "-m", "train", *training],
         run_dir=local_run_folder(run_dir),
-        nproc=_optional_number("nproc", nproc, 1, 1_000_000),
+        nproc=_number("nproc", nproc, 1, 1_000_000),
         nnodes=nnodes,
-        node_rank=_optional_number("--node-rank", given.node_rank, 0, (nnodes or 1_000_000) - 1),
+        node_rank=_number("--node-rank", given.node_rank, 0, (nnodes or 1_000_000) - 1),
         master=master,
         control_port=control_port,
-        master_port=_optional_number("--master-port", given.master_port, 1024, 65535),
+        master_port=_number("--master-port", given.master_port, 1024, 65535),
         rank_table=Path(table) if table else None,
-        max_restarts=_whole_number("--max-restarts", given.max_restarts, 0, 1_000_000),
+        max_restarts=_number("--max-restarts", given.max_restarts, 0, 1_000_000) or 0,
         grace=seconds("--grace", given.grace),
         hang_timeout=seconds("--hang-timeout", given.hang_timeout),
         node_timeout=seconds("--node-timeout", given.node_timeout),
+        upload_command=[*upload, *training] if is_remote(run_dir) else None,
     )
     return Arguments(job, given.dry_run, given.format == "json")
 
@@ -163,7 +151,7 @@ def _config(text: str | None) -> Path:
 def _settings(
     settings: Sequence[str], nproc: str | None
 ) -> tuple[str | None, str | None, list[str]]:
-    """Takes out what is for the launcher: (nproc, run_dir, what is left for the workers)."""
+    """Take out what is for the launcher: (nproc, run_dir, what is left for the workers)."""
     given_nproc, run_dir = nproc, None
     overrides: list[str] = []
     for setting in settings:
@@ -183,14 +171,8 @@ def _settings(
     return nproc, run_dir, overrides
 
 
-def _require_nodes(given: argparse.Namespace) -> None:
-    for option, value in (("--node-rank", given.node_rank), ("--master", given.master)):
-        if value is None:
-            raise UserError(f"--nnodes {given.nnodes} needs {option} (see python -m launch --help)")
-
-
 def _configured_run_dir(config: Path) -> str | None:
-    """Returns the run folder that the configuration names, if it does."""
+    """Return the run folder that the configuration names, if it does."""
     import yaml  # not needed to tell of a mistake in the command line
 
     try:
@@ -202,7 +184,7 @@ def _configured_run_dir(config: Path) -> str | None:
 
 
 def _address(text: str | None) -> tuple[str | None, int | None]:
-    """Reads HOST, HOST:PORT, an IPv6 address or [IPv6 address]:PORT."""
+    """Read HOST, HOST:PORT, an IPv6 address or [IPv6 address]:PORT."""
     if text is None:
         return None, None
     if text.startswith("["):
@@ -214,14 +196,12 @@ def _address(text: str | None) -> tuple[str | None, int | None]:
         host, port = text, None
     if not host:
         raise UserError(f"--master must look like HOST or HOST:PORT, not {text!r}")
-    return host, _optional_number("the port of --master", port, 1024, 65535)
+    return host, _number("the port of --master", port, 1024, 65535)
 
 
-def _optional_number(name: str, text: str | None, lowest: int, highest: int) -> int | None:
-    return None if text is None else _whole_number(name, text, lowest, highest)
-
-
-def _whole_number(name: str, text: str, lowest: int, highest: int) -> int:
+def _number(name: str, text: str | None, lowest: int, highest: int) -> int | None:
+    if text is None:
+        return None
     # isdecimal() alone would let the digits of other scripts pass.
     if not (text.isascii() and text.isdecimal() and lowest <= int(text) <= highest):
         raise UserError(f"{name} must be a whole number from {lowest} to {highest}, not {text!r}")
@@ -229,10 +209,10 @@ def _whole_number(name: str, text: str, lowest: int, highest: int) -> int:
 
 
 def seconds(name: str, text: str) -> float:
-    """Reads a number of seconds.
+    """Read a number of seconds.
 
     Raises:
-        UserError: it is none.
+        UserError: It is none.
     """
     try:
         number = float(text)

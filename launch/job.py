@@ -1,94 +1,53 @@
-"""A job from its description to its exit code."""
+"""What is to run: a job as the command line describes it."""
 
-import os
-import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from launch import leader, member, part, ports, render
-from launch.attempt import local_plan, log_folder, next_attempt, node_of
-from launch.description import Job
-from launch.devices import Machine, this_machine
-from launch.part import Part
-from launch.plan import Process, World
-from launch.signals import Signals
-from train.errors import UserError
+# For the way to the next consolidation point and a checkpoint. What cannot stop then is killed.
+DEFAULT_GRACE = 60.0
+DEFAULT_HANG_TIMEOUT = 1800.0
+DEFAULT_NODE_TIMEOUT = 600.0
 
-_SHOW_CURSOR = "\x1b[?25h"
+_SCHEDULER = (sys.executable, "-m", "launch.scheduler")
 
 
-def run_job(job: Job) -> int:
-    """Runs this node's share of a job and returns the exit code of the launcher.
+@dataclass(frozen=True)
+class Job:
+    """A job, seen from one of its nodes.
 
-    Raises:
-        UserError: it cannot be started.
+    Attributes:
+        worker_command: What every rank runs.
+        run_dir: The run folder; the logs go to its ``logs`` folder.
+        nproc: Number of ranks on this node, None for one per device.
+        nnodes: Number of nodes, None for one, or as many as a rank table has.
+        node_rank: Number of this node, None to find it in the rank table.
+        master: Host of node 0, where the launchers meet.
+        control_port: The port they meet on, None to derive it from the job's name.
+        master_port: Port of MindSpore's scheduler, None for a free one.
+        rank_table: File to start from instead of MindSpore's scheduler.
+        max_restarts: How often the whole job may be started again after a failure.
+        grace: Seconds between passing a signal on and killing what is left.
+        hang_timeout: Seconds without progress after which the ranks count as dead; 0: never.
+        node_timeout: Seconds that the launchers wait for each other at the start.
+        scheduler_command: What the scheduler of a job of several ranks runs.
+        upload_command: What uploads the results that are missing in object storage when the ranks
+            have ended; None where the run folder is on this machine.
     """
-    machine = this_machine()
-    with Signals() as signals:
-        own = part_of(job, machine)
-        if own.table and not machine.npus:
-            raise UserError(f"{own.table.source}: a rank table is for NPUs, and there is none here")
-        run = leader.lead if own.node == 0 else member.follow
-        code = run(job, own, machine, signals)
-    if code and sys.stdout.isatty():
-        # Killed while it drew its progress, rank 0 leaves the cursor hidden.
-        print(_SHOW_CURSOR, end="", flush=True)
-    return code
 
-
-def part_of(job: Job, machine: Machine) -> Part:
-    """Returns this node's part of a job.
-
-    Raises:
-        UserError: what is asked for does not fit the machine or the rank table.
-    """
-    if job.rank_table is not None:
-        table = part.read_table(job.rank_table)
-        return part.with_table(table, job.nnodes, job.node_rank, job.nproc, job.master, machine)
-    nodes = job.nnodes or 1
-    return part.without_table(nodes, job.node_rank or 0, job.nproc, job.master, machine)
-
-
-def print_plan(job: Job, as_json: bool) -> int:
-    """Prints who would run where with which variables; starts and creates nothing."""
-    log_dir = log_folder(job.run_dir, next_attempt(job.run_dir))
-    show = render.as_json if as_json else render.as_text
-    print(show(plan_job(job, this_machine()), log_dir))
-    return 0
-
-
-def plan_job(job: Job, machine: Machine) -> Iterator[Process]:
-    """Plans the processes of all nodes, the other machines taken to be like this one.
-
-    Raises:
-        UserError: this machine cannot run its part.
-    """
-    own = part_of(job, machine)
-    ranks = [own.nproc] * own.nnodes
-    hosts = [own.master or socket.gethostname()]
-    hosts += [f"node {number}" for number in range(1, own.nnodes)]
-    if own.table:
-        ranks = [len(server.devices) for server in own.table.servers]
-        hosts = [server.server_id for server in own.table.servers]
-    world = _planned_world(job, own, sum(ranks))
-    return (
-        process
-        for number, (host, nproc) in enumerate(zip(hosts, ranks, strict=True))
-        for process in local_plan(
-            job, node_of(own, number, host, sum(ranks[:number]), nproc), world, machine
-        )
-    )
-
-
-def _planned_world(job: Job, own: Part, size: int) -> World:
-    if own.table:
-        path = "the table, converted" if own.table.converted else own.table.source.resolve()
-        return World(size, rank_table=Path(path))
-    if size == 1:
-        return World(size)
-    if own.nnodes == 1:
-        host = os.environ.get("MS_SCHED_HOST") or leader.LOOPBACK
-        return World(size, (host, str(ports.choose(host, leader.wanted_port(job)))))
-    port = leader.wanted_port(job)
-    return World(size, (own.master or "", str(port or "(a free one of node 0)")))
+    worker_command: Sequence[str]
+    run_dir: Path
+    nproc: int | None = None
+    nnodes: int | None = None
+    node_rank: int | None = None
+    master: str | None = None
+    control_port: int | None = None
+    master_port: int | None = None
+    rank_table: Path | None = None
+    max_restarts: int = 0
+    grace: float = DEFAULT_GRACE
+    hang_timeout: float = DEFAULT_HANG_TIMEOUT
+    node_timeout: float = DEFAULT_NODE_TIMEOUT
+    scheduler_command: Sequence[str] = field(default=_SCHEDULER)
+    upload_command: Sequence[str] | None = None

@@ -2,8 +2,8 @@
 
     python launch/modelarts.py --config configs/mine.yaml --data_url obs://... --train_url obs://...
 
-Finds Python and CANN as the scripts beside it do, and hands over to launch.cloud, which knows the
-rest (``--help`` lists it). May be started from any folder and by any Python 3.
+Finds Python and CANN as the scripts beside it do, and hands over to launch.modelarts_job, which
+knows the rest (``--help`` lists it). May be started from any folder and by any Python 3.
 """
 
 import os
@@ -18,12 +18,12 @@ root=$0 path=$1
 shift
 python=$(PATH="$path:$PATH" bash "$root/launch/setup.sh") || exit
 source "$root/launch/environment.sh"
-exec "$python" -m launch.cloud "$@"
+exec "$python" -m launch.modelarts_job "$@"
 """
 
 
 def main() -> None:
-    """Becomes ``python -m launch.cloud`` with the same arguments, in the same folder."""
+    """Become ``python -m launch.modelarts_job`` with the same arguments, in the same folder."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(ROOT) + (os.pathsep + before if before else "")
     # The Python that runs this file is the first choice: in an image whose environment is not

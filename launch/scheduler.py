@@ -10,7 +10,7 @@ from mindspore.communication import init
 
 
 def main() -> None:
-    """Serves until the last worker has unregistered; the role comes from MS_ROLE=MS_SCHED."""
+    """Serve until the last worker has unregistered; the role comes from MS_ROLE=MS_SCHED."""
     # A job manager may signal every process of a job, and the workers need us until they have
     # saved their state. The launcher ends us in any case.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

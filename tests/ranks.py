@@ -18,8 +18,8 @@ Result = subprocess.CompletedProcess[str]
 _RUN_JOB = """
 import sys
 from pathlib import Path
-from launch.description import Job
-from launch.job import run_job
+from launch.job import Job
+from launch.run import run_job
 nproc, run_dir, *command = sys.argv[1:]
 sys.exit(run_job(Job([sys.executable, *command], Path(run_dir), int(nproc))))
 """

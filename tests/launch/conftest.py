@@ -1,119 +1,44 @@
-"""Real jobs whose workers are small scripts in place of the training program."""
+"""Jobs for a test to start; what is left of them after the test is killed."""
 
 import os
 import random
 import socket
 import subprocess
 import sys
-import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.marked import Mark
+from tests.launch.script_jobs import Launch, ScriptJob
+from tests.marked import Marked
 from tests.paths import ROOT
-
-# Every worker can note things for the test to read.
-_WORKER_PREAMBLE = """\
-import os, signal, subprocess, sys, time
-from pathlib import Path
-rank = int(os.environ["RANK_ID"])
-notes = Path(os.environ["TEST_NOTES"])
-def note(name, text=""):
-    (notes / f"{name}.new").write_text(str(text))
-    (notes / f"{name}.new").rename(notes / name)
-"""
-
-_DRIVER = """\
-import sys
-from pathlib import Path
-from launch.description import Job
-from launch.job import run_job
-sys.exit(run_job(Job(**{{
-    "worker_command": [sys.executable, {worker!r}],
-    "scheduler_command": [sys.executable, "-c", {scheduler!r}],
-    "run_dir": Path({run_dir!r}), **{options!r},
-}})))
-"""
-
-
-class JobProcess(Mark):
-    """A launcher as its own process, with a mark by which all it starts can be found."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.folder = folder
-        self.notes = folder / "notes"
-        self.notes.mkdir(exist_ok=True)
-        self.run_dir = folder / "run"
-        self.process: subprocess.Popen[str]
-
-    def start(
-        self,
-        worker: str,
-        nproc: int = 2,
-        grace: float = 10.0,
-        scheduler: str = "import time; time.sleep(600)",
-        **options: object,
-    ) -> "JobProcess":
-        """Starts a launcher; ``options`` are further ones of :class:`launch.description.Job`."""
-        script = self.folder / "worker.py"
-        script.write_text(_WORKER_PREAMBLE + textwrap.dedent(worker))
-        driver = _DRIVER.format(
-            worker=str(script),
-            scheduler=textwrap.dedent(scheduler),
-            run_dir=str(self.run_dir),
-            options={"nproc": nproc, "grace": grace, **options},
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", driver],
-            cwd=ROOT,
-            env={**os.environ, **self.mark, "TEST_NOTES": str(self.notes)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        return self
-
-    def finish(self, seconds: float = 60) -> tuple[int, str, str]:
-        """Waits for the launcher's end: exit code, standard output, standard error."""
-        out, err = self.process.communicate(timeout=seconds)
-        return self.process.returncode, out, err
-
-    def await_notes(self, *names: str, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not all((self.notes / name).exists() for name in names):
-            assert time.monotonic() < deadline, f"no notes {names}"
-            assert self.process.poll() is None, self.process.communicate()
-            time.sleep(0.02)
-
-    def clean_up(self) -> None:
-        """Kills what is left."""
-        self.kill_survivors()
-        if hasattr(self, "process"):
-            self.process.communicate()
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[JobProcess]:
-    """A job to start; what is left of it after the test is killed."""
-    job = JobProcess(tmp_path)
+def job(tmp_path: Path) -> Iterator[ScriptJob]:
+    """A job whose workers are scripts."""
+    job = ScriptJob(tmp_path)
     yield job
     job.clean_up()
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[list[JobProcess]]:
+def nodes(tmp_path: Path) -> Iterator[list[ScriptJob]]:
     """The launchers of three nodes of one job, in one folder."""
-    nodes = [JobProcess(tmp_path) for _ in range(3)]
+    nodes = [ScriptJob(tmp_path) for _ in range(3)]
     yield nodes
     for node in nodes:
         node.clean_up()
 
 
-Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+@pytest.fixture
+def started() -> Iterator[list[Marked]]:
+    """Processes that a test has started and noted here."""
+    started: list[Marked] = []
+    yield started
+    for process in started:
+        process.clean_up()
 
 
 @pytest.fixture

@@ -1,22 +1,20 @@
 """python -m launch: arguments, mistakes, the printed plan."""
 
-import os
+import resource
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from launch.arguments import parse
-from launch.description import Job
-from launch.devices import Machine
-from launch.job import plan_job
+from launch.dry_run import plan_job
+from launch.job import Job
+from launch.plan.machine import Machine
+from tests.launch.script_jobs import Launch
 from tests.paths import ROOT
 from train.errors import UserError
-
-Launch = Any  # tests/launch/conftest.py
 
 
 @pytest.fixture(autouse=True)
@@ -160,18 +158,21 @@ def test_dry_run_prints_every_process_and_creates_nothing(launch: Launch, tmp_pa
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_starting_loads_neither_mindspore_nor_the_job() -> None:
-    program = (
-        "import sys, launch.__main__\nprint(*{name.partition('.')[0] for name in sys.modules})\n"
-    )
-    root = str(ROOT)
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": root},
-    )
-    loaded = set(ended.stdout.split())
+@pytest.mark.parametrize("program", ["launch", "launch.mpi", "launch.modelarts_job"])
+def test_starting_loads_nothing_heavy(program: str) -> None:
+    """Else the launcher would be slow to start, and large beside its workers."""
+    listing = f"import sys, {program}.__main__\nprint(*sys.modules)\n"
+    command = [sys.executable, "-c", listing]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    loaded = {name.partition(".")[0] for name in printed.split()}
     assert "launch" in loaded
-    assert not loaded & {"mindspore", "numpy", "train", "tools", "yaml"}
+    assert not loaded & {"mindspore", "numpy", "pydantic", "yaml", "s3fs", "botocore", "tools"}
+
+
+def test_help_comes_at_once() -> None:
+    """Well under a second; of the processor's time, as the machine may be busy."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "launch", "--help"]
+    assert "usage: " in subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.7

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.launch.checkout import VARIABLES, copy_checkout
 from tests.paths import ROOT
 from tools.doctor import gpu
 
@@ -26,20 +27,15 @@ sys.exit(int(os.environ.get("CODE", "0")))
 @pytest.fixture
 def container(tmp_path: Path) -> Callable[..., Ended]:
     """Runs entrypoint.sh in a checkout, with a stand-in for the training."""
-    root = tmp_path / "check out"
-    for package in ("launch", "rank_tables"):
-        shutil.copytree(ROOT / package, root / package)
-    for folder in ("train", "configs", "data/demo/records"):
-        (root / folder).mkdir(parents=True)
-    (root / "requirements.txt").write_text("")
-    (root / "train" / "__main__.py").write_text(TRAIN)
-    (root / "configs" / "quickstart.yaml").write_text("a: 1\n")
+    configs = {"quickstart.yaml": "a: 1\n"}
+    root = copy_checkout(tmp_path / "check out", configs, train=TRAIN)
+    (root / "data/demo/records").mkdir(parents=True)
 
     def run(*arguments: str, **variables: str) -> Ended:
         return subprocess.run(
             ["bash", str(root / "launch" / "entrypoint.sh"), *arguments],
             cwd=root,
-            env={"PATH": "/usr/bin:/bin", "MTLN_PYTHON": sys.executable, **variables},
+            env={"PATH": "/usr/bin:/bin", "MTLN_PYTHON": sys.executable, **VARIABLES, **variables},
             capture_output=True,
             text=True,
             timeout=60,

@@ -1,14 +1,13 @@
 """The shell scripts, in a checkout with a space in its path and a stand-in for the training."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.paths import ROOT
+from tests.launch.checkout import VARIABLES, copy_checkout
 
 SCRIPTS = ["run_standalone.sh", "run_distribute_8p.sh"]
 
@@ -26,16 +25,8 @@ print("made demo data")
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    root = tmp_path / "check out"
-    for package in ("launch", "rank_tables"):
-        shutil.copytree(ROOT / package, root / package)
-    (root / "requirements.txt").write_text("")
-    for package, program in (("train", TRAIN), ("tools", TOOLS)):
-        (root / package).mkdir()
-        (root / package / "__main__.py").write_text(program)
-    (root / "configs").mkdir()
-    (root / "configs" / "quickstart.yaml").write_text("a: 1\n")
-    return root
+    configs = {"quickstart.yaml": "a: 1\n"}
+    return copy_checkout(tmp_path / "check out", configs, train=TRAIN, tools=TOOLS)
 
 
 def run(
@@ -45,7 +36,7 @@ def run(
     return subprocess.run(
         ["bash", str(checkout / "launch" / script), *arguments],
         cwd=cwd,
-        env={**environment, "MTLN_PYTHON": sys.executable},
+        env={**environment, **VARIABLES, "MTLN_PYTHON": sys.executable},
         capture_output=True,
         text=True,
         timeout=60,

@@ -17,12 +17,13 @@ from typing import Any
 
 import yaml
 
-from launch import ports
 from launch.__main__ import main
-from launch.description import Job
-from launch.leader import Members, command_of
-from launch.part import Part
-from launch.signals import Signals
+from launch.job import Job
+from launch.nodes.member_links import MemberLinks, command_of
+from launch.plan import ports
+from launch.plan.machine import this_machine
+from launch.plan.placement import Placement
+from launch.supervisor.signals import Signals
 from rank_tables import load
 from rank_tables.generate import table_of_server
 from rank_tables.load import check, parse
@@ -124,7 +125,7 @@ def meeting(folder: Path) -> Found:
     with (
         quiet,
         _Impatient() as signals,
-        Members(job, Part(NODES, 0, DEVICES, "127.0.0.1")) as members,
+        MemberLinks(Placement(job, this_machine(), NODES, 0, DEVICES, "127.0.0.1")) as members,
     ):
         members.gather(signals)
         found = {"nodes": len(members.all) + 1, "open": sum(m.channel.is_open for m in members.all)}
@@ -164,7 +165,7 @@ def shares() -> Found:
 
 
 def plan() -> Found:
-    """Plan a stretch of steps of one rank, in the middle of a large data set's first pass."""
+    """Plan an interval of steps of one rank, in the middle of a large data set's first pass."""
     stream = TrainStream("large", RECORDS, _IMAGES * RANKS, seed=1)
     first = RECORDS // stream.images_per_step // 2
     records = stream.records(first, first + _STEPS, _RANK, RANKS)

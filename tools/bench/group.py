@@ -240,8 +240,8 @@ def _start(
 
 def _launch(ranks: str, folder: str, *command: str) -> int:
     """Start ranks by the project's launcher; return the exit code of the job."""
-    from launch.description import Job
-    from launch.job import run_job
+    from launch.job import Job
+    from launch.run import run_job
 
     return run_job(Job(command, Path(folder), int(ranks)))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.cores import allowed_cores
+from launch.plan.machine import allowed_cores
 from tools.bench.group import Group, Starter
 from tools.bench.results import Case
 from tools.bench.workload import NETWORKS, TINY, Workload

@@ -13,6 +13,7 @@ from train.config.marks import is_section
 from train.config.messages import explain, place
 from train.config.schema import Config
 from train.errors import UserError
+from train.storage.address import default_run_dir
 from train.storage.settings import is_secret
 
 Tree = dict[str, Any]
@@ -32,7 +33,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """
     tree = read_yaml(path)
     overridden = [_apply_override(tree, text) for text in overrides]
-    tree.setdefault("run_dir", f"runs/{path.stem}")
+    tree.setdefault("run_dir", default_run_dir(path))
     added = _add_default_tasks(tree) | _inherit_augment(tree)
     try:
         return Config.model_validate(tree)

@@ -49,16 +49,24 @@ def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
     return staging
 
 
-def build_uploader(config: Config) -> Uploader | None:
-    """Build what uploads the results of a run; None if its run folder is on this machine."""
+def build_mirror(config: Config) -> Mirror | None:
+    """Build what brings the results of a run to object storage; None if they stay here."""
     run_dir = str(config.run_dir)
     if not is_remote(run_dir):
         return None
     store = open_store(run_dir, config.storage.variables(os.environ))
+    return Mirror(config.run_folder, store, config.checkpoint.keep)
+
+
+def build_uploader(config: Config) -> Uploader | None:
+    """Build what uploads the results while the run goes on; None if they stay here."""
+    mirror = build_mirror(config)
+    if mirror is None:
+        return None
     limits = config.storage.resolved(os.environ)
     return Uploader(
-        run_dir,
-        Mirror(config.run_folder, store, config.checkpoint.keep),
+        str(config.run_dir),
+        mirror,
         limits.upload_every,
         limits.upload_seconds,
         _print,

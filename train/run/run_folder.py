@@ -102,7 +102,7 @@ class RunFolder:
             seconds: How long at most; by default ``storage.upload_seconds``.
         """
         uploader, summary = self._uploader, self.read_summary()
-        if uploader is None or (not uploader.started and not _is_incomplete(summary)):
+        if uploader is None or (not uploader.started and not is_incomplete(summary)):
             return
         self._uploader = None
         if not uploader.started:  # completed before, when the store was not to be reached
@@ -111,16 +111,17 @@ class RunFolder:
         outcome = uploader.finish(deadline)
         if summary is not None:
             if not outcome.missing:
-                self._note_storage(summary, uploader.address, outcome)
+                self.note_storage(summary, uploader.address, outcome)
                 outcome = uploader.finish(deadline, with_summary=True)
             if outcome.missing:
                 missing = sorted({*outcome.missing, self._summary.name})
                 outcome = replace(outcome, missing=missing)
-                self._note_storage(summary, uploader.address, outcome)
+                self.note_storage(summary, uploader.address, outcome)
         uploader.close()
         self._tell(uploader.address, outcome)
 
-    def _note_storage(self, summary: Values, address: str, outcome: Outcome) -> None:
+    def note_storage(self, summary: Values, address: str, outcome: Outcome) -> None:
+        """Note in the summary what object storage lacks."""
         noted: Values = {"run_dir": address, "missing": outcome.missing}
         if outcome.error is not None:
             noted["error"] = outcome.error
@@ -146,7 +147,8 @@ class RunFolder:
         replace_file(self._metrics, "".join(f"{line}\n" for line in kept).encode())
 
 
-def _is_incomplete(summary: Values | None) -> bool:
+def is_incomplete(summary: Values | None) -> bool:
+    """Whether a summary notes that results are missing in object storage."""
     storage = (summary or {}).get("storage")
     return isinstance(storage, dict) and bool(storage.get("missing"))
 

@@ -55,8 +55,10 @@ def check_location(text: str) -> str:
 
 
 def local_run_folder(run_dir: str) -> Path:
-    """Return the folder in which a run works whose run folder is ``run_dir``.
-
-    The launcher has the same rule (``launch.description``), as that is where it puts the logs.
-    """
+    """Return the folder in which a run works whose run folder is ``run_dir``."""
     return Path("runs", run_dir.partition("://")[2]) if is_remote(run_dir) else Path(run_dir)
+
+
+def default_run_dir(config: Path) -> str:
+    """Return the run folder of a configuration file that names none."""
+    return f"runs/{config.stem}"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from train.storage.attempt_numbers import LOGS, choose_numbers, name_there
 from train.storage.digests import STATE, SUMMARY, Stamp, stamp_of
 from train.storage.run_download import CHECKPOINTS, METRICS, steps_in
 from train.storage.stores import File, Folder, Store
 from train.storage.transfer import read_small, send
 
-_CONFIG = "config.yaml"
-_LOGS = "logs"
-_ATTEMPT = "attempt_"
+CONFIG = "config.yaml"
 
 
 class Mirror:
@@ -33,7 +31,7 @@ class Mirror:
         self._keep = keep
         self._sent: dict[str, Stamp] = {}
         self._there: dict[str, File | None] | None = None
-        self._first_attempt = 0
+        self._numbers: dict[int, int] = {}
         self._last_used: str | None = None
 
     def missing(self, summary: bool = False) -> list[str]:
@@ -48,7 +46,7 @@ class Mirror:
             step: The step that the run resumes from, None for one that is completed.
         """
         self._last_used = None if step is None else f"step_{step:08d}"
-        self._send(_CONFIG)
+        self._send(CONFIG)
 
     def update(self, summary: bool) -> None:
         """Send everything that has changed before this call.
@@ -59,14 +57,13 @@ class Mirror:
         Raises:
             OSError: The store failed; so may other errors of its client library.
         """
-        if self._there is None:
-            self._there = dict(self._store.files())
-            self._first_attempt = self._find_first_attempt()
-            self._recognise()
+        first = self._there is None
+        names = self._look()
+        if first:
+            self._recognise(names)
         if not (self._folder / SUMMARY).exists():
             self._remove(SUMMARY)  # of an earlier time; this run is not completed
-        names = self._local(summary=False)
-        for name in (_CONFIG, METRICS):
+        for name in (CONFIG, METRICS):
             if name in names:
                 self._send_if_changed(name)
         for step in steps_in(dict.fromkeys(names), whole=True):
@@ -77,6 +74,24 @@ class Mirror:
                 self._send_if_changed(name)
         if summary:
             self._send_if_changed(SUMMARY)
+
+    def update_logs(self) -> None:
+        """Send the logs alone: of a node that has none of the results, or of a run never begun.
+
+        Raises:
+            OSError: The store failed; so may other errors of its client library.
+        """
+        for name in self._look():
+            if name.startswith(f"{LOGS}/"):
+                self._send_if_changed(name)
+
+    def _look(self) -> list[str]:
+        """Look what is there, at first, and return the names of all files here but the summary."""
+        names = self._local(summary=False)
+        if self._there is None:
+            self._there = dict(self._store.files())
+        self._numbers = choose_numbers(self._folder, names, self._there)
+        return names
 
     def _local(self, summary: bool) -> list[str]:
         names = sorted(Folder(self._folder).files())
@@ -102,10 +117,14 @@ class Mirror:
     def _send_if_changed(self, name: str) -> bool:
         """Send a file unless it was; False if it has vanished here."""
         stamp = self._stamp(name)
-        return stamp is not None and (self._sent.get(name) == stamp or self._send(name))
+        if stamp is None:
+            return False
+        if self._sent.get(name) != stamp and self._looks_sent(name, stamp):
+            self._sent[name] = stamp
+        return self._sent.get(name) == stamp or self._send(name)
 
     def _send(self, name: str) -> bool:
-        path, remote = self._folder / name, self._name_there(name)
+        path, remote = self._folder / name, name_there(name, self._numbers)
         before = self._stamp(name)
         stored = send(self._store, remote, path, lambda _: None, message=f"{name}: ")
         if before is None or stored is None:
@@ -140,59 +159,21 @@ class Mirror:
 
     # --- what an earlier process has sent --------------------------------------------------------
 
-    def _recognise(self) -> None:
-        """Find out what need not be sent: checkpoints, by their state.json, and old logs."""
+    def _recognise(self, names: list[str]) -> None:
+        """Take note of the checkpoints that need not be sent, by their state.json."""
         assert self._there is not None
-        names = self._local(summary=False)
         for step in steps_in(dict.fromkeys(names), whole=True):
             files = [name for name in names if name.startswith(f"{CHECKPOINTS}/{step}/")]
             if all(name in self._there for name in files) and self._same_state(step):
-                self._note_sent(files)
-        for name in names:
-            if name.startswith(f"{_LOGS}/") and self._looks_sent(name, self._name_there(name)):
-                self._note_sent([name])
+                self._sent |= {name: stamp for name in files if (stamp := self._stamp(name))}
 
     def _same_state(self, step: str) -> bool:
         name = f"{CHECKPOINTS}/{step}/{STATE}"
         return read_small(self._store, name) == (self._folder / name).read_bytes()
 
-    def _note_sent(self, names: list[str]) -> None:
-        for name in names:
-            if stamp := self._stamp(name):
-                self._sent[name] = stamp
-
-    def _find_first_attempt(self) -> int:
-        """Return what to add to the numbers of attempts here, if others of those are there.
-
-        Attempts are counted from 0 on every machine that a run is resumed on.
-        """
-        ours = list(_attempts(self._local(summary=False)))
-        theirs = list(_attempts(self._there or {}))
-        if ours and max(ours) in theirs and not self._holds_logs_of(max(ours)):
-            return max(theirs) + 1 - min(ours)
-        return 0
-
-    def _holds_logs_of(self, attempt: int) -> bool:
-        """Whether the logs of an attempt there may be an earlier state of those here."""
-        prefix = f"{_LOGS}/{_ATTEMPT}{attempt}/"
-        theirs = [name for name in self._there or {} if name.startswith(prefix)]
-        return any(self._looks_sent(name, name) for name in theirs)
-
-    def _looks_sent(self, name: str, remote: str) -> bool:
-        there, stamp = (self._there or {}).get(remote), self._stamp(name)
-        return bool(
-            there and stamp and there.size == stamp[0] and int(there.modified) >= stamp[1] // 10**9
-        )
-
-    def _name_there(self, name: str) -> str:
-        parts = name.split("/")
-        if self._first_attempt and parts[0] == _LOGS and (numbers := list(_attempts([name]))):
-            parts[1] = f"{_ATTEMPT}{numbers[0] + self._first_attempt}"
-        return "/".join(parts)
-
-
-def _attempts(names: Iterable[str]) -> Iterator[int]:
-    for name in names:
-        folder, _, rest = name.removeprefix(f"{_LOGS}/{_ATTEMPT}").partition("/")
-        if name.startswith(f"{_LOGS}/{_ATTEMPT}") and rest and folder.isdecimal():
-            yield int(folder)
+    def _looks_sent(self, name: str, stamp: Stamp) -> bool:
+        """Whether an earlier process has sent a file; of checkpoints their state.json tells it."""
+        if name.startswith(f"{CHECKPOINTS}/"):
+            return False
+        there = (self._there or {}).get(name_there(name, self._numbers))
+        return bool(there and there.size == stamp[0] and int(there.modified) >= stamp[1] // 10**9)

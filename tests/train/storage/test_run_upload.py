@@ -10,9 +10,10 @@ import pytest
 from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, Seen, headers_that_obs_takes
 from tests.train.storage.stored_sets import sha256
 from train.errors import UserError
+from train.storage import open_store
+from train.storage.attempt_numbers import noted_numbers
 from train.storage.run_mirror import Mirror
 from train.storage.run_upload import Uploader
-from train.storage.stores import open_store
 
 Mirrored = Callable[..., Mirror]
 
@@ -142,18 +143,31 @@ def test_another_process_sends_only_what_is_new(
     assert requests(proxy, "PUT", "DELETE") == [
         "PUT r/config.yaml",
         "DELETE r/summary.json",
-        "PUT r/metrics.jsonl",
     ]
 
 
 def test_logs_of_another_machine_are_not_overwritten(
-    object_store: ObjectStore, mirrored: Mirrored
+    run: Path, object_store: ObjectStore, through: dict[str, str], mirrored: Mirrored
 ) -> None:
     for attempt in (0, 1):
         object_store.put(f"r/logs/attempt_{attempt}/worker_0.log", b"of another machine")
     mirrored().update(summary=False)
     assert object_store.get("r/logs/attempt_0/worker_0.log") == b"of another machine"
     assert object_store.get("r/logs/attempt_2/worker_0.log") == b"hello\n"
+
+    # The next process knows it, and the next attempt is another one.
+    (run / "logs/attempt_1").mkdir()
+    (run / "logs/attempt_1/worker_0.log").write_text("again\n")
+    mirror = Mirror(run, open_store(object_store.url("r"), through), keep=2)
+    mirror.update(summary=False)
+    logs = {key: object_store.get(key) for key in object_store.keys("r/logs")}
+    assert logs == {
+        "r/logs/attempt_0/worker_0.log": b"of another machine",
+        "r/logs/attempt_1/worker_0.log": b"of another machine",
+        "r/logs/attempt_2/worker_0.log": b"hello\n",
+        "r/logs/attempt_3/worker_0.log": b"again\n",
+    }
+    assert noted_numbers(run) == {0: 2, 1: 3}
 
 
 @pytest.fixture

@@ -1,0 +1,90 @@
+"""The plan of a job, printed: who would run where, as text for people or JSON for programs."""
+
+import json
+import os
+import shlex
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from launch.job import Job
+from launch.log_folders import log_folder, next_attempt
+from launch.plan import ports
+from launch.plan.machine import Machine, this_machine
+from launch.plan.placement import Placement, placement_of
+from launch.plan.processes import Node, Process, World, make_plan
+
+
+def print_plan(job: Job, as_json: bool) -> None:
+    """Print who would run where with which variables; start and create nothing.
+
+    Raises:
+        UserError: This machine cannot run its part.
+    """
+    log_dir = log_folder(job.run_dir, next_attempt(job.run_dir))
+    show = to_json if as_json else to_text
+    print(show(plan_job(job, this_machine()), log_dir))
+
+
+def plan_job(job: Job, machine: Machine) -> Iterator[Process]:
+    """Plan the processes of all nodes, the other machines taken to be like this one.
+
+    Raises:
+        UserError: This machine cannot run its part.
+    """
+    own = placement_of(job, machine)
+    ranks = [own.nproc] * own.nnodes
+    hosts = [own.master or socket.gethostname()]
+    hosts += [f"node {number}" for number in range(1, own.nnodes)]
+    if own.table:
+        ranks = [len(server.devices) for server in own.table.servers]
+        hosts = [server.server_id for server in own.table.servers]
+    world = _planned_world(job, own, sum(ranks))
+    first = 0
+    for number, (host, nproc) in enumerate(zip(hosts, ranks, strict=True)):
+        devices = own.devices if number == own.node else None
+        node = Node(number, host, first, nproc, devices)
+        yield from make_plan(job, node, world, machine, os.environ)
+        first += nproc
+
+
+def _planned_world(job: Job, own: Placement, size: int) -> World:
+    if own.table:
+        path = "the table, converted" if own.table.converted else own.table.source.resolve()
+        return World(size, rank_table=Path(path))
+    if size == 1:
+        return World(size)
+    if own.nnodes == 1:
+        return World(size, ports.scheduler_address(job, os.environ))
+    port = ports.wanted(job, os.environ) or "(a free one of node 0)"
+    return World(size, (own.master or "", str(port)))
+
+
+def to_text(plan: Iterable[Process], log_dir: Path) -> str:
+    """Return a block of lines for every process."""
+    blocks = []
+    for process in plan:
+        cores = "any" if process.cores is None else ",".join(map(str, process.cores))
+        lines = [
+            process.name,
+            f"  host     {process.host}",
+            f"  device   {process.device}",
+            f"  cores    {cores}",
+            f"  log      {log_dir / process.log_name}",
+            *(f"  {name}={shlex.quote(value)}" for name, value in process.variables.items()),
+            f"  command  {shlex.join(process.command)}",
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def to_json(plan: Iterable[Process], log_dir: Path) -> str:
+    """Return {"processes": [...]}, an object for every process, a line each."""
+    first, then = ("name", "node", "host", "rank", "device", "cores"), ("variables", "command")
+    lines = []
+    for process in plan:
+        values = {name: getattr(process, name) for name in first}
+        values["log"] = str(log_dir / process.log_name)
+        values |= {name: getattr(process, name) for name in then}
+        lines.append(json.dumps(values))
+    return '{"processes": [\n' + ",\n".join(lines) + "\n]}"

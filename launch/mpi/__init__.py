@@ -1,0 +1,1 @@
+"""Jobs whose ranks OpenMPI's mpirun starts, watched over from outside."""

@@ -1,0 +1,86 @@
+"""Node 0, of several or alone: decides on attempts, and says how the job has ended."""
+
+import os
+import sys
+import time
+
+from launch.last_upload import upload_rest
+from launch.log_folders import claim_attempt, log_folder
+from launch.nodes.member_links import MemberLinks
+from launch.plan import ports
+from launch.plan.placement import Placement
+from launch.plan.processes import World
+from launch.supervisor import restarts
+from launch.supervisor.attempt import Ended, run_attempt
+from launch.supervisor.failure_report import Cause
+from launch.supervisor.signals import Signals
+from train.storage.attempt_numbers import noted_numbers
+
+
+def lead(placement: Placement, signals: Signals) -> int:
+    """Run the job and return the exit code of the launcher.
+
+    Raises:
+        UserError: It cannot be started.
+    """
+    job = placement.job
+    began = time.time()
+    with MemberLinks(placement) as members:
+        if stop := members.gather(signals):
+            return members.finish(128 + stop)
+        code = upload_rest(job, _run(placement, signals, members), signals, began)
+        members.finish(code, noted_numbers(job.run_dir))
+        if job.upload_command is not None:
+            members.wait_for_logs(signals)
+    return code
+
+
+def _run(placement: Placement, signals: Signals, members: MemberLinks) -> int:
+    """Make attempts until one succeeds or there is no point in another; return the exit code."""
+    most = placement.job.max_restarts
+    causes: list[Cause] = []
+    while True:
+        ended = _attempt(placement, signals, members)
+        if ended.cause is None:
+            return 128 + ended.signal_number if ended.signal_number else 0
+        causes.append(ended.cause)
+        _say(ended.cause.text)
+        give_up = restarts.reason_to_give_up(causes, most)
+        if ended.signal_number:
+            give_up = give_up or ""
+        if give_up is not None:
+            if give_up:
+                _say(f"not started again: {give_up}")
+            return ended.cause.exit_code
+        pause = restarts.pause(len(causes))
+        _say(f"starting again in {pause:g} s (restart {len(causes)} of {most})")
+        if stop := _sleep(pause, signals):
+            return 128 + stop
+
+
+def _attempt(placement: Placement, signals: Signals, members: MemberLinks) -> Ended:
+    job = placement.job
+    size = placement.nproc + sum(member.nproc for member in members.all)
+    world = World(size)
+    if size > 1 and placement.table is None:
+        address = ports.scheduler_address(job, os.environ, members.address, members.attempts)
+        world = World(size, address)
+    attempt = claim_attempt(job.run_dir)
+    ranks = "1 rank" if size == 1 else f"{size} ranks"
+    where = f" on {placement.nnodes} nodes" if placement.nnodes > 1 else ""
+    print(f"starting {ranks}{where}, logs in {log_folder(job.run_dir, attempt)}", flush=True)
+    members.start(attempt, world)
+    own = run_attempt(placement, attempt, 0, world, signals, members)
+    return members.conclude(own, signals)
+
+
+def _sleep(seconds: float, signals: Signals) -> int | None:
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        if stop := signals.wait(left):
+            return stop
+    return None
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

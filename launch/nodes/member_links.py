@@ -1,0 +1,271 @@
+"""The connections of node 0 to the other nodes: who is there, how they fare, what they are told."""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from launch.job import Job
+from launch.nodes.channel import Channel, Message
+from launch.plan import ports
+from launch.plan.placement import Placement
+from launch.plan.processes import World
+from launch.supervisor.attempt import Ended, OtherNodes
+from launch.supervisor.failure_report import Cause
+from launch.supervisor.signals import Signals
+from train.errors import USER_ERROR, UserError
+
+_POLL = 0.1
+# Seconds for another node to end its processes, on top of the grace time they have.
+_TIME_TO_END = 20.0
+# Seconds for the other nodes to upload their logs.
+_TIME_TO_UPLOAD = 60.0
+# Files and pipes of node 0 beside its connections to the other nodes, with some to spare.
+_OTHER_FILES = 512
+
+
+@dataclass
+class _Member:
+    """Another node as node 0 sees it."""
+
+    number: int
+    host: str
+    nproc: int
+    channel: Channel
+    ended: Ended | None = None
+
+    @property
+    def name(self) -> str:
+        return f"node {self.number} ({self.host})"
+
+
+class MemberLinks(OtherNodes):
+    """The other nodes, none of them in a job of one node.
+
+    Args:
+        placement: Node 0's place in the job.
+
+    Attributes:
+        all: The nodes that have come.
+        attempts: How many attempts they have been told to make.
+    """
+
+    def __init__(self, placement: Placement) -> None:
+        super().__init__()
+        self._job = placement.job
+        self._placement = placement
+        self._listener: socket.socket | None = None
+        # Nodes in the order in which they were seen to fail.
+        self._failed_nodes: list[int] = []
+        self.all: list[_Member] = []
+        self.attempts = 0
+
+    def __enter__(self) -> "MemberLinks":
+        if self._placement.nnodes > 1:
+            _allow_connections(self._placement.nnodes)
+            self._listener = _listen(self._job.control_port or ports.of_job(os.environ))
+        return self
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None:
+            self.finish(USER_ERROR if isinstance(error, UserError) else 1)
+        for member in self.all:
+            member.channel.close()
+        if self._listener:
+            self._listener.close()
+
+    @property
+    def address(self) -> str | None:
+        """The address of this machine by which the others reach it, None if there are none."""
+        return self.all[0].channel.own_address if self.all else None
+
+    # --- before and after an attempt -----------------------------------------------------------
+
+    def gather(self, signals: Signals) -> int | None:
+        """Wait for the other nodes; return a signal that came instead.
+
+        Raises:
+            UserError: Not all have come in time, or one does not fit the others.
+        """
+        waiting: list[Channel] = []
+        deadline = time.monotonic() + self._job.node_timeout
+        while len(self.all) < self._placement.nnodes - 1:
+            assert self._listener is not None
+            if stop := signals.wait(_POLL) or self._stopped_while_waiting():
+                return stop
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    waiting.append(Channel(self._listener.accept()[0]))
+            for channel in list(waiting):
+                for message in channel.receive(most=1):
+                    waiting.remove(channel)
+                    self._admit(channel, message)
+            if time.monotonic() > deadline:
+                missing = set(range(1, self._placement.nnodes)) - {m.number for m in self.all}
+                names = ", ".join(map(str, sorted(missing)))
+                raise UserError(
+                    f"node {names} of {self._placement.nnodes} did not come within "
+                    f"{self._job.node_timeout:g} s (is its launcher running, with the same "
+                    "--nnodes and --master?)"
+                )
+        self.all.sort(key=lambda member: member.number)
+        return None
+
+    def _stopped_while_waiting(self) -> int | None:
+        """Return a signal that a node got which is here already; forget those that have gone."""
+        for member in list(self.all):
+            for message in member.channel.receive():
+                if message["kind"] == "stop":
+                    return int(message["number"])
+            if not member.channel.is_open:
+                self.all.remove(member)  # it may come again
+        return None
+
+    def _admit(self, channel: Channel, message: Message) -> None:
+        """Take in a node that has said who it is, or raise UserError if it does not fit."""
+        try:
+            number, nnodes = int(message["node"]), int(message["nnodes"])
+            member = _Member(number, str(message["host"]), int(message["nproc"]), channel)
+            command = message["command"]
+        except (KeyError, TypeError, ValueError):
+            channel.close()  # a stranger: no launcher greets like this
+            return
+        problem, wanted = None, self._placement.nnodes
+        if nnodes != wanted:
+            problem = f"{member.name} was started with --nnodes {nnodes}, not {wanted}"
+        elif any(other.number == number for other in self.all):
+            problem = f"two nodes were started with --node-rank {number}"
+        elif command != command_of(self._job):
+            problem = f"{member.name} was started with another configuration or other settings"
+        if problem:
+            channel.send("refuse", text=problem)
+            raise UserError(problem)
+        self.all.append(member)
+        here = len(self.all) + 1
+        print(f"{member.name} has come: {here} of {nnodes} nodes are here", flush=True)
+
+    def start(self, attempt: int, world: World) -> None:
+        """Have all nodes begin an attempt."""
+        self.attempts += 1
+        self.stop, self.failed, self._failed_nodes = None, False, []
+        order = {"attempt": attempt, "size": world.size, "scheduler": world.scheduler}
+        first_rank = self._placement.nproc
+        for member in self.all:
+            member.ended = None
+            member.channel.send("start", first_rank=first_rank, **order)
+            first_rank += member.nproc
+
+    def conclude(self, own: Ended, signals: Signals) -> Ended:
+        """Wait for the other nodes and return how the attempt ended on all of them together."""
+        if own.cause is not None:
+            self._note_failure(0)
+        if own.signal_number:
+            self.send("stop", number=own.signal_number)
+        stop = None
+        deadline = time.monotonic() + self._job.grace + _TIME_TO_END
+        while not self.finished():
+            stop = stop or signals.wait(_POLL)
+            if time.monotonic() > deadline:
+                for member in self.all:
+                    if member.ended is None:
+                        self._lose(member, "does not answer")
+        ended = {0: own} | {m.number: m.ended for m in self.all if m.ended}
+        causes = {number: e.cause for number, e in ended.items() if e.cause is not None}
+        numbers = [stop, self.stop, *(e.signal_number for e in ended.values())]
+        signal_number = next((number for number in numbers if number), None)
+        if causes:
+            first = next((n for n in self._failed_nodes if n in causes), min(causes))
+            steps = [c.step for c in causes.values() if c.step is not None]
+            return Ended(replace(causes[first], step=max(steps, default=None)), signal_number)
+        return Ended(signal_number=signal_number)
+
+    def finish(self, code: int, numbers: Mapping[int, int] | None = None) -> int:
+        """Tell all nodes that the job is over, and the attempts' numbers in object storage."""
+        self.send("finish", code=code, numbers=numbers or {})
+        return code
+
+    def wait_for_logs(self, signals: Signals) -> None:
+        """Wait until the other nodes have uploaded their logs and gone.
+
+        A job manager may end all launchers when the first has ended.
+        """
+        deadline = time.monotonic() + _TIME_TO_UPLOAD
+        while any(member.channel.is_open for member in self.all):
+            if signals.wait(_POLL) == signal.SIGINT or time.monotonic() > deadline:
+                return
+            self.listen()
+
+    # --- during an attempt: what the supervisor asks for ---------------------------------------
+
+    def listen(self) -> None:
+        """Take note of what the other nodes have said, and pass it on."""
+        for member in self.all:
+            for message in member.channel.receive():
+                if message["kind"] == "stop" and self.stop is None:
+                    self.stop = int(message["number"])
+                    self.send("stop", number=self.stop)
+                elif message["kind"] == "fail":
+                    self._note_failure(member.number)
+                elif message["kind"] == "ended":
+                    member.ended = Ended.from_message(message)
+                    if member.ended.cause is not None:
+                        self._note_failure(member.number)
+            if not member.channel.is_open and member.ended is None:
+                self._lose(member, "is gone: its launcher was killed, or the network broke")
+
+    def send(self, kind: str, **values: object) -> None:
+        """Tell all nodes something."""
+        for member in self.all:
+            member.channel.send(kind, **values)
+
+    def finished(self) -> bool:
+        """Say whether all nodes have ended the attempt."""
+        self.listen()
+        return all(member.ended is not None for member in self.all)
+
+    def _note_failure(self, number: int) -> None:
+        if number not in self._failed_nodes:
+            self.failed = True
+            self._failed_nodes.append(number)
+            self.send("fail")
+
+    def _lose(self, member: _Member, how: str) -> None:
+        text = f"{member.name} {how}"
+        member.ended = Ended(Cause(text, 1, text, is_final=True))
+        self._note_failure(member.number)
+
+
+def command_of(job: Job) -> Sequence[str]:
+    """Return what all nodes must run alike; where Python is may differ."""
+    return list(job.worker_command[1:])
+
+
+def _allow_connections(nnodes: int) -> None:
+    """Raise this process's limit of open files, 1024 by default, where it would not do."""
+    needed = nnodes + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UserError(
+            f"node 0 needs {needed} open files for {nnodes} nodes, but may have {hard} (ulimit -Hn)"
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _listen(port: int) -> socket.socket:
+    """Listen on all addresses of this machine: the name of a node often means only one of them."""
+    try:
+        dual = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        listener = socket.create_server(("", port), family=family, dualstack_ipv6=dual)
+    except OSError as error:
+        raise UserError(
+            f"the launchers of this job cannot meet at port {port}: {error.strerror}; choose "
+            "another with --master HOST:PORT, the same on all nodes"
+        ) from None
+    listener.setblocking(False)
+    return listener

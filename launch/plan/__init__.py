@@ -1,0 +1,1 @@
+"""Who runs where: this machine's devices, its part of the job, its processes, and their ports."""

@@ -1,0 +1,296 @@
+"""One attempt on this node: runs its ranks to their end, passes signals on, leaves none behind."""
+
+import os
+import signal
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from launch.job import Job
+from launch.log_folders import log_folder
+from launch.plan.placement import Placement
+from launch.plan.processes import Process, World, make_plan
+from launch.supervisor.child_process import Popen, has_ended, kill_group, start_rank
+from launch.supervisor.failure_report import Cause, Failure, explain
+from launch.supervisor.rank_reports import RankReports
+from launch.supervisor.signals import Signals
+from train.errors import UserError
+
+# What `timeout` ends with too.
+_HANG_EXIT_CODE = 124
+# Seconds for the others after one rank has failed. Most sit in a collective, where they cannot
+# react, so this is short; the exit code is decided already.
+_GRACE_AFTER_FAILURE = 2.0
+# Seconds for the scheduler to notice that all ranks have gone. It has nothing to save.
+_GRACE_FOR_SCHEDULER = 3.0
+# Seconds to write down where every rank hangs.
+_TIME_FOR_STACKS = 3.0
+# The end of a process wakes us up. This is for what does not: other nodes, and ranks that hang.
+_LOOK_EVERY = 0.25
+
+_Reason = Literal["failure", "failure elsewhere", "hang"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended on one node, or on all: well if nothing is said.
+
+    Attributes:
+        cause: What failed.
+        signal_number: The signal that ended it from outside, or came while it was ended.
+    """
+
+    cause: Cause | None = None
+    signal_number: int | None = None
+
+    @staticmethod
+    def from_message(message: Mapping[str, Any]) -> "Ended":
+        """Read what another node has sent as plain values."""
+        cause = message["cause"]
+        return Ended(Cause(**cause) if cause else None, message["signal_number"])
+
+
+class OtherNodes(ABC):
+    """The other nodes of the job, as far as the supervisor of this one needs to know them.
+
+    Attributes:
+        stop: The signal with which another node was told to stop.
+        failed: Whether another node has failed.
+    """
+
+    def __init__(self) -> None:
+        self.stop: int | None = None
+        self.failed = False
+
+    @abstractmethod
+    def listen(self) -> None:
+        """Take note of what the other nodes have said."""
+
+    @abstractmethod
+    def send(self, kind: str, **values: object) -> None:
+        """Tell the other nodes that this one has failed ("fail"), or of a signal ("stop")."""
+
+    @abstractmethod
+    def finished(self) -> bool:
+        """Say whether this node may leave once its own ranks have ended well."""
+
+
+def run_attempt(
+    placement: Placement,
+    attempt: int,
+    first_rank: int,
+    world: World,
+    signals: Signals,
+    nodes: OtherNodes,
+) -> Ended:
+    """Run this node's processes until none is left, and return how they ended.
+
+    Args:
+        placement: Job, machine and place of this node.
+        attempt: Number of the attempt; the folder of its logs is there.
+        first_rank: The lowest rank of this node.
+        world: What all nodes agree on.
+        signals: The signals of this process, held back.
+        nodes: The other nodes.
+
+    Raises:
+        UserError: A process cannot be started.
+    """
+    job, log_dir = placement.job, log_folder(placement.job.run_dir, attempt)
+    world = _with_table_file(world, placement, log_dir)
+    plan = make_plan(job, placement.this_node(first_rank), world, placement.machine, os.environ)
+    with tempfile.TemporaryDirectory(prefix="mtln-", ignore_cleanup_errors=True) as folder:
+        supervisor = _Supervisor(job, plan, log_dir, RankReports(Path(folder)), signals, nodes)
+        try:
+            supervisor.start()
+            signal_number = supervisor.watch()
+        finally:
+            supervisor.kill_all()
+        return Ended(supervisor.cause(), signal_number)
+
+
+def _with_table_file(world: World, placement: Placement, log_dir: Path) -> World:
+    """Put the table beside the logs if what was given is not what HCCL reads."""
+    table = placement.table
+    if table is None or world.size == 1:
+        return world
+    path = table.source
+    if table.converted:
+        path = log_dir / f"rank_table_{placement.node}.json"
+        path.write_text(table.to_json(), encoding="utf-8")
+    return World(world.size, rank_table=path.resolve())
+
+
+@dataclass
+class _Supervisor:
+    job: Job
+    plan: Sequence[Process]
+    log_dir: Path
+    reports: RankReports
+    signals: Signals
+    nodes: OtherNodes
+    running: list[tuple[Process, Popen]] = field(default_factory=list)
+    ended: dict[Process, int] = field(default_factory=dict)
+    # Processes that failed before anything was done to them, with the time of it.
+    failed: dict[Process, float] = field(default_factory=dict)
+    ending: bool = False
+    # Why they were ended: nothing, a signal, or that all was done, is no reason to explain.
+    reason: _Reason | None = None
+    started: float = field(default_factory=time.time)
+    heartbeats: list[int] = field(default_factory=list)
+    progress: float = field(default_factory=time.monotonic)
+
+    def start(self) -> None:
+        for process in self.plan:
+            variables = self.reports.variables(process)
+            try:
+                popen = start_rank(process, variables, self.log_dir)
+            except OSError as error:
+                command = process.command[0]
+                raise UserError(f"{process.name} cannot be started: {command}: {error}") from None
+            self.running.append((process, popen))
+
+    def watch(self) -> int | None:
+        """Wait for the end of the job, whichever it is; return a signal that came from outside."""
+        while self.workers() or not self.nodes.finished():
+            if stop := self.wait(_LOOK_EVERY):
+                self.nodes.send("stop", number=stop)
+                return self.stop(stop)
+            if self.failed:
+                self.nodes.send("fail")
+                return self.end_after("failure")
+            if self.is_hung():
+                self.write_stacks()
+                self.nodes.send("fail")
+                return self.end_after("hang")
+            self.nodes.listen()
+            if stop := self.nodes.stop:
+                return self.stop(stop)
+            if self.nodes.failed:
+                return self.end_after("failure elsewhere")
+        self.let_scheduler_go()
+        return None
+
+    def kill_all(self) -> None:
+        for process, popen in self.running:
+            kill_group(popen)
+            self.ended[process] = popen.returncode
+        self.running.clear()
+
+    def cause(self) -> Cause | None:
+        """Return why the processes failed, when all have ended; None if they did not."""
+        if self.reason is None:
+            return None
+        steps = [self.reports.step(process) for process in self.plan if process.rank is not None]
+        step = max((step for step in steps if step is not None), default=None)
+        if self.reason == "hang":
+            shown = ", ".join("-" if step is None else str(step) for step in steps)
+            text = (
+                f"no rank made progress for {self.job.hang_timeout:g} s "
+                f"(steps of the ranks: {shown})\n"
+                f"where every rank stood is at the end of the logs in {self.log_dir}"
+            )
+            return Cause(text, _HANG_EXIT_CODE, "hang", step)
+        failure = self.first_failure()
+        return None if failure is None else explain(failure, self.log_dir, step)
+
+    def first_failure(self) -> Failure | None:
+        """Return the first failure of this node, by the time it happened.
+
+        A rank that has failed may take a while to end; if it noted the time of its failure, that
+        is what counts. So another's death that was seen earlier may turn out to be a consequence.
+        """
+        moments = dict(self.failed)
+        messages: dict[Process, str] = {}
+        for process in self.plan:
+            if recorded := self.reports.failure(process):
+                moments[process], messages[process] = recorded
+        if not moments:
+            return None
+        first = min(moments, key=lambda process: moments[process])
+        code = self.ended[first]
+        if first in messages and code <= 0:
+            code = 1  # it had failed before we ended it
+        return Failure(first, code, moments[first] - self.started, messages.get(first))
+
+    def workers(self) -> list[Popen]:
+        return [popen for process, popen in self.running if process.rank is not None]
+
+    def wait(self, seconds: float) -> int | None:
+        """Sleep until something happens; return the signal if we are told to stop."""
+        stop = self.signals.wait(seconds)
+        self.collect()
+        return stop
+
+    def collect(self) -> None:
+        """Take note of the processes that have ended, and of those that failed by themselves."""
+        for entry in list(self.running):
+            process, popen = entry
+            if not has_ended(popen):
+                continue
+            self.running.remove(entry)
+            kill_group(popen)  # what it has left behind
+            self.ended[process] = popen.returncode
+            if popen.returncode != 0 and not self.ending:
+                self.failed[process] = time.time()
+
+    def is_hung(self) -> bool:
+        """Say whether no rank of this node has made progress for too long.
+
+        One that gets on is enough: a rank that waits for another in a collective does not.
+        """
+        heartbeats = [
+            self.reports.heartbeat(process) for process in self.plan if process.rank is not None
+        ]
+        if heartbeats != self.heartbeats:
+            self.heartbeats, self.progress = heartbeats, time.monotonic()
+        return 0 < self.job.hang_timeout < time.monotonic() - self.progress
+
+    def stop(self, number: int) -> int:
+        grace = self.job.grace
+        again = ", Ctrl-C again to end at once" if number == signal.SIGINT else ""
+        name = signal.Signals(number).name
+        print(f"{name}: the ranks save and end, within {grace:g} s{again}", flush=True)
+        self.stop_workers(number, grace)
+        return number
+
+    def stop_workers(self, number: int, grace: float) -> int | None:
+        """Ask the ranks to end and wait; return a signal that came in the meantime.
+
+        Only the process itself is asked, not what it has started: a rank that wants to save
+        its state may need its helpers. For the same reason the scheduler is left alone, since
+        collectives depend on it.
+        """
+        self.ending = True
+        for popen in self.workers():
+            os.kill(popen.pid, number)
+        deadline = time.monotonic() + grace
+        received = None
+        while self.workers() and (left := deadline - time.monotonic()) > 0:
+            stop = self.wait(left)
+            received = received or stop
+            if stop == signal.SIGINT:  # asked again, by someone who does not want to wait
+                break
+        return received
+
+    def end_after(self, reason: _Reason) -> int | None:
+        self.reason = reason
+        received = self.stop_workers(signal.SIGTERM, _GRACE_AFTER_FAILURE)
+        if received and reason == "failure" and self.ended[next(iter(self.failed))] == -received:
+            # A job manager sends its signal to every process, and a rank may die of it before
+            # the launcher has got its own.
+            self.reason = None
+        return received
+
+    def write_stacks(self) -> None:
+        """Have every rank write the stacks of its threads to its log (train/process/failure.py)."""
+        self.stop_workers(signal.SIGUSR1, _TIME_FOR_STACKS)
+
+    def let_scheduler_go(self) -> None:
+        deadline = time.monotonic() + _GRACE_FOR_SCHEDULER
+        while self.running and (left := deadline - time.monotonic()) > 0:
+            self.wait(left)

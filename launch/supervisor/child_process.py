@@ -1,0 +1,117 @@
+"""Starting one process so that it can neither outlive the launcher nor catch its signals."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from launch.plan.processes import Process
+from launch.supervisor.signals import Signals
+
+Popen = subprocess.Popen[bytes]
+
+_PR_SET_PDEATHSIG = 1
+# Loaded here: between fork and exec nothing but plain calls is safe.
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# Signals the launcher blocks or may have inherited as ignored: a child starts with the
+# kernel's own handling of them.
+_RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_LONGEST_SLEEP = 3600.0
+
+
+def start_rank(process: Process, variables: Mapping[str, str], log_dir: Path) -> Popen:
+    """Start a process of the plan in its own session, with its log and further variables.
+
+    Rank 0 keeps the launcher's standard output, where it draws the progress.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def use_cores() -> None:
+        # These two only bring speed: where a container forbids them the job runs without.
+        with contextlib.suppress(OSError):
+            if process.cores is not None:
+                os.sched_setaffinity(0, process.cores)
+        with contextlib.suppress(OSError):
+            if process.batch and os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+    with (log_dir / process.log_name).open("ab") as log:
+        return subprocess.Popen(
+            process.command,
+            env={**os.environ, **process.variables, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=None if process.rank == 0 else log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_settle_in(signal.SIGKILL, use_cores),
+        )
+
+
+def start_program(
+    command: Sequence[str], environment: Mapping[str, str], dies_by: int = signal.SIGKILL
+) -> Popen:
+    """Start a program with these variables alone, which shares the launcher's output.
+
+    ``dies_by`` is the signal that it gets if the launcher dies.
+    """
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # so that Ctrl-C in a terminal comes to the launcher alone
+        preexec_fn=_settle_in(dies_by),
+    )
+
+
+def wait_for(program: Popen, signals: Signals, seconds: float = float("inf")) -> int | None:
+    """Wait for the end of a program, at most so long; return a signal to stop that came before."""
+    deadline = time.monotonic() + seconds
+    while program.poll() is None and (left := deadline - time.monotonic()) > 0:
+        if (received := signals.wait(min(left, _LONGEST_SLEEP))) is not None:
+            return received
+    return None
+
+
+def _settle_in(dies_by: int, prepare: Callable[[], None] = lambda: None) -> Callable[[], None]:
+    """Return what a child does to itself between fork and exec."""
+    launcher = os.getpid()
+
+    def settle_in() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, dies_by, 0, 0, 0)
+        if os.getppid() != launcher:  # it died before the line above
+            os.kill(os.getpid(), signal.SIGKILL)
+        prepare()
+        for number in _RESET:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _RESET)
+
+    return settle_in
+
+
+def has_ended(popen: Popen) -> bool:
+    """Say whether a process has ended, without collecting it.
+
+    As long as it is not collected its number cannot be given to another process, so that a
+    signal to its group cannot hit a stranger.
+    """
+    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, popen.pid, options) is not None
+
+
+def kill_group(popen: Popen) -> None:
+    """Kill a process that is not collected yet and all it has started, and collect it."""
+    if popen.returncode is None:
+        os.killpg(popen.pid, signal.SIGKILL)
+        popen.wait()
+
+
+def shell_code(returncode: int) -> int:
+    """Return the exit code by which a shell tells of a program's end: 128 + N after signal N."""
+    return returncode if returncode >= 0 else 128 - returncode

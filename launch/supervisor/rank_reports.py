@@ -1,0 +1,52 @@
+"""What the ranks of this node let the launcher know: how far they are, and why they failed."""
+
+import json
+from pathlib import Path
+
+from launch.plan.processes import Process
+from train.environment import ERROR, HEARTBEAT
+
+
+class RankReports:
+    """The files in which every rank keeps the number of its step and notes its failure.
+
+    Args:
+        folder: Where they are; empty at first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def variables(self, process: Process) -> dict[str, str]:
+        """Return what tells a process where to report."""
+        if process.rank is None:
+            return {}
+        return {name: str(self._path(process, name)) for name in (HEARTBEAT, ERROR)}
+
+    def heartbeat(self, process: Process) -> int:
+        """Return when a rank last gave a sign of life, as a number to compare."""
+        try:
+            return self._path(process, HEARTBEAT).stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def step(self, process: Process) -> int | None:
+        """Return the step that a rank has come to, None before its first."""
+        try:
+            return int(self._path(process, HEARTBEAT).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def failure(self, process: Process) -> tuple[float, str] | None:
+        """Return what a rank has noted of its failure: when, in seconds since 1970, and a line.
+
+        The line is the last of its traceback, or the mistake of the user.
+        """
+        try:
+            values = json.loads(self._path(process, ERROR).read_text(encoding="utf-8"))
+            return float(values["time"]), str(values["message"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _path(self, process: Process, kind: str) -> Path:
+        return self._folder / f"{process.name.replace(' ', '_')}.{kind}"

@@ -1,0 +1,135 @@
+"""Two nodes, each with a network of its own: two ranks on each train together.
+
+The nodes are network namespaces with a cable between them. Where those cannot be made (that takes
+root and iproute2) both nodes are this machine.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.launch.training_jobs import TrainingJob, newest_step, steps_in, write_job
+from tests.marked import Marked
+
+pytestmark = pytest.mark.cluster
+
+STEPS = 12
+
+
+@dataclass(frozen=True)
+class Node:
+    """Where a launcher runs.
+
+    Attributes:
+        prefix: The command that runs another one there.
+        address: The address of the place.
+    """
+
+    prefix: tuple[str, ...]
+    address: str
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[tuple[Node, Node]]:
+    names = [f"mtln{os.getpid()}-{number}" for number in (0, 1)]
+    addresses = ["10.213.0.1", "10.213.0.2"]
+    commands = [f"netns add {name}" for name in names]
+    commands.append(f"link add cable netns {names[0]} type veth peer cable netns {names[1]}")
+    for name, address in zip(names, addresses, strict=True):
+        commands += [
+            f"-n {name} address add {address}/24 dev cable",
+            f"-n {name} link set cable up",
+            f"-n {name} link set lo up",
+            f"netns exec {name} true",
+        ]
+    try:
+        for command in commands:
+            subprocess.run(["ip", *command.split()], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        yield Node((), "127.0.0.1"), Node((), "127.0.0.1")
+    else:
+        one, other = (
+            Node(("ip", "netns", "exec", name), address)
+            for name, address in zip(names, addresses, strict=True)
+        )
+        yield one, other
+    finally:
+        for name in names:
+            with contextlib.suppress(OSError):
+                subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def config(one_task_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nodes")
+    return write_job(folder, one_task_tree, STEPS, consolidate_every=4, every=4, keep=9)
+
+
+StartNodes = Callable[..., tuple[TrainingJob, TrainingJob]]
+
+
+@pytest.fixture
+def start(
+    places: tuple[Node, Node], config: Path, free_port: int, tmp_path: Path, started: list[Marked]
+) -> StartNodes:
+    """Starts a job of two ranks on each node."""
+
+    def start(*options: object) -> tuple[TrainingJob, TrainingJob]:
+        meet = ("--nnodes", "2", "--master", f"{places[0].address}:{free_port}")
+        jobs = []
+        for number, place in enumerate(places):
+            arguments = ("nproc=2", *meet, "--node-rank", number, *options)
+            jobs.append(TrainingJob(config, tmp_path / "run", *arguments, prefix=place.prefix))
+            started.append(jobs[-1])
+        return jobs[0], jobs[1]
+
+    return start
+
+
+def test_ranks_of_both_nodes_train_start_again_and_finish(
+    start: StartNodes, places: tuple[Node, Node], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    nodes = start("--max-restarts", "1")
+    nodes[0].wait_until(lambda: newest_step(run_dir) > 0)
+    assert nodes[1].variables(nodes[1].pid("rank 3"))["MS_SCHED_HOST"] == places[0].address
+    nodes[1].hit("rank 3", signal.SIGKILL)
+    (code0, out0, err0), (code1, _, err1) = (node.finish() for node in nodes)
+    assert (code0, code1) == (0, 0), err0 + err1
+    # Node 0 speaks for all.
+    assert "rank 3 failed first: killed by SIGKILL" in err0
+    assert "restart 1 of 1" in err0
+    assert "Resuming from" in out0
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert (summary["status"], summary["world_size"]) == ("completed", 4)
+    assert steps_in(run_dir) == list(range(1, STEPS + 1))
+    for attempt in (0, 1):
+        logs = {log.name for log in (run_dir / "logs" / f"attempt_{attempt}").iterdir()}
+        assert logs == {"scheduler.log", *(f"worker_{rank}.log" for rank in range(4))}
+    for node in nodes:
+        node.assert_all_gone()
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_kill_of_a_launcher_takes_the_other_node_down(
+    start: StartNodes, places: tuple[Node, Node], killed: int
+) -> None:
+    nodes = start("--max-restarts", "1")
+    nodes[0].wait_until(lambda: nodes[0].pid("rank 1") != 0)
+    nodes[1].wait_until(lambda: nodes[1].pid("rank 3") != 0)
+    nodes[killed].process.kill()
+    left = nodes[1 - killed]
+    code, _, err = left.finish()
+    assert code == 1
+    assert f"node {killed} (" in err
+    assert "is gone: its launcher was killed, or the network broke" in err
+    for node in nodes:
+        node.assert_all_gone()
