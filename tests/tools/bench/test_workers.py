@@ -21,6 +21,7 @@ from tools.bench.group import Group, WorkerFailed
 from tools.bench.results import Case
 from tools.bench.session import Session
 from tools.bench.workload import Workload
+from train.native import library
 
 Tools = Callable[..., Outcome]
 
@@ -33,6 +34,14 @@ def has_torch() -> bool:
     if sys.executable == TORCH_PYTHON:
         return importlib.util.find_spec("torch") is not None
     return subprocess.run([TORCH_PYTHON, "-c", "import torch"], check=False).returncode == 0
+
+
+def has_native_operators() -> bool:
+    try:
+        library.load()
+    except library.NativeUnavailable:
+        return False
+    return True
 
 
 def measured(tools: Tools, folder: Path, *words: str) -> tuple[Outcome, dict[str, Any]]:
@@ -76,6 +85,8 @@ def test_input_row(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     # A peer must run as its user would run it, and ours prepares itself for MindSpore.
     [folder_dataset] = case["facts"]["peers"]["ImageFolderDataset"]
     assert "ONEDNN_MAX_CPU_ISA" not in folder_dataset["variables"]
+    [ours] = case["facts"]["peers"]["ours"]
+    assert ("ONEDNN_MAX_CPU_ISA" in ours["variables"]) == (not has_native_operators())
     if "PyTorch DataLoader" in case["missing"]:
         assert "pip install -r requirements-bench.txt" in outcome.out
 
