@@ -102,14 +102,11 @@ class TrainLoader:
         The next stretch is opened before the current one is used, so that its first images are
         decoded while the last steps of the current one are computed.
         """
-        ahead: tuple[Stretch, Iterator[Batch]] | None = None
-        for stretch in stretches:
-            opened = stretch, self._open(stretch)
-            if ahead is not None:
-                yield ahead
-            ahead = opened
-        if ahead is not None:
-            yield ahead
+        opened = ((stretch, self._open(stretch)) for stretch in stretches)
+        ahead = next(opened, None)
+        while ahead is not None:
+            current, ahead = ahead, next(opened, None)
+            yield current
 
     def _open(self, stretch: Stretch) -> Iterator[Batch]:
         parts = []

@@ -40,7 +40,7 @@ def mix(
     augment: AugmentConfig,
     seed: Sequence[int],
 ) -> Mixed:
-    """Mixes a batch, or leaves it as it is.
+    """Mix a batch, or leave it as it is.
 
     Args:
         images: uint8 (n, H, W, 3).
@@ -79,7 +79,7 @@ def _blend(images: Array, partners: Array, shares: Array) -> Array:
 def _boxes(
     shares: Array, height: int, width: int, random: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Rectangles (n, 4): top, bottom, left, right; and what they leave of each image.
+    """Return rectangles (n, 4): top, bottom, left, right; and what they leave of each image.
 
     The centre is drawn anywhere and the rectangle cut off at the border, as in the paper: so what
     it leaves is counted afterwards.
