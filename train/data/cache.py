@@ -33,10 +33,7 @@ def choose_cached(
 
 
 def decode_all(record_set: RecordSet, masks: Sequence[str], watch: DamageWatch) -> list[Row]:
-    """Decode all training images of a data set.
-
-    Returns:
-        A row for every record.
+    """Decode all training images of a data set, with these masks: a row for every record.
 
     Raises:
         UserError: Some records are damaged, or cannot be read for another reason.

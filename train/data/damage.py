@@ -1,18 +1,18 @@
 """What becomes of a run that meets damaged records: they are named, and it saves and stops.
 
 The other ranks wait for this one in the reduction of every step. So a rank that cannot read on
-repeats whole images up to the next consolidation point, where all save and stop: no step was made
-with damaged images, and hours of training are not lost for one picture.
+repeats whole images up to the next consolidation point, where all save and stop: hours of training
+are not lost for one picture.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import numpy as np
 
 from train.data.batch import Array
-from train.data.inspection import damaged_records, undecodable_records
+from train.data.inspection import Damages, damaged_records, undecodable_records
 from train.data.manifest import RecordSet
 from train.data.pipeline import Columns, Records
 from train.errors import UserError
@@ -93,9 +93,7 @@ class DamageWatch:
         time.sleep(_SECONDS_FOR_THE_NAMES)
         raise UserError(f"damaged records: another rank has met and named them: {consequence}")
 
-    def _note(
-        self, record_set: RecordSet, split: str, damages: Iterable[tuple[int, str]]
-    ) -> set[int]:
+    def _note(self, record_set: RecordSet, split: str, damages: Damages) -> set[int]:
         noted = dict(damages)
         self._found |= {(record_set.name, split, n): line for n, line in noted.items()}
         return set(noted)

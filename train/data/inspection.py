@@ -24,9 +24,12 @@ _PATIENCE_SECONDS = 60.0
 # Reading is tried so often to get around what cannot be read.
 _MOST_TRIES = 200
 
+# Numbers of damaged records, each with a line that names the record and says what is wrong.
+Damages = Iterator[tuple[int, str]]
 
-def damaged_records(record_set: RecordSet, split: str) -> Iterator[tuple[int, str]]:
-    """Yield the damaged records of a split: the number, and a line that names it and says why."""
+
+def damaged_records(record_set: RecordSet, split: str) -> Damages:
+    """Yield the records of a split that are not what they were when they were prepared."""
     for shard, numbers in record_set.shards(split):
         if (problem := shard_problem(record_set.folder, shard)) is None:
             continue
@@ -39,10 +42,8 @@ def damaged_records(record_set: RecordSet, split: str) -> Iterator[tuple[int, st
                 yield number, f"{record_set.name}: record {record} in {shard.file}: {reason}"
 
 
-def undecodable_records(
-    record_set: RecordSet, split: str, numbers: Sequence[int]
-) -> Iterator[tuple[int, str]]:
-    """Yield likewise those of ``numbers`` that cannot be decoded, although their shard is whole."""
+def undecodable_records(record_set: RecordSet, split: str, numbers: Sequence[int]) -> Damages:
+    """Yield those of ``numbers`` that cannot be decoded, although their shards are whole."""
     from train.data.pipeline import decoded_records
 
     def decode(part: Sequence[int]) -> None:

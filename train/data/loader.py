@@ -99,14 +99,11 @@ class TrainLoader:
         The next interval is opened before the current one is used, so that its first images are
         decoded while the last steps of the current one are computed.
         """
-        ahead: tuple[Interval, Iterator[Batch]] | None = None
-        for interval in intervals:
-            opened = interval, self._open(interval)
-            if ahead is not None:
-                yield ahead
-            ahead = opened
-        if ahead is not None:
-            yield ahead
+        opened = ((interval, self._open(interval)) for interval in intervals)
+        ahead = next(opened, None)
+        while ahead is not None:
+            current, ahead = ahead, next(opened, None)
+            yield current
 
     def _open(self, interval: Interval) -> Iterator[Batch]:
         parts = []

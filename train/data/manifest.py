@@ -156,8 +156,7 @@ class Manifest:
         """Read and check ``folder/manifest.json``, and that its shards have the right sizes.
 
         Raises:
-            UserError: The folder, the manifest or a shard is missing, or does not fit; the
-                message says which and why.
+            UserError: The folder, the manifest or a shard is missing, or does not fit.
         """
         manifest = cls.read_alone(folder)
         for split in manifest.splits.values():

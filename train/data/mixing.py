@@ -56,7 +56,7 @@ def _blend(images: Array, partners: Array, shares: Array) -> Array:
 def _boxes(
     shares: Array, height: int, width: int, random: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Rectangles (n, 4): top, bottom, left, right; and what they leave of each image.
+    """Return rectangles (n, 4): top, bottom, left, right; and what they leave of each image.
 
     The centre is drawn anywhere and the rectangle cut off at the border, as in the paper: so what
     it leaves is counted afterwards.

@@ -75,9 +75,8 @@ def transformed_batches(
     pipeline = records.map(of_images, "image", num_parallel_workers=1)
     for column in map(mask_column, masks):
         pipeline = pipeline.map(of_masks, column, num_parallel_workers=1)
-    rows = pipeline.batch(size, drop_remainder).create_tuple_iterator(
-        num_epochs=1, output_numpy=True
-    )
+    pipeline = pipeline.batch(size, drop_remainder)
+    rows = pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)
     return (
         (images, labels.reshape(-1), *(np.ascontiguousarray(m[..., 0]) for m in channels))
         for images, labels, *channels in rows

@@ -49,14 +49,11 @@ def _apportion(images: int, weights: npt.NDArray[np.float64]) -> list[int]:
     all before which the lag is above a bound, which grows until they are not too many; one less
     each, in case of rounding.
     """
-    bound = weights.sum() / (2 * images)
-    while True:
-        given = np.maximum(1, np.ceil((weights / bound - 1) / 2)).astype(np.int64)
-        if given.sum() <= max(images, len(weights)):
-            break
+    bound, most = weights.sum() / (2 * images), max(images, len(weights))
+    while (given := np.maximum(1, np.ceil((weights / bound - 1) / 2))).sum() > most:
         bound *= 1.01
     given = np.maximum(1, given - 1)
-    for _ in range(images - given.sum()):
+    for _ in range(images - int(given.sum())):
         given[np.argmax(weights / (2 * given + 1))] += 1
     return [int(count) for count in given]
 

@@ -25,18 +25,26 @@ UNCHANGED = {
 }
 
 
+Masks = dict[str, tuple[str, ...]]
+
 SHARES = {"fields": 4, "roofs": 8, "coast": 4}
 
 
-def make_loader(config: Config, rank: int = 0, world_size: int = 1) -> TrainLoader:
+def make_loader(
+    config: Config, rank: int = 0, world_size: int = 1, masks: Masks | None = None
+) -> TrainLoader:
     sets = open_record_sets(config)
-    return TrainLoader(config, sets, SHARES, DamageWatch(sets), rank, world_size)
+    return TrainLoader(config, sets, SHARES, DamageWatch(sets), rank, world_size, masks)
 
 
 def read(
-    config: Config, intervals: list[Interval], rank: int = 0, world_size: int = 1
+    config: Config,
+    intervals: list[Interval],
+    rank: int = 0,
+    world_size: int = 1,
+    masks: Masks | None = None,
 ) -> list[Batch]:
-    loader = make_loader(config, rank, world_size)
+    loader = make_loader(config, rank, world_size, masks)
     return [batch for _, batches in loader.batches(intervals) for batch in batches]
 
 

@@ -1,21 +1,25 @@
 """Training images kept in memory."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.train.data.conftest import UNCHANGED, make_loader, read
 from train.config.schedule import Interval
 from train.config.schema import Config
 
 
-def test_images_kept_in_memory_are_those_of_the_records(
-    make_config: Callable[..., Config],
+@pytest.mark.parametrize("augment", [UNCHANGED, {"crop_area": None}], ids=["plain", "augmented"])
+def test_images_and_masks_kept_in_memory_are_those_of_the_records(
+    make_config: Callable[..., Config], augment: dict[str, Any]
 ) -> None:
     stored, kept = (
-        read(make_config(UNCHANGED, cache=cache), [Interval(0, 11, 16)])
+        read(make_config(augment, cache=cache), [Interval(0, 11, 16)], masks={"coast": ("mask",)})
         for cache in ("none", "ram")
     )
+    assert {len(batch) for batch in stored} == {7}
     for one, other in zip(stored, kept, strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -148,6 +148,7 @@ def test_damage_in_the_first_batch_is_an_error_at_once(
     config = coast_config.model_copy(update={"cache": cache})
     with pytest.raises(UserError, match=r"coast: record \d+ of train.*: nothing was trained"):
         loader = TrainLoader(config, [coast], SHARES, DamageWatch([coast]), 0, 1, MASKS)
+        assert cache == "none"  # with the other, all images are decoded now
         [next(part) for _, part in loader.batches([Interval(step, step + 1, 16)])]
 
 

@@ -1,7 +1,9 @@
 """Evaluation batches out of real MindRecord files."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from train.data import evaluation_loader
 from train.data.damage import DamageWatch
 from train.data.evaluation_loader import EvaluationLoader
 from train.data.manifest import Manifest, RecordSet
+from train.data.pipeline import Columns, transformed_batches
 from train.errors import UserError
 
 # Images in the test split.
@@ -162,6 +165,24 @@ def test_damaged_records_are_left_out_and_named(coast: RecordSet, kind: str) -> 
         names = [line.partition(" of test")[0] for line in watch.damages]
         assert names == [f"coast: record {number}" for number in met[rank]]
     assert sorted(found) == sorted(np.delete(labels, bad))
+
+
+def test_records_before_a_damaged_one_come_once(
+    coast: RecordSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil_record(coast, "test", 6)
+    coast = declare_whole(coast)
+
+    def fail_after_two(records: Any, *arguments: Any) -> Iterator[Columns]:
+        monkeypatch.undo()
+        yield from transformed_batches(records.take(2), *arguments)
+        raise RuntimeError("cannot read on")
+
+    monkeypatch.setattr(evaluation_loader, "transformed_batches", fail_after_two)
+    loader = EvaluationLoader([coast], 16, 1, DamageWatch([coast]), 0, 1)
+    found = np.concatenate([batch[1] for batch in loader.batches("test")])
+    labels = np.array([int(label) for label in contents(coast, "test", "label")])
+    np.testing.assert_array_equal(found, np.delete(labels, 6))
 
 
 def test_evaluation_that_fails_for_another_reason(
