@@ -22,9 +22,8 @@ from train.distributed.mindspore_engine import MindSporeCollectives
 from train.distributed.mpi_engine import MPICollectives, PythonAllReduce
 from train.errors import UserError
 from train.evaluation.evaluator import Evaluator
-from train.model.backend import Backend
+from train.model.backend import Backend, NativeBackend
 from train.model.mtln import MTLN, DatasetInfo, split_by_branch
-from train.model.native_backend import NativeBackend
 from train.model.trunks import build_trunk
 from train.native import library
 from train.optim.loss_balance import Balance

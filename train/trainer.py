@@ -20,7 +20,7 @@ from train.evaluation.evaluator import Metrics
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import build_balance
 from train.optim.optimizers import scalar
-from train.process.heartbeat import Heartbeat
+from train.process.health import Heartbeat
 from train.process.stop import StopRequest
 from train.run.clock import RunClock
 from train.run.identity import require_same_run, run_identity
@@ -29,7 +29,7 @@ from train.run.run_folder import RunFolder
 from train.run.run_log import RunLog
 from train.run.state import TrainingState
 from train.step.consolidation import Consolidator
-from train.step.results import StepResults
+from train.step.train_step import StepResults
 from train.tasks.base import TaskLosses, resolve_tasks, wanted_masks
 
 

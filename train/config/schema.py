@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validator
 
 from train.config.marks import FREE_ON_RESUME, NOT_IN_GRAPHS
-from train.config.precision import Precision
 from train.config.sections import (
     SHARES,
     AugmentConfig,
@@ -23,6 +22,7 @@ from train.config.sections import (
     ModelConfig,
     Name,
     OptimizerConfig,
+    Precision,
     ReductionConfig,
     ScheduleConfig,
     Section,

@@ -1,5 +1,8 @@
 """The layers that the stock backend makes, of MindSpore's own operators.
 
+Every norm takes, beside the map, the number of images of each data set or task in it: what is
+normalised may depend on where an image comes from (see :class:`DomainNorm`).
+
 Shapes: N = images, C = channels, H, W = height and width of a feature map, K = classes. Maps are
 (N, C, H, W).
 """
@@ -10,7 +13,9 @@ import mindspore as ms
 from mindspore import Tensor, mint, nn, ops
 from mindspore.common.initializer import HeNormal, Normal
 
-from train.config.precision import Precision
+from train.config.sections import Precision
+
+_MAX_GROUPS = 8
 
 
 class Conv(nn.Conv2d):
@@ -63,8 +68,62 @@ class Linear(nn.Dense):
         return self.bias_add(y, self.bias)
 
 
+def num_groups(channels: int) -> int:
+    """Groups of a group norm: the largest divisor of ``channels`` up to 8."""
+    return max(g for g in range(1, _MAX_GROUPS + 1) if channels % g == 0)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm over all images together, followed by a ReLU if asked for."""
+
+    def __init__(self, channels: int, relu: bool) -> None:
+        # MindSpore's momentum weighs the OLD statistics (PyTorch's weighs the new ones).
+        super().__init__(channels, momentum=0.9)
+        self.relu = relu
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        y = super().construct(x)
+        return ops.relu(y) if self.relu else y
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group norm, followed by a ReLU if asked for.
+
+    With it N ranks with b images equal one rank with N * b, which batch norm cannot.
+    """
+
+    def __init__(self, channels: int, relu: bool) -> None:
+        super().__init__(num_groups(channels), channels)
+        self.relu = relu
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        y = super().construct(x)
+        return ops.relu(y) if self.relu else y
+
+
+class DomainNorm(nn.Cell):
+    """Batch norm with statistics, scales and shifts for every domain.
+
+    Chang et al., "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", CVPR
+    2019.
+    """
+
+    def __init__(self, channels: int, domains: Sequence[str], relu: bool) -> None:
+        super().__init__()
+        self.of = nn.CellDict({name: BatchNorm(channels, relu) for name in domains})
+        self.concat = ops.Concat(0)
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        parts = mint.split(x, counts)
+        norms = self.of.values()
+        return self.concat([own(part, counts) for own, part in zip(norms, parts)])  # noqa: B905
+
+
 class Gate(nn.Cell):
-    """See :meth:`Backend.gate`."""
+    """A soft mask: (logits, map) -> sigmoid(logits) * map."""
 
     def construct(self, logits: Tensor, x: Tensor) -> Tensor:
         """(N, C, H, W) twice -> the same."""

@@ -16,7 +16,7 @@ from train.model.mtln import MTLN, is_shared
 from train.optim.vectors import Floats
 from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint, load_newest
 
-# What a norm per data set (train.model.norms.DomainNorm) adds to the names of its parameters.
+# What a norm per data set (train.model.layers.DomainNorm) adds to the names of its parameters.
 _DOMAIN = re.compile(r"\.of\.[^.]+")
 # A message lists so many names.
 _LISTED = 4

@@ -16,8 +16,7 @@ from train.evaluation.evaluator import Metrics
 from train.run.clock import RunClock
 from train.run.display import Display
 from train.run.run_folder import RunFolder
-from train.step.results import StepResults
-from train.step.train_step import TrainStep
+from train.step.train_step import StepResults, TrainStep
 from train.tasks.registry import KINDS, kind_of
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mindspore import Tensor, mint, nn, ops
 
-from train.config.precision import BYTES
+from train.config.sections import BYTES
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from train.data.records import IGNORE_INDEX
 from train.errors import UserError
 from train.model.backend import Backend
 from train.tasks.base import Decision, KindLosses, Task
-from train.tasks.confusion import Confusion
-from train.tasks.segmentation_metrics import PixelCounts, oracle_classes, segmentation_metrics
+from train.tasks.metrics import Confusion, PixelCounts, oracle_classes, segmentation_metrics
 
 _ABSENT = 1e-6
 
@@ -196,7 +195,7 @@ class PixelTally:
     Args:
         classes: Class names.
         inputs: Where labels and masks are in a batch.
-        oracle: From :func:`train.tasks.segmentation_metrics.oracle_classes`.
+        oracle: From :func:`train.tasks.metrics.oracle_classes`.
     """
 
     def __init__(

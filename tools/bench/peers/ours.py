@@ -22,9 +22,9 @@ from tools.bench.workload import (
 )
 from tools.common.training_parts import Parts, sets_on_paper
 from train import build
-from train.config.precision import Precision
 from train.config.schedule import intervals
 from train.config.schema import Config
+from train.config.sections import Precision
 from train.data.damage import DamageWatch
 from train.data.loader import TrainLoader
 from train.data.manifest import open_record_sets
