@@ -1,6 +1,6 @@
 """Reading a configuration: YAML file plus ``key.sub=value`` overrides, with every error at once."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -61,7 +61,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         # What was added here repeats what stands elsewhere, whose mistakes are told there.
-        told = [e for e in error.errors() if not _is_below(e["loc"], added)]
+        told = [e for e in error.errors() if not any(e["loc"][: len(key)] == key for key in added)]
         lines = [_explain(e, path, overridden) for e in told]
         raise UserError("\n".join(lines)) from None
 
@@ -129,10 +129,6 @@ def _inherit_augment(tree: Tree) -> set[Key]:
             added |= {("datasets", name, "augment", key) for key in common if key not in own}
             dataset["augment"] = {**common, **own}
     return added
-
-
-def _is_below(place: Sequence[Any], keys: Iterable[Key]) -> bool:
-    return any(tuple(place[: len(key)]) == key for key in keys)
 
 
 def _apply_override(tree: Tree, text: str) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, mint, nn, ops
 
-from train.data.evaluation_loader import EvaluationLoader
+from train.data.loader import EvaluationLoader
 from train.distributed.collectives import Collectives
 from train.step.graph_cache import GraphCache
-from train.tasks.base import Tally, Task
+from train.tasks.base import Task
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -56,7 +56,11 @@ class Evaluator:
         tallies = [t.tally(self.loader.layout, scenes[t.dataset]) for t in self.tasks]
         was_training = self.network.training
         self.network.set_train(False)
-        self._count(split, tallies)
+        for batch in self.loader.batches(split):
+            answers = self._predict([Tensor(a) for a in self.loader.layout.images(batch)])
+            for tally, answer in zip(tallies, answers, strict=True):
+                tally.add(answer.asnumpy(), batch)
+            self.alive()
         self.network.set_train(was_training)
         vectors = [tally.vector() for tally in tallies]
         total = self.collectives.sum_counts(np.concatenate(vectors))
@@ -65,14 +69,6 @@ class Evaluator:
             task.name: tally.metrics(part)
             for task, tally, part in zip(self.tasks, tallies, parts, strict=True)
         }
-
-    def _count(self, split: str, tallies: Sequence[Tally]) -> None:
-        """Count this rank's part of a split."""
-        for batch in self.loader.batches(split):
-            answers = self._predict([Tensor(a) for a in self.loader.layout.images(batch)])
-            for tally, answer in zip(tallies, answers, strict=True):
-                tally.add(answer.asnumpy(), batch)
-            self.alive()
 
     def _predict(self, images: Sequence[Tensor]) -> tuple[Tensor, ...]:
         known = contextlib.nullcontext() if self.is_compiled else self.graphs.compiling("predict")
@@ -99,11 +95,7 @@ class PredictStep(nn.Cell):
         self.concat = ops.Concat(0)
 
     def construct(self, *images: Tensor) -> tuple[Tensor, ...]:
-        """Return the answers for all images, one tensor per task.
-
-        Args:
-            images: One tensor per data set, uint8 (n_d, H, W, 3).
-        """
+        """One uint8 tensor (n_d, H, W, 3) per data set -> the answers, one tensor per task."""
         if self.flips:
             images = tuple([self._mirror(pixels) for pixels in images])
         answers = []

@@ -12,8 +12,7 @@ from mindspore import Parameter, nn
 from train.config.sections import Precision
 from train.model import layers, native_layers
 from train.native import update as native_update
-from train.optim.optimizers import SGD, FlatOptimizer, Update
-from train.optim.vectors import Flatten, Subtract
+from train.optim.optimizers import SGD, FlatOptimizer, Flatten, Subtract, Update
 
 Norm = Literal["batch", "group", "domain"]
 
@@ -114,7 +113,7 @@ class Backend:
         return nn.Identity()
 
     def flatten(self) -> nn.Cell:
-        """Makes one vector of many tensors; see :class:`train.optim.vectors.Flatten`."""
+        """Makes one vector of many tensors; see :class:`train.optim.optimizers.Flatten`."""
         return Flatten()
 
     def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
@@ -125,7 +124,7 @@ class Backend:
 class NativeBackend(Backend):
     """The backend of native operators, for CPUs; maps are (N, H, W, C), all is float32."""
 
-    layers = native_layers
+    layers: ClassVar[ModuleType] = native_layers
     channel_axis = 3
     height_axis = 1
 

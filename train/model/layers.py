@@ -251,28 +251,15 @@ class CrossEntropies(nn.Cell):
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy.
-
-    Args:
-        logits: (N, K).
-        target: Probability of every class, float32 (N, K).
-
-    Returns:
-        Scalar.
-    """
+    """Return the mean cross-entropy: logits and probabilities of all classes (N, K) -> scalar."""
     return -(target * ops.log_softmax(logits, -1)).sum(-1).mean()
 
 
 def smoothed(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
-    """Target with label smoothing (Szegedy et al., CVPR 2016).
+    """Return the target with label smoothing (Szegedy et al., CVPR 2016).
 
-    Args:
-        labels: int32 (N,), values in 0..K-1.
-        num_classes: K.
-        smoothing: Probability that is spread evenly over all classes.
-
-    Returns:
-        float32 (N, K).
+    Labels int32 (N,), with values in 0..K-1 -> float32 (N, K); ``smoothing`` is the probability
+    that is spread evenly over all classes.
     """
     rest = smoothing / num_classes
     return ops.one_hot(

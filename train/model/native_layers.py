@@ -5,7 +5,6 @@ N images, height H, width W, C channels.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from mindspore import ParameterTuple, Tensor, nn, ops
@@ -240,16 +239,7 @@ def _conv_parameters(convs: Sequence[nn.Conv2d]) -> tuple[ParameterTuple, Parame
     return ParameterTuple([c.weight for c in convs]), ParameterTuple([c.bias for c in convs])
 
 
-@ops.constexpr  # type: ignore[untyped-decorator]
-def _norm_options(activation: Any, counts: Any) -> Tensor:
-    return batch_norm_options(activation, counts)
-
-
-@ops.constexpr  # type: ignore[untyped-decorator]
-def _pointwise_options(counts: Any) -> Tensor:
-    return pointwise_options(counts)
-
-
-@ops.constexpr  # type: ignore[untyped-decorator]
-def _images_of_tasks(tasks: Any, counts: Any) -> tuple[Tensor, ...]:
-    return images_of_tasks(tasks, counts)
+# In a graph they are computed when it is compiled: constants.
+_norm_options = ops.constexpr(batch_norm_options)
+_pointwise_options = ops.constexpr(pointwise_options)
+_images_of_tasks = ops.constexpr(images_of_tasks)

@@ -37,6 +37,8 @@ class Trunk(Protocol):
 class WideBlock(nn.Cell):
     """Norm-ReLU-conv twice, plus the identity or a 1x1 convolution of the input."""
 
+    expansion = 1
+
     def __init__(
         self, in_channels: int, channels: int, stride: int, domains: Sequence[str], backend: Backend
     ) -> None:
@@ -87,27 +89,15 @@ class WideResNet(nn.Cell):
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth of a wide ResNet must be 10, 16, 22, 28, ..., not {depth}")
         backend = backend or Backend()
-        num_blocks = (depth - 4) // 6
         self.channels = (16, 16 * width, 32 * width, 64 * width)
         self.stem = backend.stem(self.channels[0], 3)
         self.stages = nn.CellList(
             [
-                self._stage(level, num_blocks, domains, backend)
-                for level in range(1, len(self.channels))
+                _stage(WideBlock, (depth - 4) // 6, inputs, outputs, 2, domains, backend)
+                for inputs, outputs in zip(self.channels, self.channels[1:], strict=False)
             ]
         )
         self.final_norm = backend.norm(self.channels[-1], domains, relu=True)
-
-    def _stage(
-        self, level: int, num_blocks: int, domains: Sequence[str], backend: Backend
-    ) -> nn.CellList:
-        inputs = [self.channels[level - 1], *[self.channels[level]] * (num_blocks - 1)]
-        return nn.CellList(
-            [
-                WideBlock(in_channels, self.channels[level], 2 if i == 0 else 1, domains, backend)
-                for i, in_channels in enumerate(inputs)
-            ]
-        )
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
         """(N, 3, H, W), ``counts[d]`` images of every domain -> maps of ``channels``."""
@@ -239,7 +229,7 @@ class ResNet(nn.Cell):
 
 
 def _stage(
-    block: Block,
+    block: type[WideBlock] | Block,
     depth: int,
     in_channels: int,
     width: int,

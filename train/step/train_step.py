@@ -14,8 +14,7 @@ from train.config.sections import BYTES
 from train.model.mtln import MTLN, split_by_branch
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import LossScale
-from train.optim.optimizers import FlatOptimizer
-from train.optim.vectors import Floats
+from train.optim.optimizers import FlatOptimizer, Floats
 from train.step.reduction import Exchange, Reduction
 from train.tasks.base import TaskLosses
 

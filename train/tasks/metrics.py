@@ -167,6 +167,7 @@ def segmentation_metrics(
     """
     matrix = counts.network.sum(0)
     ious = _ious(matrix)
+    oracle = {**_brief(counts.oracle.sum(0)), "multi_class": _brief(counts.oracle[1])}
     return {
         "kind": "segmentation",
         **_brief(matrix),
@@ -175,13 +176,9 @@ def segmentation_metrics(
         "images": int(counts.images.sum()),
         "pixels": int(matrix.sum()),
         "multi_class": {"images": int(counts.images[1]), **_brief(counts.network[1])},
-        "oracle": _oracle(counts.oracle) if has_oracle else None,
+        "oracle": oracle if has_oracle else None,
         "confusion_matrix": matrix.tolist(),
     }
-
-
-def _oracle(matrices: Confusion) -> dict[str, Any]:
-    return {**_brief(matrices.sum(0)), "multi_class": _brief(matrices[1])}
 
 
 def _brief(matrix: Confusion) -> dict[str, float | None]:

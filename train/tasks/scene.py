@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
 from train.config.schema import Config
 from train.data.batch import Array, Batch, BatchLayout, TaskInputs
@@ -83,14 +82,6 @@ class SceneLosses(KindLosses):
         return self.cross_entropies(logits, *groups) * self.weights
 
 
-class MostLikelyScene(Decision):
-    """The most likely class of every image."""
-
-    def construct(self, scores: Tensor) -> Tensor:
-        """(n, K) -> int32 (n,)."""
-        return ops.argmax(scores, 1).astype(ms.int32)
-
-
 class SceneTally:
     """Adds up a confusion matrix.
 
@@ -128,7 +119,7 @@ class SceneTask(Task):
     kind = "scene"
     answers = SceneAnswers
     losses = SceneLosses
-    decision = MostLikelyScene
+    decision = Decision
 
     label_smoothing: float = 0.0
 
