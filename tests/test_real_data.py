@@ -17,7 +17,7 @@ from tools.__main__ import main as run_tool
 from train import storage
 from train.__main__ import main as run_training
 from train.data.manifest import Manifest
-from train.run.checkpoint import newest_checkpoint, read_state
+from train.run.checkpoint import load_newest
 
 REAL = ROOT.parent / "shared" / "data"
 
@@ -86,10 +86,8 @@ def test_from_folders_over_a_bucket_to_results_in_the_bucket(
         assert task["test"]["images"] == test.records
     # What is known of this data set: a scene label is the majority class of its pixels.
     assert summary["tasks"]["land_cover"]["test"]["oracle"]["pixel_accuracy"] > 0.95
-    checkpoint = newest_checkpoint(tmp_path / "fetched" / "checkpoints")
-    assert checkpoint is not None
-    state = read_state(checkpoint)
-    assert state is not None and state["step"] == 2
+    newest = load_newest(tmp_path / "fetched" / "checkpoints")
+    assert newest is not None and newest[1].step == 2
 
 
 def job(store: ObjectStore) -> dict[str, Any]:

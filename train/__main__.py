@@ -9,7 +9,7 @@ from pathlib import Path
 from train import environment
 from train.config.reader import load_config
 from train.distributed import mpirun
-from train.process import failure
+from train.process import health
 from train.run import object_storage
 from train.run.run_folder import RunFolder
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data.release()
     except Exception as error:
         mpirun.wait_for_rank_0_to_report(os.environ)
-        code = failure.report(error)
+        code = health.report(error)
         if folder is not None:
             folder.close(_SECONDS_AFTER_A_FAILURE)
         return code
@@ -62,7 +62,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    failure.explain_crashes()
+    health.explain_crashes()
     code = main()
     if code:
-        failure.leave(code)
+        health.leave(code)

@@ -1,4 +1,4 @@
-"""Builds the parts of a run from its configuration."""
+"""Build the parts of a run from its configuration."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from train import environment
 from train.config.marks import NOT_IN_GRAPHS, marked
 from train.config.schema import Config
 from train.data.damage import DamageWatch
-from train.data.evaluation_loader import EvaluationLoader
+from train.data.loader import EvaluationLoader
 from train.data.manifest import RecordSet
 from train.data.sampler import split_shares
 from train.distributed.cluster import Cluster, device_target
@@ -22,28 +22,22 @@ from train.distributed.mindspore_engine import MindSporeCollectives
 from train.distributed.mpi_engine import MPICollectives, PythonAllReduce
 from train.errors import UserError
 from train.evaluation.evaluator import Evaluator
-from train.model.backend import Backend
+from train.model.backend import Backend, NativeBackend
 from train.model.mtln import MTLN, DatasetInfo, split_by_branch
-from train.model.native_backend import NativeBackend
 from train.model.trunks import build_trunk
 from train.native import library
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import LossScale
 from train.optim.optimizers import SGD, AdamW, FlatOptimizer, decay_of
-from train.step.graph_cache import (
-    GraphCache,
-    digest_of_sources,
-    folder_of,
-    is_asked_for,
-    settings_of,
-)
+from train.step import graph_cache
+from train.step.graph_cache import GraphCache
 from train.step.reduction import Exchange
 from train.step.train_step import StepOptions, TrainStep
 from train.tasks.base import Task, TaskLosses, wanted_masks
 
 
 def require_precisions(config: Config, cluster: Cluster) -> None:
-    """Refuses what MindSpore has no operators for on this device.
+    """Refuse what MindSpore has no operators for on this device.
 
     Raises:
         UserError: Names the key, its value and what is allowed.
@@ -63,7 +57,7 @@ def require_precisions(config: Config, cluster: Cluster) -> None:
 
 
 def build_collectives(cluster: Cluster) -> Collectives:
-    """The engine that connects the ranks."""
+    """Return the engine that connects the ranks."""
     if cluster.engine == "none":
         return OneProcess()
     if cluster.engine == "mpi":
@@ -73,7 +67,7 @@ def build_collectives(cluster: Cluster) -> Collectives:
 
 
 def build_backend(config: Config) -> Backend:
-    """What the network is made of: on a CPU native operators, if there are any here."""
+    """Return what the network is made of: on a CPU native operators, if there are any here."""
     if native_problem(config) is not None:
         environment.cap_instructions()
         return Backend(config.model.norm, config.precision)
@@ -81,7 +75,7 @@ def build_backend(config: Config) -> Backend:
 
 
 def native_problem(config: Config) -> str | None:
-    """Why native operators are not used; None if they are."""
+    """Return why native operators are not used; None if they are."""
     target = device_target(config.device)
     if target != "CPU":
         return f"the device is {target}"
@@ -106,28 +100,13 @@ def build_network(config: Config, sets: Sequence[RecordSet], tasks: Sequence[Tas
 
 
 def build_optimizer(config: Config, network: MTLN) -> FlatOptimizer:
-    """The optimizer over all trainable parameters, the shared branch first."""
+    """Return the optimizer over all trainable parameters, the shared branch first."""
     shared, branches = split_by_branch(network)
     options = config.optimizer
     decay = decay_of(shared + branches, options.weight_decay)
     if options.name == "sgd":
         return SGD(decay, options.momentum, options.nesterov)
     return AdamW(decay, *options.betas, options.epsilon)
-
-
-def build_loss_scale(config: Config) -> LossScale | None:
-    """The loss scale, where a gradient is float16 anywhere on its way to the optimizer."""
-    return LossScale() if "float16" in (config.precision, config.reduction.precision) else None
-
-
-def build_exchange(config: Config, collectives: Collectives) -> Exchange:
-    """What connects the steps of the ranks."""
-    options = config.reduction
-    in_half = None
-    if options.precision != "float32":
-        in_half = collectives.all_reduce_cell(options.precision)
-    bucket_bytes = round(options.bucket_mb * 10**6)
-    return Exchange(collectives.world_size, collectives.all_reduce_cell(), in_half, bucket_bytes)
 
 
 def build_step(
@@ -140,23 +119,31 @@ def build_step(
     loss_scale: LossScale | None = None,
 ) -> TrainStep:
     """Return the compiled training step."""
+    wire, in_half = config.reduction, None
+    if wire.precision != "float32":
+        in_half = collectives.all_reduce_cell(wire.precision)
+    exchange = Exchange(
+        collectives.world_size,
+        collectives.all_reduce_cell(),
+        in_half,
+        bucket_bytes=round(wire.bucket_mb * 10**6),
+    )
     options = StepOptions(config.branches == "local", config.optimizer.clip_norm, loss_scale)
-    exchange = build_exchange(config, collectives)
     return TrainStep(network, task_losses, optimizer, balance, exchange, options)
 
 
 def build_graph_cache(
     config: Config, cluster: Cluster, collectives: Collectives, sets: Sequence[RecordSet]
 ) -> GraphCache:
-    """The compiled graphs of runs like this one."""
+    """Return the cache of compiled graphs of runs like this one."""
     problem = native_problem(config)
     # Ranks of one machine reduce otherwise than the same ranks on two, which may share the cache.
     reduction = type(collectives.all_reduce_cell())
     identity = {
-        "sources": digest_of_sources(Path(__file__).parent),
+        "sources": graph_cache.digest_of_sources(Path(__file__).parent),
         "operators": problem or library.load()._name,
         "versions": [platform.python_version(), ms.__version__, np.__version__],
-        "variables": settings_of(os.environ),
+        "variables": graph_cache.settings_of(os.environ),
         "config": config.model_dump(mode="json", exclude=marked(Config, NOT_IN_GRAPHS)),
         "manifests": [asdict(s.manifest) for s in sets],
         "rank": asdict(cluster),
@@ -164,9 +151,10 @@ def build_graph_cache(
     }
     # Of a Python function a graph knows a number only.
     calls_python = reduction is PythonAllReduce
-    # It was tried on CPUs only.
-    wanted = cluster.device_target == "CPU" or is_asked_for(os.environ)
-    folder = folder_of(os.environ) if wanted and not calls_python else None
+    # It was tried on CPUs only: elsewhere the user has to say where to keep graphs.
+    asked_for = os.environ.get(graph_cache.VARIABLE, "0") != "0"
+    wanted = cluster.device_target == "CPU" or asked_for
+    folder = graph_cache.folder_of(os.environ) if wanted and not calls_python else None
     return GraphCache(folder, identity, cluster.rank if cluster.engine == "mindspore" else 0)
 
 
@@ -181,7 +169,7 @@ def build_evaluator(
     alive: Callable[[], None],
     graphs: GraphCache,
 ) -> Evaluator:
-    """What evaluates all tasks on a split."""
+    """Return what evaluates all tasks on a split."""
     copies = 4 if config.evaluate.flips else 1
     loader = EvaluationLoader(
         sets,
@@ -196,7 +184,7 @@ def build_evaluator(
 
 
 def build_shares(config: Config, sets: Sequence[RecordSet]) -> dict[str, int]:
-    """Images of every data set in the mixed batch."""
+    """Return the images of every data set in the mixed batch."""
     records = {s.name: s.num_records("train") for s in sets}
     images = config.batch.images_per_task * len(sets)
     return split_shares(config.batch.shares, records, images)

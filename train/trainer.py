@@ -19,8 +19,9 @@ from train.errors import UserError
 from train.evaluation.evaluator import Metrics
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import build_balance
+from train.optim.loss_scale import LossScale
 from train.optim.optimizers import scalar
-from train.process.heartbeat import Heartbeat
+from train.process.health import Heartbeat
 from train.process.stop import StopRequest
 from train.run.clock import RunClock
 from train.run.identity import require_same_run, run_identity
@@ -29,7 +30,7 @@ from train.run.run_folder import RunFolder
 from train.run.run_log import RunLog
 from train.run.state import TrainingState
 from train.step.consolidation import Consolidator
-from train.step.results import StepResults
+from train.step.train_step import StepResults
 from train.tasks.base import TaskLosses, resolve_tasks, wanted_masks
 
 
@@ -60,31 +61,22 @@ class Trainer:
         optimizer = build.build_optimizer(config, self.network)
         self.balance = build_balance(config.loss.balance, list(config.tasks))
         self.average = ModelAverage(self.network, config.ema)
-        self.loss_scale = build.build_loss_scale(config)
+        # Where a gradient is float16 anywhere on its way to the optimizer.
+        scaled = "float16" in (config.precision, config.reduction.precision)
+        self.loss_scale = LossScale() if scaled else None
         self.state = TrainingState(
             self.network, optimizer, self.balance, self.average, self.loss_scale
         )
         self.consolidator = Consolidator(
             self.network, optimizer, self.collectives, config.branches == "local"
         )
-        self.loader = TrainLoader(
-            config,
-            self.sets,
-            self.shares,
-            self.watch,
-            cluster.rank,
-            cluster.world_size,
-            wanted_masks(self.tasks),
+        place, masks = (cluster.rank, cluster.world_size), wanted_masks(self.tasks)
+        self.loader = TrainLoader(config, self.sets, self.shares, self.watch, *place, masks)
+        losses = TaskLosses(
+            self.tasks, self.loader.layout, self.loader.weights, self.network.backend
         )
-        self.train_step = build.build_step(
-            config,
-            self.network,
-            TaskLosses(self.tasks, self.loader.layout, self.loader.weights, self.network.backend),
-            optimizer,
-            self.balance,
-            self.collectives,
-            self.loss_scale,
-        )
+        others = optimizer, self.balance, self.collectives, self.loss_scale
+        self.train_step = build.build_step(config, self.network, losses, *others)
         self.compiled_sizes: set[int] = set()
         self.graphs = build.build_graph_cache(config, cluster, self.collectives, self.sets)
         self.heartbeat = Heartbeat(os.environ)
@@ -111,7 +103,8 @@ class Trainer:
                 return
             self._tell_what_is_used()
             if self.cluster.is_first:
-                self._start_from_pretrained(start)
+                if self.config.init_from is not None and start == 0:
+                    self.log.say(start_from(self.network, self.config.init_from))
                 self.folder.start(start)
             self.state.broadcast(self.collectives)
             with self.stop_request:
@@ -152,10 +145,6 @@ class Trainer:
             self.log.say(f"MindSpore's own CPU operators, which are slower: {problem}")
         if self.config.cache == "ram":
             self.log.say(self.loader.describe_cache())
-
-    def _start_from_pretrained(self, start: int) -> None:
-        if self.config.init_from is not None and start == 0:
-            self.log.say(start_from(self.network, self.config.init_from))
 
     # --- the steps between two consolidation points ----------------------------------------
 
@@ -228,11 +217,8 @@ class Trainer:
 
     def _save_if_due(self, step: int, stop: bool) -> None:
         every = self.config.checkpoint.every
-        if stop or (every and step % every == 0) or step == self.schedule.steps:
-            self._save(step)
-            self.heartbeat.beat()
-
-    def _save(self, step: int) -> None:
+        if not (stop or (every and step % every == 0) or step == self.schedule.steps):
+            return
         if self.cluster.is_first:
             facts = {
                 "run": run_identity(self.config, self.sets),
@@ -241,6 +227,7 @@ class Trainer:
             }
             self.folder.save_checkpoint(self.state.to_checkpoint(step, facts))
         self.collectives.barrier()
+        self.heartbeat.beat()
 
     # --- the end ---------------------------------------------------------------------------
 

@@ -287,7 +287,7 @@ class _Supervisor:
         return received
 
     def write_stacks(self) -> None:
-        """Have every rank write the stacks of its threads to its log (train/process/failure.py)."""
+        """Have every rank write the stacks of its threads to its log (train/process/health.py)."""
         self.stop_workers(signal.SIGUSR1, _TIME_FOR_STACKS)
 
     def let_scheduler_go(self) -> None:

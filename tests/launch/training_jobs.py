@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.marked import Marked
-from train.run.checkpoint import newest_checkpoint
+from train.run.checkpoint import load_newest
 
 _SIGTERM_PENDING = 1 << (signal.SIGTERM - 1)
 
 
 def newest_step(run_dir: Path) -> int:
     """The step of the newest whole checkpoint, 0 without one."""
-    path = newest_checkpoint(run_dir / "checkpoints")
-    return int(path.name.removeprefix("step_")) if path else 0
+    newest = load_newest(run_dir / "checkpoints")
+    return newest[1].step if newest else 0
 
 
 def steps_in(run_dir: Path, since: float = 0.0) -> list[int]:

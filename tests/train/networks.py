@@ -9,8 +9,7 @@ from mindspore import Parameter
 from train.data.batch import BatchLayout
 from train.model.backend import Backend
 from train.model.mtln import MTLN, DatasetInfo, split_by_branch
-from train.model.trunks import Trunk
-from train.model.wide_resnet import WideResNet
+from train.model.trunks import Trunk, WideResNet
 from train.optim.loss_balance import Balance
 from train.optim.optimizers import SGD, FlatOptimizer, decay_of
 from train.step.reduction import Exchange

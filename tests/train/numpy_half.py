@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from train.config.precision import Precision
+from train.config.sections import Precision
 
 HALVES: tuple[Precision, ...] = ("float16", "bfloat16")
 # Largest relative error of rounding a number.

@@ -14,8 +14,8 @@ from mindspore import Tensor, nn
 
 from tools.common.training_parts import Parts
 from tools.plan_scale.step import Branches, Plan
-from train.config.precision import BYTES, Precision
 from train.config.schema import Config
+from train.config.sections import BYTES, Precision
 from train.data.manifest import Manifest
 from train.distributed.collectives import Floats, OneProcess
 from train.errors import UserError

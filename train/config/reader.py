@@ -1,6 +1,6 @@
 """Reading a configuration: YAML file plus ``key.sub=value`` overrides, with every error at once."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from train.config.marks import is_section
-from train.config.messages import explain, place
 from train.config.schema import Config
 from train.errors import UserError
 from train.storage.address import default_run_dir
@@ -18,6 +17,29 @@ from train.storage.settings import is_secret
 
 Tree = dict[str, Any]
 Key = tuple[str, ...]
+
+_LONGEST_VALUE = 300
+
+# What pydantic finds wrong with a value, in the words of a file instead of Python's.
+_MESSAGES = {
+    **dict.fromkeys(["dict_type", "model_type", "dataclass_type"], "must hold keys and values"),
+    **dict.fromkeys(["int_type", "int_parsing", "int_from_float"], "must be a whole number"),
+    **dict.fromkeys(["float_type", "float_parsing"], "must be a number"),
+    **dict.fromkeys(["bool_type", "bool_parsing"], "must be true or false"),
+    **dict.fromkeys(["list_type", "tuple_type"], "must be a list"),
+    "finite_number": "must be a finite number",
+    **dict.fromkeys(["byte_size", "byte_size_unit"], "must be a size like 500MB or 4GB"),
+    "path_type": "must be a path",
+    "string_type": "must be a text (in quotes, if it looks like a number)",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must have at least {min_length} value(s)",
+    "too_long": "must have at most {max_length} values",
+    "string_pattern_mismatch": "a name is made of letters, digits, _ and -, with a letter first",
+}
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -39,7 +61,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         # What was added here repeats what stands elsewhere, whose mistakes are told there.
-        told = [e for e in error.errors() if not _is_below(e["loc"], added)]
+        told = [e for e in error.errors() if not any(e["loc"][: len(key)] == key for key in added)]
         lines = [_explain(e, path, overridden) for e in told]
         raise UserError("\n".join(lines)) from None
 
@@ -109,10 +131,6 @@ def _inherit_augment(tree: Tree) -> set[Key]:
     return added
 
 
-def _is_below(place: Sequence[Any], keys: Iterable[Key]) -> bool:
-    return any(tuple(place[: len(key)]) == key for key in keys)
-
-
 def _apply_override(tree: Tree, text: str) -> tuple[str, ...]:
     key, equals, value = text.partition("=")
     parts = tuple(key.split("."))
@@ -167,3 +185,24 @@ def _child(kind: Any, part: str) -> Any:
         return _child(sections[0], part) if sections else None
     arguments = get_args(kind)  # of dict[Name, Section] or list[Section]
     return arguments[-1] if arguments else None
+
+
+def place(error: ErrorDetails) -> tuple[str, ...]:
+    """Return the keys that lead to the value that one of pydantic's errors is about."""
+    return tuple(str(part) for part in error["loc"] if part != "[key]")
+
+
+def explain(error: ErrorDetails, with_value: bool = True) -> str:
+    """Return one line on one of pydantic's errors, without its place.
+
+    Args:
+        error: The error.
+        with_value: Whether the line may show the value, which may be a secret.
+    """
+    if error["type"] == "missing":
+        return "missing"
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    message = _MESSAGES.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    shown = f", not {error['input']!r:.{_LONGEST_VALUE}}"
+    return message + shown if with_value else message

@@ -9,25 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validator
 
+from train.config import sections
 from train.config.marks import FREE_ON_RESUME, NOT_IN_GRAPHS
-from train.config.precision import Precision
-from train.config.sections import (
-    SHARES,
-    AugmentConfig,
-    BatchConfig,
-    CheckpointConfig,
-    DatasetConfig,
-    EvaluateConfig,
-    ImageConfig,
-    LossConfig,
-    ModelConfig,
-    Name,
-    OptimizerConfig,
-    ReductionConfig,
-    ScheduleConfig,
-    Section,
-    TaskConfig,
-)
+from train.config.sections import Name, Precision, Section
 from train.storage.address import local_run_folder
 from train.storage.settings import Location, StorageConfig, key_problem
 
@@ -66,20 +50,22 @@ class Config(Section):
     check_records: Annotated[bool, FREE_ON_RESUME] = True
     """Compare all shards with the digests in their manifests before training: about a second per
     GB and rank. Without it a damaged image may be decoded to something else unnoticed."""
-    datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1), FREE_ON_RESUME]
+    datasets: Annotated[dict[Name, sections.DatasetConfig], Field(min_length=1), FREE_ON_RESUME]
     """The data sets by name."""
-    tasks: dict[Name, TaskConfig]
+    tasks: dict[Name, sections.TaskConfig]
     """The tasks by name. A data set that no task names feeds a scene task of its own name."""
-    batch: BatchConfig = BatchConfig()
-    image: ImageConfig = ImageConfig()
-    augment: AugmentConfig = AugmentConfig()
-    model: ModelConfig = ModelConfig()
-    loss: LossConfig = LossConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    reduction: ReductionConfig = ReductionConfig()
-    schedule: ScheduleConfig
-    evaluate: Annotated[EvaluateConfig, FREE_ON_RESUME] = EvaluateConfig()
-    checkpoint: Annotated[CheckpointConfig, FREE_ON_RESUME, NOT_IN_GRAPHS] = CheckpointConfig()
+    batch: sections.BatchConfig = sections.BatchConfig()
+    image: sections.ImageConfig = sections.ImageConfig()
+    augment: sections.AugmentConfig = sections.AugmentConfig()
+    model: sections.ModelConfig = sections.ModelConfig()
+    loss: sections.LossConfig = sections.LossConfig()
+    optimizer: sections.OptimizerConfig = sections.OptimizerConfig()
+    reduction: sections.ReductionConfig = sections.ReductionConfig()
+    schedule: sections.ScheduleConfig
+    evaluate: Annotated[sections.EvaluateConfig, FREE_ON_RESUME] = sections.EvaluateConfig()
+    checkpoint: Annotated[sections.CheckpointConfig, FREE_ON_RESUME, NOT_IN_GRAPHS] = (
+        sections.CheckpointConfig()
+    )
     storage: Annotated[StorageConfig, FREE_ON_RESUME, NOT_IN_GRAPHS] = StorageConfig()
     on_bad_record: Annotated[Literal["stop"], Field(exclude=True)] = "stop"
     """There for older configurations only: a damaged record always ends the run at the next
@@ -114,7 +100,7 @@ class Config(Section):
             return records
         return root / records if isinstance(root, Path) else f"{root}/{records.as_posix()}"
 
-    def augment_of(self, dataset: str) -> AugmentConfig:
+    def augment_of(self, dataset: str) -> sections.AugmentConfig:
         """Return the augmentations of a data set."""
         return self.datasets[dataset].augment or self.augment
 
@@ -148,7 +134,7 @@ class Config(Section):
             )
         if set(shares) != set(self.datasets):
             expected, given = ", ".join(self.datasets), ", ".join(shares)
-            return [f"batch.shares: {SHARES} ({expected}), not for {given}"]
+            return [f"batch.shares: {sections.SHARES} ({expected}), not for {given}"]
         return [
             f"batch.shares.{name}: must be a whole number of images above 0, not {share:g}"
             for name, share in shares.items()

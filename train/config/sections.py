@@ -16,13 +16,15 @@ from pydantic import (
 )
 
 from train.config.marks import FREE_ON_RESUME
-from train.config.precision import Precision
 from train.storage.settings import Location
 from train.tasks.registry import DEFAULT_KIND, KINDS
 
 # Names become parts of parameter names, file names and table headings.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# The floating types that a step can compute in, and that its gradients can travel in.
+Precision = Literal["float32", "float16", "bfloat16"]
+BYTES: dict[Precision, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 class Section(BaseModel):

@@ -20,17 +20,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from train.config.messages import explain, place
+from train.config.reader import explain, place
+from train.config.schema import Config
 from train.data.records import IGNORE_INDEX, IMAGE_FORMATS
 from train.errors import UserError
 from train.files import write_flushed
-
-if TYPE_CHECKING:
-    from train.config.schema import Config
 
 FORMAT = "mtln-records"
 VERSION = 2

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from mindspore import nn
 
-from train.config.precision import Precision
+from train.config.sections import Precision
 
 Floats = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int64]

@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from train.config.precision import Precision
+from train.config.sections import Precision
 from train.distributed import shared_memory
 from train.distributed.collectives import Counts, Floats
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from mindspore import Tensor, nn, ops
 
-from train.config.precision import Precision
+from train.config.sections import Precision
 from train.distributed.collectives import Counts, Floats
 from train.errors import UserError
 from train.native import library

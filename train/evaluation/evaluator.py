@@ -1,17 +1,19 @@
-"""Exact evaluation over all ranks: counts are added up, metrics computed once."""
+"""Exact evaluation over all ranks: counts are added up, metrics computed once.
+
+Shapes: n_d = images of data set d in a batch, H, W = height and width, K = classes of a task.
+"""
 
 import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor, mint, nn, ops
 
-from train.data.evaluation_loader import EvaluationLoader
+from train.data.loader import EvaluationLoader
 from train.distributed.collectives import Collectives
-from train.evaluation.predict_step import PredictStep
 from train.step.graph_cache import GraphCache
-from train.tasks.base import Tally, Task
+from train.tasks.base import Task
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -25,7 +27,7 @@ class Evaluator:
         tasks: The tasks, in the order of the network's answers.
         collectives: The other ranks.
         alive: Called after every batch.
-        flips: See :class:`train.evaluation.predict_step.PredictStep`.
+        flips: See :class:`PredictStep`.
         graphs: Compiled graphs of runs like this one.
     """
 
@@ -54,7 +56,11 @@ class Evaluator:
         tallies = [t.tally(self.loader.layout, scenes[t.dataset]) for t in self.tasks]
         was_training = self.network.training
         self.network.set_train(False)
-        self._count(split, tallies)
+        for batch in self.loader.batches(split):
+            answers = self._predict([Tensor(a) for a in self.loader.layout.images(batch)])
+            for tally, answer in zip(tallies, answers, strict=True):
+                tally.add(answer.asnumpy(), batch)
+            self.alive()
         self.network.set_train(was_training)
         vectors = [tally.vector() for tally in tallies]
         total = self.collectives.sum_counts(np.concatenate(vectors))
@@ -64,17 +70,49 @@ class Evaluator:
             for task, tally, part in zip(self.tasks, tallies, parts, strict=True)
         }
 
-    def _count(self, split: str, tallies: Sequence[Tally]) -> None:
-        """Count this rank's part of a split."""
-        for batch in self.loader.batches(split):
-            answers = self._predict([Tensor(a) for a in self.loader.layout.images(batch)])
-            for tally, answer in zip(tallies, answers, strict=True):
-                tally.add(answer.asnumpy(), batch)
-            self.alive()
-
     def _predict(self, images: Sequence[Tensor]) -> tuple[Tensor, ...]:
         known = contextlib.nullcontext() if self.is_compiled else self.graphs.compiling("predict")
         with known:
             answers: tuple[Tensor, ...] = self.predict(*images)
         self.is_compiled = True
         return answers
+
+
+class PredictStep(nn.Cell):
+    """The compiled forward pass of an evaluation: the answers for every image of every task.
+
+    Args:
+        network: The network.
+        tasks: The tasks, in the order of the network's answers.
+        flips: Whether to average the probabilities of an image and its three mirror images.
+    """
+
+    def __init__(self, network: nn.Cell, tasks: Sequence[Task], flips: bool) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.decisions = tuple(task.decision() for task in tasks)
+        self.flips = flips
+        self.concat = ops.Concat(0)
+
+    def construct(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """One uint8 tensor (n_d, H, W, 3) per data set -> the answers, one tensor per task."""
+        if self.flips:
+            images = tuple([self._mirror(pixels) for pixels in images])
+        answers = []
+        for logits, decide in zip(self.network(*images), self.decisions):  # noqa: B905
+            scores = self._merge(decide.probabilities(logits)) if self.flips else logits
+            answers.append(decide(scores))
+        return tuple(answers)
+
+    def _mirror(self, pixels: Tensor) -> Tensor:
+        """(n_d, H, W, 3) -> (4 n_d, H, W, 3): as they are, left-right, up-down, both."""
+        left_right, up_down = ops.flip(pixels, (2,)), ops.flip(pixels, (1,))
+        return self.concat((pixels, left_right, up_down, ops.flip(pixels, (1, 2))))
+
+    def _merge(self, scores: Tensor) -> Tensor:
+        """Sums of the scores, mirrored back: (4 n_d, K[, H, W]) -> (n_d, K[, H, W])."""
+        same, left_right, up_down, both = mint.split(scores, scores.shape[0] // 4)
+        if scores.ndim == 4:
+            left_right, up_down = ops.flip(left_right, (3,)), ops.flip(up_down, (2,))
+            both = ops.flip(both, (2, 3))
+        return same + left_right + up_down + both

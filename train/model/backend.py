@@ -1,18 +1,18 @@
-"""The backend: makes the layers that every part of the network consists of.
+"""The backends: each makes the layers that every part of the network consists of.
 
 Shapes: N = images, C = channels, H, W = height and width of a feature map.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from types import ModuleType
+from typing import ClassVar, Literal
 
 from mindspore import Parameter, nn
 
-from train.config.precision import Precision
-from train.model import layers
-from train.model.norms import BatchNorm, DomainNorm, GroupNorm
-from train.optim.optimizers import FlatOptimizer, Update
-from train.optim.vectors import Flatten, Subtract
+from train.config.sections import Precision
+from train.model import layers, native_layers
+from train.native import update as native_update
+from train.optim.optimizers import SGD, FlatOptimizer, Flatten, Subtract, Update
 
 Norm = Literal["batch", "group", "domain"]
 
@@ -20,8 +20,8 @@ Norm = Literal["batch", "group", "domain"]
 class Backend:
     """The stock backend: makes layers of MindSpore's own operators, for any device.
 
-    Another backend (:class:`train.model.native_backend.NativeBackend`) may order the axes of maps
-    differently, but its layers have the same parameters: same names, shapes and initial values.
+    Another backend (:class:`NativeBackend`) may order the axes of maps differently, but its layers
+    have the same parameters: same names, shapes and initial values.
 
     Args:
         norm_kind: ``batch``; ``group``, where every image counts for itself; or ``domain``.
@@ -29,10 +29,12 @@ class Backend:
             goes in and out, and the parameters.
 
     Attributes:
+        layers: The module with the layers that both backends have under one name.
         channel_axis: Axis of the channels in a map.
         height_axis: Axis of the height; the width's follows.
     """
 
+    layers: ClassVar[ModuleType] = layers
     channel_axis = 1
     height_axis = 2
 
@@ -52,13 +54,15 @@ class Backend:
 
         Called with a second map, it adds that to its result.
         """
-        return layers.Conv(in_channels, out_channels, kernel_size, stride, bias, self.precision)
+        return self.layers.Conv(
+            in_channels, out_channels, kernel_size, stride, bias, self.precision
+        )
 
     def stem(
         self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
     ) -> nn.Cell:
         """The convolution of the images, whose gradient nobody needs."""
-        return layers.Conv(3, out_channels, kernel_size, stride, bias, self.precision)
+        return self.conv(3, out_channels, kernel_size, stride, bias)
 
     def linear(self, in_channels: int, out_channels: int) -> nn.Cell:
         """A linear layer with small initial weights: (N, C_in) -> (N, C_out)."""
@@ -74,8 +78,10 @@ class Backend:
             relu: Whether a ReLU follows.
         """
         if self.norm_kind == "domain" and len(domains) > 1:
-            return DomainNorm(channels, domains, relu)
-        return GroupNorm(channels, relu) if self.norm_kind == "group" else BatchNorm(channels, relu)
+            return self.layers.DomainNorm(channels, domains, relu)
+        if self.norm_kind == "group":
+            return self.layers.GroupNorm(channels, relu)
+        return self.layers.BatchNorm(channels, relu)
 
     def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
         """A max-pool that maps H to ceil(H / stride)."""
@@ -84,23 +90,19 @@ class Backend:
 
     def resize(self) -> nn.Cell:
         """Bilinear interpolation: ``resize(x, (height, width))``."""
-        return layers.Resize()
+        return self.layers.Resize()
 
     def attention_level(self, modules: Sequence[nn.Cell]) -> nn.Cell:
         """Attention of all tasks on a level; see :class:`train.model.layers.AttentionLevel`."""
-        return layers.AttentionLevel(modules, self.gate(), self.channel_axis)
-
-    def gate(self) -> nn.Cell:
-        """A soft mask: (logits, map) -> sigmoid(logits) * map."""
-        return layers.Gate()
+        return layers.AttentionLevel(modules, self.layers.Gate(), self.channel_axis)
 
     def linear_heads(self, heads: Sequence[nn.Cell], tasks: Sequence[int]) -> nn.Cell:
         """Pooling and linear layers of many tasks; see :class:`train.model.layers.LinearHeads`."""
-        return layers.LinearHeads(heads, tasks)
+        return self.layers.LinearHeads(heads, tasks)
 
     def cross_entropies(self, smoothing: float) -> nn.Cell:
         """The losses of many tasks; see :class:`train.model.layers.CrossEntropies`."""
-        return layers.CrossEntropies(smoothing)
+        return self.layers.CrossEntropies(smoothing)
 
     def from_images(self) -> nn.Cell:
         """Images (N, H, W, 3) -> map."""
@@ -111,9 +113,56 @@ class Backend:
         return nn.Identity()
 
     def flatten(self) -> nn.Cell:
-        """Makes one vector of many tensors; see :class:`train.optim.vectors.Flatten`."""
+        """Makes one vector of many tensors; see :class:`train.optim.optimizers.Flatten`."""
         return Flatten()
 
     def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
         """What updates parameters; see :class:`train.optim.optimizers.Update`."""
         return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
+
+
+class NativeBackend(Backend):
+    """The backend of native operators, for CPUs; maps are (N, H, W, C), all is float32."""
+
+    layers: ClassVar[ModuleType] = native_layers
+    channel_axis = 3
+    height_axis = 1
+
+    def stem(
+        self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
+    ) -> nn.Cell:
+        """See the base class."""
+        return native_layers.Conv(
+            3, out_channels, kernel_size, stride, bias, self.precision, is_first=True
+        )
+
+    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
+        """See the base class."""
+        return native_layers.MaxPool(kernel_size, stride)
+
+    def attention_level(self, modules: Sequence[nn.Cell]) -> nn.Cell:
+        """See the base class."""
+        if self.norm_kind == "group":
+            return super().attention_level(modules)
+        return native_layers.AttentionLevel(modules)
+
+    def from_images(self) -> nn.Cell:
+        """See the base class."""
+        return nn.Identity()
+
+    def channels_first(self) -> nn.Cell:
+        """See the base class."""
+        return layers.Transpose((0, 3, 1, 2))
+
+    def flatten(self) -> nn.Cell:
+        """See the base class."""
+        return native_update.Flatten()
+
+    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
+        """See the base class."""
+        if isinstance(optimizer, SGD):
+            decay, momentum = optimizer.decay, optimizer.momentum
+            mu, nesterov = optimizer.mu, optimizer.nesterov
+            return native_update.SGDUpdate(parameters, decay, momentum, mu, nesterov)
+        subtract = native_update.Subtract(parameters)
+        return Update(optimizer, parameters, self.flatten(), subtract)

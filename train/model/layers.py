@@ -1,5 +1,8 @@
 """The layers that the stock backend makes, of MindSpore's own operators.
 
+Every norm takes, beside the map, the number of images of each data set or task in it: what is
+normalised may depend on where an image comes from (see :class:`DomainNorm`).
+
 Shapes: N = images, C = channels, H, W = height and width of a feature map, K = classes. Maps are
 (N, C, H, W).
 """
@@ -10,7 +13,9 @@ import mindspore as ms
 from mindspore import Tensor, mint, nn, ops
 from mindspore.common.initializer import HeNormal, Normal
 
-from train.config.precision import Precision
+from train.config.sections import Precision
+
+_MAX_GROUPS = 8
 
 
 class Conv(nn.Conv2d):
@@ -63,8 +68,62 @@ class Linear(nn.Dense):
         return self.bias_add(y, self.bias)
 
 
+def num_groups(channels: int) -> int:
+    """Groups of a group norm: the largest divisor of ``channels`` up to 8."""
+    return max(g for g in range(1, _MAX_GROUPS + 1) if channels % g == 0)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm over all images together, followed by a ReLU if asked for."""
+
+    def __init__(self, channels: int, relu: bool) -> None:
+        # MindSpore's momentum weighs the OLD statistics (PyTorch's weighs the new ones).
+        super().__init__(channels, momentum=0.9)
+        self.relu = relu
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        y = super().construct(x)
+        return ops.relu(y) if self.relu else y
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group norm, followed by a ReLU if asked for.
+
+    With it N ranks with b images equal one rank with N * b, which batch norm cannot.
+    """
+
+    def __init__(self, channels: int, relu: bool) -> None:
+        super().__init__(num_groups(channels), channels)
+        self.relu = relu
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        y = super().construct(x)
+        return ops.relu(y) if self.relu else y
+
+
+class DomainNorm(nn.Cell):
+    """Batch norm with statistics, scales and shifts for every domain.
+
+    Chang et al., "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", CVPR
+    2019.
+    """
+
+    def __init__(self, channels: int, domains: Sequence[str], relu: bool) -> None:
+        super().__init__()
+        self.of = nn.CellDict({name: BatchNorm(channels, relu) for name in domains})
+        self.concat = ops.Concat(0)
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        parts = mint.split(x, counts)
+        norms = self.of.values()
+        return self.concat([own(part, counts) for own, part in zip(norms, parts)])  # noqa: B905
+
+
 class Gate(nn.Cell):
-    """See :meth:`Backend.gate`."""
+    """A soft mask: (logits, map) -> sigmoid(logits) * map."""
 
     def construct(self, logits: Tensor, x: Tensor) -> Tensor:
         """(N, C, H, W) twice -> the same."""
@@ -192,28 +251,15 @@ class CrossEntropies(nn.Cell):
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy.
-
-    Args:
-        logits: (N, K).
-        target: Probability of every class, float32 (N, K).
-
-    Returns:
-        Scalar.
-    """
+    """Return the mean cross-entropy: logits and probabilities of all classes (N, K) -> scalar."""
     return -(target * ops.log_softmax(logits, -1)).sum(-1).mean()
 
 
 def smoothed(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
-    """Target with label smoothing (Szegedy et al., CVPR 2016).
+    """Return the target with label smoothing (Szegedy et al., CVPR 2016).
 
-    Args:
-        labels: int32 (N,), values in 0..K-1.
-        num_classes: K.
-        smoothing: Probability that is spread evenly over all classes.
-
-    Returns:
-        float32 (N, K).
+    Labels int32 (N,), with values in 0..K-1 -> float32 (N, K); ``smoothing`` is the probability
+    that is spread evenly over all classes.
     """
     rest = smoothing / num_classes
     return ops.one_hot(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from mindspore import Parameter, nn
 
-from train.optim.vectors import Floats, pack, split, unpack
+from train.optim.optimizers import Floats, by_name, flat, pack, unpack
 
 
 class ModelAverage:
@@ -27,7 +27,7 @@ class ModelAverage:
         self.values = pack(self.parameters) if decay else np.zeros(0, np.float32)
 
     def update(self, first: int, last: int) -> None:
-        """Takes in the model as it is after the steps [first, last)."""
+        """Take in the model as it is after the steps [first, last)."""
         if not self.decay:
             return
         # What the model was before the first step is noise.
@@ -36,7 +36,7 @@ class ModelAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Puts the average in the place of the model for a while."""
+        """Put the average in the place of the model for a while."""
         if not self.decay:
             yield
             return
@@ -48,12 +48,10 @@ class ModelAverage:
             unpack(model, self.parameters)
 
     def to_arrays(self) -> dict[str, Floats]:
-        """The average by parameter name; empty if there is none."""
-        parts = split(self.values, self.parameters)
-        named = zip(self.parameters, parts, strict=True)
-        return {p.name: np.ascontiguousarray(values) for p, values in named}
+        """Return the average by parameter name; empty if there is none."""
+        return by_name(self.values, self.parameters)
 
     def load(self, arrays: dict[str, Floats]) -> None:
-        """Takes over what :meth:`to_arrays` gave."""
+        """Take over what :meth:`to_arrays` gave."""
         if self.decay:
-            self.values = np.concatenate([arrays[p.name].ravel() for p in self.parameters])
+            self.values = flat(arrays, self.parameters)

@@ -10,11 +10,10 @@ Shape: K = number of tasks. Weights and losses are in the order of the tasks.
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from mindspore import Parameter, Tensor, nn, ops
 
 from train.config.sections import BalanceConfig
-from train.optim.vectors import Floats
+from train.optim.optimizers import Floats, state_parameter
 
 # Below it a loss counts as this much: logarithms and ratios stay finite.
 _SMALLEST_LOSS = 1e-8
@@ -64,9 +63,8 @@ class Balance(nn.Cell):
         """Learn from the steps since the last consolidation point, on the host."""
 
     def _slot(self, name: str, values: Floats) -> Parameter:
-        slot = Parameter(Tensor(values), name=f"balance.{name}", requires_grad=False)
-        self.state[name] = slot
-        return slot
+        self.state[name] = state_parameter(f"balance.{name}", values)
+        return self.state[name]
 
 
 class FixedWeights(Balance):
@@ -155,7 +153,9 @@ class DynamicWeightAverage(Balance):
         means = np.maximum(self.sums.asnumpy().astype(np.float64) / steps, _SMALLEST_LOSS)
         previous = self.previous.asnumpy().astype(np.float64)
         if previous.all():
-            weights = self.num_tasks * _softmax(means / previous / self.temperature)
+            ratios = means / previous / self.temperature
+            parts = np.exp(ratios - ratios.max())
+            weights = self.num_tasks * (parts / parts.sum())
             self.weights.set_data(Tensor(weights.astype(np.float32)))
         self.previous.set_data(Tensor(means.astype(np.float32)))
         self.sums.set_data(Tensor(np.zeros(self.num_tasks, np.float32)))
@@ -211,12 +211,7 @@ class FAMO(Balance):
 
 
 def build_balance(config: BalanceConfig, tasks: Sequence[str]) -> Balance:
-    """Return the rule of a configuration.
-
-    Args:
-        config: Section ``loss.balance``.
-        tasks: Names of the tasks, in the order of their losses.
-    """
+    """Return the rule of section ``loss.balance``, for tasks in the order of their losses."""
     if config.rule == "fixed":
         return FixedWeights([config.weights[task] for task in tasks])
     if config.rule == "uncertainty":
@@ -226,9 +221,3 @@ def build_balance(config: BalanceConfig, tasks: Sequence[str]) -> Balance:
     if config.rule == "famo":
         return FAMO(len(tasks), config.learning_rate, config.decay)
     return Balance(len(tasks))
-
-
-def _softmax(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    parts = np.exp(values - values.max())
-    shares: npt.NDArray[np.float64] = parts / parts.sum()
-    return shares

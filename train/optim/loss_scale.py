@@ -1,7 +1,9 @@
 """The dynamic loss scale that keeps small gradients from vanishing in float16."""
 
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Tensor, nn, ops
+
+from train.optim.optimizers import state_parameter
 
 FIRST = 2.0**16
 GOOD_STEPS = 1000
@@ -27,8 +29,8 @@ class LossScale(nn.Cell):
     def __init__(self, good_steps: int = GOOD_STEPS) -> None:
         super().__init__()
         self.wanted = good_steps
-        self.factor = _number("factor", FIRST)
-        self.good_steps = _number("good_steps", 0)
+        self.factor = state_parameter("loss_scale.factor", np.full(1, FIRST, np.float32))
+        self.good_steps = state_parameter("loss_scale.good_steps", np.zeros(1, np.float32))
         self.state = {"factor": self.factor, "good_steps": self.good_steps}
 
     def construct(self) -> Tensor:
@@ -36,11 +38,7 @@ class LossScale(nn.Cell):
         return self.factor.value().reshape(())
 
     def update(self, finite: Tensor) -> None:
-        """Learn from a step, after its update; part of the compiled step.
-
-        Args:
-            finite: Whether its gradient was, bool scalar.
-        """
+        """Learn, after the update, whether a step's gradient was finite (bool scalar)."""
         good = self.good_steps + 1.0
         enough = good >= self.wanted
         grown = ops.where(enough, ops.minimum(2.0 * self.factor, LARGEST), self.factor)
@@ -52,8 +50,3 @@ class LossScale(nn.Cell):
     def current(self) -> float:
         """Return the scale, on the host."""
         return float(self.factor.asnumpy()[0])
-
-
-def _number(name: str, value: float) -> Parameter:
-    initial = Tensor(np.array([value], np.float32))
-    return Parameter(initial, name=f"loss_scale.{name}", requires_grad=False)

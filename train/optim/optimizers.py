@@ -1,4 +1,4 @@
-"""Optimizers over one flat vector of parameters.
+"""Optimizers over one flat vector of parameters, on the host and inside the compiled step.
 
 One vector instead of a tensor per parameter: a handful of large operators in the compiled step
 instead of some hundreds of small ones, and the same vector the reduction needs anyway.
@@ -6,16 +6,52 @@ instead of some hundreds of small ones, and the same vector the reduction needs 
 Shape: P = number of trainable values of the network.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 
 import mindspore as ms
 import numpy as np
+import numpy.typing as npt
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from train.optim.vectors import Floats
+Floats = npt.NDArray[np.float32]
 
-OptimizerName = Literal["sgd", "adamw"]
+_slice = ops.Slice()
+
+
+def pack(parameters: Iterable[Parameter]) -> Floats:
+    """Return the values of the parameters, one after the other, as a float32 vector."""
+    parts = [p.asnumpy().ravel() for p in parameters]
+    return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)
+
+
+def unpack(vector: Floats, parameters: Sequence[Parameter]) -> None:
+    """Set the parameters from such a vector."""
+    for parameter, values in zip(parameters, split(vector, parameters), strict=True):
+        parameter.set_data(Tensor(values))
+
+
+def split(vector: Floats, parameters: Sequence[Parameter]) -> list[Floats]:
+    """Cut a flat vector into arrays of the shapes of the parameters."""
+    ends = np.cumsum([p.size for p in parameters])
+    parts = np.split(vector, ends[:-1]) if len(parameters) else []
+    return [part.reshape(p.shape) for part, p in zip(parts, parameters, strict=True)]
+
+
+def by_name(vector: Floats, parameters: Sequence[Parameter]) -> dict[str, Floats]:
+    """Cut a flat vector into arrays of the parameters' shapes, by the names of these."""
+    named = zip(parameters, split(vector, parameters), strict=True)
+    return {p.name: np.ascontiguousarray(values) for p, values in named}
+
+
+def flat(arrays: Mapping[str, Floats], parameters: Iterable[Parameter], prefix: str = "") -> Floats:
+    """Return as one vector the arrays that have the names of the parameters behind a prefix."""
+    return np.concatenate([arrays[f"{prefix}{p.name}"].ravel() for p in parameters])
+
+
+def state_parameter(name: str, values: Floats) -> Parameter:
+    """Return a parameter that no gradient changes, which is what optimizers and the like learn."""
+    return Parameter(Tensor(values), name=name, requires_grad=False)
 
 
 class FlatOptimizer(nn.Cell):
@@ -42,9 +78,6 @@ class FlatOptimizer(nn.Cell):
         """
         raise NotImplementedError
 
-    def _slot(self, name: str, size: int) -> Parameter:
-        return Parameter(Tensor(np.zeros(size, np.float32)), name=name, requires_grad=False)
-
 
 class SGD(FlatOptimizer):
     """Momentum SGD, optionally Nesterov's, with weight decay added to the gradient.
@@ -60,8 +93,8 @@ class SGD(FlatOptimizer):
 
     def __init__(self, decay: Floats, momentum: float, nesterov: bool) -> None:
         super().__init__()
-        self.decay = Parameter(Tensor(decay), name="decay", requires_grad=False)
-        self.momentum = self._slot("momentum", decay.size)
+        self.decay = state_parameter("decay", decay)
+        self.momentum = state_parameter("momentum", np.zeros_like(decay))
         self.slots = {"momentum": self.momentum}
         self.mu = momentum
         self.nesterov = nesterov
@@ -89,9 +122,9 @@ class AdamW(FlatOptimizer):
 
     def __init__(self, decay: Floats, beta1: float, beta2: float, epsilon: float) -> None:
         super().__init__()
-        self.decay = Parameter(Tensor(decay), name="decay", requires_grad=False)
-        self.mean = self._slot("mean", decay.size)
-        self.square = self._slot("square", decay.size)
+        self.decay = state_parameter("decay", decay)
+        self.mean = state_parameter("mean", np.zeros_like(decay))
+        self.square = state_parameter("square", np.zeros_like(decay))
         self.slots = {"mean": self.mean, "square": self.square}
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
@@ -109,14 +142,43 @@ class AdamW(FlatOptimizer):
         return ops.where(finite, rate * change, ops.zeros_like(change))
 
 
+class Flatten(nn.Cell):
+    """Concatenates tensors of any shape into one vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = ops.Map()
+        self.concat = ops.Concat(0)
+
+    def construct(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Tensors -> (sum of their sizes,)."""
+        return self.concat(self.map(_ravel, tensors))
+
+
+class Subtract(nn.Cell):
+    """Subtracts a flat vector from parameters of any shape."""
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        super().__init__(auto_prefix=False)
+        self.parameters = ParameterTuple(parameters)
+        self.sizes = tuple(p.size for p in parameters)
+        self.begins = tuple(itertools.accumulate(self.sizes, initial=0))[:-1]
+        self.map = ops.Map()
+
+    def construct(self, change: Tensor) -> None:
+        """Change of all values, one parameter after the other: (sum of their sizes,)."""
+        # Not mint.split: of some 250 parts it exceeds MindSpore's limit of the call depth.
+        self.map(ops.partial(_subtract, change), self.parameters, self.begins, self.sizes)
+
+
 class Update(nn.Cell):
     """Updates parameters with an optimizer over all their values.
 
     Args:
         optimizer: The optimizer.
         parameters: The parameters, in the order of its values.
-        flatten: See :class:`train.optim.vectors.Flatten`.
-        subtract: See :class:`train.optim.vectors.Subtract`, for these parameters.
+        flatten: See :class:`Flatten`.
+        subtract: See :class:`Subtract`, for these parameters.
     """
 
     def __init__(
@@ -135,14 +197,9 @@ class Update(nn.Cell):
     def construct(
         self, gradient: Tensor, factor: Tensor, finite: Tensor, rate: Tensor, number: Tensor
     ) -> None:
-        """Make one update.
+        """Make one update with the gradient (P,) times ``factor``, a scalar.
 
-        Args:
-            gradient: Of all values, (P,).
-            factor: What the gradient is multiplied by, scalar.
-            finite: bool scalar; if false, everything stays as it is.
-            rate: Learning rate, scalar.
-            number: Number of this update, from 1, scalar float.
+        If ``finite`` is false, everything stays as it is. See :class:`FlatOptimizer` for the rest.
         """
         values = self.flatten(self.parameters)
         change = self.optimizer(values, gradient * factor, finite, rate, number)
@@ -158,3 +215,12 @@ def decay_of(parameters: list[Parameter], weight_decay: float) -> Floats:
 def scalar(value: float) -> Tensor:
     """Return a float32 scalar that may change from call to call without a new compilation."""
     return Tensor(value, ms.float32)
+
+
+def _ravel(tensor: Tensor) -> Tensor:
+    return tensor.reshape((-1,))
+
+
+def _subtract(change: Tensor, parameter: Parameter, begin: int, size: int) -> Tensor:
+    own = _slice(change, (begin,), (size,))
+    return ops.assign_sub(parameter, own.reshape(parameter.shape))

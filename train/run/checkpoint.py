@@ -87,14 +87,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     return final
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Find the newest whole checkpoint in a folder; damaged or unfinished ones do not count."""
-    return next((path for path in _newest_first(folder) if read_state(path) is not None), None)
-
-
 def load_newest(folder: Path) -> tuple[Path, Checkpoint] | None:
-    """Find the newest whole checkpoint in a folder and read it, all of its files once."""
-    for path in _newest_first(folder):
+    """Find the newest whole checkpoint in a folder and read it, all of its files once.
+
+    Damaged or unfinished ones do not count.
+    """
+    for path in sorted(folder.glob("step_*"), reverse=True):
         with contextlib.suppress(ValueError):
             return path, load_checkpoint(path)
     return None
@@ -106,37 +104,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ValueError: It is not whole.
     """
-    whole = _read_whole(path)
-    if whole is None:
-        raise ValueError(f"{path} is not a whole checkpoint")
-    state, files = whole
+    state, files = _read_whole(path)
     average = load(files[_AVERAGE]) if _AVERAGE in files else {}
     return Checkpoint(state["step"], load(files[_MODEL]), load(files[_OPTIMIZER]), state, average)
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
     """Return the state of a checkpoint; None unless all its files are there and not damaged."""
-    whole = _read_whole(path)
-    return None if whole is None else whole[0]
+    with contextlib.suppress(ValueError):
+        return _read_whole(path)[0]
+    return None
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step_*"), reverse=True)
-
-
-def _read_whole(path: Path) -> tuple[dict[str, Any], dict[str, bytes]] | None:
-    """Read state and files of a checkpoint; None unless all have the right digest."""
-    try:
+def _read_whole(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Read state and files of a checkpoint; raise a ValueError unless all digests are right."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         state = dict(json.loads((path / _STATE).read_text(encoding="utf-8")))
-        if (state["format"], state["version"]) != (FORMAT, VERSION):
-            return None
         files = {name: (path / name).read_bytes() for name in state["files"]}
-        for name, digest in state["files"].items():
-            if hashlib.sha256(files[name]).hexdigest() != digest:
-                return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return state, files
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        if (state["format"], state["version"], state["files"]) == (FORMAT, VERSION, digests):
+            return state, files
+    raise ValueError(f"{path} is not a whole checkpoint")
 
 
 def _remove(path: Path) -> None:

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_RECENT_LAPS = 5
-
 
 @dataclass
 class Throughput:
@@ -45,7 +43,7 @@ class RunClock:
 
     def __init__(self) -> None:
         self.total = Throughput()
-        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT_LAPS)
+        self._recent: deque[tuple[int, float]] = deque(maxlen=5)
         self._wall_before = 0.0
         self._started = time.perf_counter()
         self.restart()

@@ -11,8 +11,6 @@ from rich.text import Text
 
 from train.tasks.registry import KINDS, TaskKind, kind_of, percent
 
-_PLAIN_WIDTH = 120
-
 
 class Display:
     """The progress and the results of a run on standard output.
@@ -26,7 +24,7 @@ class Display:
     def __init__(self, steps: int, shown: bool = True, plain: bool = False) -> None:
         terminal = sys.stdout.isatty() and shown and not plain
         self.console = Console(
-            width=None if terminal else _PLAIN_WIDTH,
+            width=None if terminal else 120,
             force_terminal=terminal,
             highlight=False,
             quiet=not shown,
@@ -70,12 +68,7 @@ class Display:
         self.say(f"{title}: {'; '.join(parts)}")
 
     def summary(self, summary: Mapping[str, Any], run_dir: str) -> None:
-        """Show the tables at the end of a run.
-
-        Args:
-            summary: What is in summary.json.
-            run_dir: The run folder.
-        """
+        """Show the tables at the end of a run, of what is in summary.json."""
         self.close()
         for kind, what in KINDS.items():
             tasks = {

@@ -19,7 +19,10 @@ def run_identity(config: Config, sets: Sequence[RecordSet]) -> dict[str, Any]:
     """
     settings = _settings(config)
     augment = {s.name: config.augment_of(s.name).model_dump(mode="json") for s in sets}
-    records = {s.name: _digest_of_records(s) for s in sets}
+    records = {}
+    for record_set in sets:
+        shards = json.dumps([s.sha256 for s in record_set.manifest.splits["train"].shards])
+        records[record_set.name] = hashlib.sha256(shards.encode()).hexdigest()[:16]
     return {**settings, "augment": augment, "datasets": records}
 
 
@@ -51,11 +54,6 @@ def _defaults() -> dict[str, Any]:
     fields = Config.model_fields
     optional = {name: f.default for name, f in fields.items() if not f.is_required()}
     return _flat(_settings(Config.model_construct(**optional)))
-
-
-def _digest_of_records(record_set: RecordSet) -> str:
-    shards = [s.sha256 for s in record_set.manifest.splits["train"].shards]
-    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()[:16]
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

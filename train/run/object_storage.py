@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from train.config.schema import Config
-from train.process.heartbeat import Heartbeat
+from train.process.health import Heartbeat
 from train.run.checkpoint import read_state
 from train.storage.address import is_remote
 from train.storage.dataset_staging import Staging

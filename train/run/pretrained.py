@@ -13,10 +13,9 @@ from safetensors.numpy import load_file
 
 from train.errors import UserError
 from train.model.mtln import MTLN, is_shared
-from train.optim.vectors import Floats
 from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint, load_newest
 
-# What a norm per data set (train.model.norms.DomainNorm) adds to the names of its parameters.
+# What a norm per data set (train.model.layers.DomainNorm) adds to the names of its parameters.
 _DOMAIN = re.compile(r"\.of\.[^.]+")
 # A message lists so many names.
 _LISTED = 4
@@ -41,9 +40,11 @@ def start_from(network: MTLN, path: Path) -> str:
         UserError: It cannot be read, or nothing in it fits.
     """
     source, arrays = _read(path)
-    arrays = _of_shared_branch(arrays)
+    of_network = {name: values for name, values in arrays.items() if name.startswith("shared.")}
+    arrays = of_network or {f"shared.trunk.{name}": values for name, values in arrays.items()}
     wanted = [p for p in network.get_parameters() if is_shared(p.name)]
-    found = {p.name: values for p in wanted if (values := _find(p.name, arrays)) is not None}
+    names = {p.name: p.name if p.name in arrays else _DOMAIN.sub("", p.name) for p in wanted}
+    found = {name: arrays[there] for name, there in names.items() if there in arrays}
     taken = [p for p in wanted if p.name in found and found[p.name].shape == p.shape]
     if not taken:
         raise _problem(path, _why_nothing_fits(wanted, found, arrays))
@@ -84,17 +85,6 @@ def _read_file(path: Path) -> Arrays:
     # Beside parameters there may be texts, which whoever saved it appended.
     content = ms.load_checkpoint(str(path))
     return {name: p.asnumpy() for name, p in content.items() if isinstance(p, Parameter)}
-
-
-def _of_shared_branch(arrays: Arrays) -> Arrays:
-    """Return the arrays of the shared branch by their names in a network."""
-    of_network = {name: values for name, values in arrays.items() if name.startswith("shared.")}
-    return of_network or {f"shared.trunk.{name}": values for name, values in arrays.items()}
-
-
-def _find(name: str, arrays: Arrays) -> Floats | None:
-    values = arrays.get(name)
-    return arrays.get(_DOMAIN.sub("", name)) if values is None else values
 
 
 def _why_nothing_fits(wanted: Sequence[Parameter], found: Arrays, arrays: Arrays) -> str:

@@ -1,7 +1,5 @@
 """What a run tells: metrics.jsonl and summary.json in the run folder, and the terminal."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +14,7 @@ from train.evaluation.evaluator import Metrics
 from train.run.clock import RunClock
 from train.run.display import Display
 from train.run.run_folder import RunFolder
-from train.step.results import StepResults
-from train.step.train_step import TrainStep
+from train.step.train_step import StepResults, TrainStep
 from train.tasks.registry import KINDS, kind_of
 
 
@@ -33,6 +30,10 @@ class RunLog:
         folder: The run folder.
         clock: Times the steps.
         shares: Images of every data set in the mixed batch.
+
+    Attributes:
+        say: Shows a line of text.
+        close: Leaves the terminal as it stands.
     """
 
     def __init__(
@@ -51,14 +52,7 @@ class RunLog:
         self._shares = dict(shares)
         self._images_per_step = sum(shares.values())
         self._display = Display(self._schedule.steps, cluster.shows_progress, cluster.under_mpirun)
-
-    def say(self, text: str) -> None:
-        """Show a line of text."""
-        self._display.say(text)
-
-    def close(self) -> None:
-        """Leave the terminal as it stands."""
-        self._display.close()
+        self.say, self.close = self._display.say, self._display.close
 
     def steps(self, done: int, results: StepResults, loss_scale: float | None) -> None:
         """Log the steps since the last ones that were logged.
@@ -102,12 +96,7 @@ class RunLog:
         self._write(step, kind="evaluation", split=split, tasks=logged)
 
     def summary(self, splits: Mapping[str, Metrics], step: TrainStep) -> None:
-        """Write and show the summary of the completed run.
-
-        Args:
-            splits: Metrics of all tasks by split.
-            step: The compiled step.
-        """
+        """Write and show the summary of the completed run, of the metrics of all tasks by split."""
         if not self._cluster.is_first:
             return
         steps, total = self._schedule.steps, self._clock.total

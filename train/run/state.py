@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from mindspore import Parameter
 
 from train.distributed.collectives import Collectives
@@ -11,8 +10,7 @@ from train.model.mtln import MTLN, split_by_branch
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import LossScale
-from train.optim.optimizers import FlatOptimizer
-from train.optim.vectors import pack, split, unpack
+from train.optim.optimizers import FlatOptimizer, by_name, flat, pack, unpack
 from train.run.checkpoint import Arrays, Checkpoint
 
 
@@ -48,11 +46,9 @@ class TrainingState:
         """Return parameters and statistics by name, and all else learned: see Checkpoint."""
         model = {p.name: p.asnumpy() for p in self.parameters}
         optimizer = {
-            f"{slot}.{p.name}": np.ascontiguousarray(values)
+            f"{slot}.{name}": values
             for slot, vector in self.slots.items()
-            for p, values in zip(
-                self.trainable, split(vector.asnumpy(), self.trainable), strict=True
-            )
+            for name, values in by_name(vector.asnumpy(), self.trainable).items()
         }
         return model, {**optimizer, **{name: p.asnumpy() for name, p in self.others.items()}}
 
@@ -63,11 +59,9 @@ class TrainingState:
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Take over a checkpoint of the same network and optimizer."""
-        model = [checkpoint.model[p.name].ravel() for p in self.parameters]
-        unpack(np.concatenate(model), self.parameters)
+        unpack(flat(checkpoint.model, self.parameters), self.parameters)
         for slot, vector in self.slots.items():
-            values = [checkpoint.optimizer[f"{slot}.{p.name}"].ravel() for p in self.trainable]
-            unpack(np.concatenate(values), [vector])
+            unpack(flat(checkpoint.optimizer, self.trainable, f"{slot}."), [vector])
         for name, parameter in self.others.items():
             unpack(checkpoint.optimizer[name].ravel(), [parameter])
         self.average.load(checkpoint.average)

@@ -11,8 +11,7 @@ from mindspore import Parameter, nn
 
 from train.distributed.collectives import Collectives
 from train.model.mtln import split_by_branch
-from train.optim.optimizers import FlatOptimizer
-from train.optim.vectors import pack, unpack
+from train.optim.optimizers import FlatOptimizer, pack, unpack
 
 
 class Consolidator:

@@ -47,11 +47,6 @@ def folder_of(environment: Mapping[str, str]) -> Path | None:
     return Path(cache or "~/.cache").expanduser() / "mtln" / "graphs"
 
 
-def is_asked_for(environment: Mapping[str, str]) -> bool:
-    """Whether the user has said where to keep graphs."""
-    return environment.get(VARIABLE, "0") != "0"
-
-
 def settings_of(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables with which a user can change what MindSpore makes of a network."""
     return {

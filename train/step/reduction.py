@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mindspore import Tensor, mint, nn, ops
 
-from train.config.precision import BYTES
+from train.config.sections import BYTES
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Reduction(nn.Cell):
         else:
             part = self._average_gradient(part)
             tail = self.average(self.depend(tail, part))
-        return self._join((part, *parts)), tail
+        return (self.concat((part, *parts)) if parts else part), tail
 
     def average(self, numbers: Tensor) -> Tensor:
         """Mean of a float32 vector over the ranks, a message of its own."""
@@ -92,9 +92,6 @@ class Reduction(nn.Cell):
     def _after(self, sent: tuple[Tensor, ...], part: Tensor) -> Tensor:
         """``part``, which does not leave before what was sent last is back."""
         return self.depend(part, sent[0]) if sent else part
-
-    def _join(self, parts: tuple[Tensor, ...]) -> Tensor:
-        return self.concat(parts) if len(parts) > 1 else parts[0]
 
 
 def cut_into_buckets(sizes: Sequence[int], limit: int) -> tuple[tuple[int, int], ...]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import mindspore as ms
 import numpy as np
 import numpy.typing as npt
 from mindspore import Tensor, nn, ops
@@ -117,15 +118,21 @@ class KindLosses(nn.Cell):
 
 
 class Decision(nn.Cell):
-    """Base of what makes answers of the logits of a task, (n, C_t, ...)."""
+    """What makes answers of the logits of a task, (n, K, ...): the most likely class.
+
+    Attributes:
+        dtype: Type of the answers.
+    """
+
+    dtype = ms.int32
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return probabilities of the same shape."""
         return ops.softmax(logits, 1)
 
     def construct(self, scores: Tensor) -> Tensor:
-        """Return the answers: logits or sums of probabilities -> what the tally counts."""
-        raise NotImplementedError
+        """Return what the tally counts: logits or sums of probabilities (n, K, ...) -> (n, ...)."""
+        return ops.argmax(scores, 1).astype(self.dtype)
 
 
 class Tally(Protocol):

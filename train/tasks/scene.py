@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
 from train.config.schema import Config
 from train.data.batch import Array, Batch, BatchLayout, TaskInputs
@@ -18,7 +17,7 @@ from train.data.manifest import RecordSet
 from train.errors import UserError
 from train.model.backend import Backend
 from train.tasks.base import Decision, KindLosses, Task
-from train.tasks.confusion import Confusion, confusion_matrix, ratio
+from train.tasks.metrics import Confusion, classification_metrics, confusion_matrix
 
 
 class ClassificationHead(nn.Cell):
@@ -83,14 +82,6 @@ class SceneLosses(KindLosses):
         return self.cross_entropies(logits, *groups) * self.weights
 
 
-class MostLikelyScene(Decision):
-    """The most likely class of every image."""
-
-    def construct(self, scores: Tensor) -> Tensor:
-        """(n, K) -> int32 (n,)."""
-        return ops.argmax(scores, 1).astype(ms.int32)
-
-
 class SceneTally:
     """Adds up a confusion matrix.
 
@@ -128,7 +119,7 @@ class SceneTask(Task):
     kind = "scene"
     answers = SceneAnswers
     losses = SceneLosses
-    decision = MostLikelyScene
+    decision = Decision
 
     label_smoothing: float = 0.0
 
@@ -147,36 +138,3 @@ class SceneTask(Task):
     def tally(self, layout: BatchLayout, scene_classes: Sequence[str]) -> "SceneTally":
         """See the base class."""
         return SceneTally(self.classes, layout.inputs(self.dataset).scenes[0])
-
-
-def classification_metrics(confusion: Confusion, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the metrics of a confusion matrix (rows true, columns predicted).
-
-    Returns:
-        ``kind`` ("scene"), ``accuracy`` (overall), ``average_accuracy`` (mean of the classes'
-        recalls; classes without an image do not count), ``kappa`` (Cohen, 1960), ``images``,
-        ``per_class`` (recall by name) and ``confusion_matrix``. Ratios are in 0..1, or None where
-        there is no image.
-    """
-    total = int(confusion.sum())
-    per_class = [ratio(int(row[k]), int(row.sum())) for k, row in enumerate(confusion)]
-    known = [recall for recall in per_class if recall is not None]
-    return {
-        "kind": "scene",
-        "accuracy": ratio(int(np.trace(confusion)), total),
-        "average_accuracy": ratio(sum(known), len(known)),
-        "kappa": _kappa(confusion),
-        "images": total,
-        "per_class": dict(zip(classes, per_class, strict=True)),
-        "confusion_matrix": confusion.tolist(),
-    }
-
-
-def _kappa(confusion: Confusion) -> float | None:
-    total = float(confusion.sum())
-    if not total:
-        return None
-    observed = float(np.trace(confusion)) / total
-    by_chance = float((confusion.sum(0) / total) @ (confusion.sum(1) / total))
-    # If chance alone is always right, there is one class and nothing to agree on.
-    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0

@@ -21,8 +21,7 @@ from train.data.records import IGNORE_INDEX
 from train.errors import UserError
 from train.model.backend import Backend
 from train.tasks.base import Decision, KindLosses, Task
-from train.tasks.confusion import Confusion
-from train.tasks.segmentation_metrics import PixelCounts, oracle_classes, segmentation_metrics
+from train.tasks.metrics import Confusion, PixelCounts, oracle_classes, segmentation_metrics
 
 _ABSENT = 1e-6
 
@@ -122,13 +121,11 @@ class PixelLosses(KindLosses):
         return ops.stack(losses)
 
 
-class MostLikelyPixels(Decision):
-    """The most likely class of every pixel."""
+class PixelDecision(Decision):
+    """The most likely class of every pixel: (n, K, H, W) -> uint8 (n, H, W)."""
 
-    def construct(self, scores: Tensor) -> Tensor:
-        """(n, K, H, W) -> uint8 (n, H, W)."""
-        # Masks have at most 255 classes, and a quarter of the bytes comes back from the device.
-        return ops.argmax(scores, 1).astype(ms.uint8)
+    # Masks have at most 255 classes, and a quarter of the bytes comes back from the device.
+    dtype = ms.uint8
 
 
 def has_class(mask: Tensor) -> Tensor:
@@ -137,14 +134,9 @@ def has_class(mask: Tensor) -> Tensor:
 
 
 def pixel_targets(mask: Tensor, num_classes: int) -> Tensor:
-    """Target of every pixel, all zero where it has no class.
+    """Return the target of every pixel, all zero where it has no class.
 
-    Args:
-        mask: uint8 (N, H, W), values in 0..K-1 or IGNORE_INDEX.
-        num_classes: K.
-
-    Returns:
-        float32 (N, K, H, W).
+    A mask uint8 (N, H, W), with values in 0..K-1 or IGNORE_INDEX -> float32 (N, K, H, W).
     """
     valid = has_class(mask)
     classes = (mask.astype(ms.float32) * valid).astype(ms.int32)
@@ -153,33 +145,21 @@ def pixel_targets(mask: Tensor, num_classes: int) -> Tensor:
 
 
 def pixel_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum of the cross-entropy over all pixels that have a class.
+    """Return the sum of the cross-entropy over all pixels that have a class, scalar.
 
     A sum, because what it has to be divided by, the number of such pixels, is that of all ranks.
-
-    Args:
-        logits: (N, K, H, W).
-        targets: From :func:`pixel_targets`, (N, K, H, W).
-
-    Returns:
-        Scalar.
+    Logits and the targets from :func:`pixel_targets` are (N, K, H, W).
     """
     return -(targets * ops.log_softmax(logits, 1)).sum()
 
 
 def dice(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the images of one minus the soft Dice coefficient.
+    """Return the mean over the images of one minus the soft Dice coefficient, scalar.
 
     The coefficient 2 sum(p y) / (sum(p) + sum(y)) of an image (Milletari et al., 3DV 2016, without
     their squares) is the mean over the classes that occur in it. Taken image by image, and not over
-    the batch, it is the same on any number of ranks.
-
-    Args:
-        logits: (N, K, H, W).
-        targets: From :func:`pixel_targets`, (N, K, H, W).
-
-    Returns:
-        Scalar; images without a valid pixel count as zero.
+    the batch, it is the same on any number of ranks. Images without a valid pixel count as zero.
+    Logits and the targets from :func:`pixel_targets` are (N, K, H, W).
     """
     probabilities = ops.softmax(logits, 1) * targets.sum(1, keepdims=True)
     truth = targets.sum((2, 3))
@@ -196,7 +176,7 @@ class PixelTally:
     Args:
         classes: Class names.
         inputs: Where labels and masks are in a batch.
-        oracle: From :func:`train.tasks.segmentation_metrics.oracle_classes`.
+        oracle: From :func:`train.tasks.metrics.oracle_classes`.
     """
 
     def __init__(
@@ -236,7 +216,7 @@ class SegmentationTask(Task):
     kind = "segmentation"
     answers = PixelAnswers
     losses = PixelLosses
-    decision = MostLikelyPixels
+    decision = PixelDecision
 
     masks: str = ""
     decoder_channels: int = 32

@@ -1,56 +1,70 @@
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.config.schedule import Interval, Schedule, intervals, learning_rate
+from train.config.schedule import Interval, Schedule
 from train.config.schema import Config
-from train.config.sections import SizeStage
+
+
+def make_schedule(
+    steps: int,
+    every: int,
+    size: int = 48,
+    stages: Sequence[dict[str, float]] = (),
+    peak: float = 0.4,
+    warmup: float = 0.1,
+) -> Schedule:
+    """The schedule of a run with these settings."""
+    return Schedule(
+        Config.model_validate(
+            {
+                "run_dir": "runs/job",
+                "datasets": {"ucm": {"records": "data/ucm"}},
+                "tasks": {"ucm": {}},
+                "image": {"size": size, "stages": list(stages)},
+                "schedule": {"steps": steps, "consolidate_every": every, "warmup": warmup},
+                "optimizer": {"learning_rate": peak},
+            }
+        )
+    )
 
 
 @given(st.integers(1, 500), st.integers(1, 60), st.integers(0, 10))
 def test_intervals_cover_the_rest_of_the_run(steps: int, unit: int, done: int) -> None:
     start = min(done * unit, steps)
-    parts = list(intervals(start, steps, unit, 48, []))
+    parts = list(make_schedule(steps, unit).intervals(start))
     covered = [s for part in parts for s in range(part.first, part.last)]
     assert covered == list(range(start, steps))
     assert all(part.last % unit == 0 for part in parts[:-1])
 
 
 def test_sizes_grow_at_consolidation_points() -> None:
-    stages = [SizeStage(until=0.25, size=16), SizeStage(until=0.65, size=32)]
-    parts = list(intervals(0, 100, 10, 48, stages))
+    stages = [{"until": 0.25, "size": 16}, {"until": 0.65, "size": 32}]
+    parts = list(make_schedule(100, 10, stages=stages).intervals(0))
     assert [p.size for p in parts] == [16] * 3 + [32] * 4 + [48] * 3
 
 
 def test_a_resumed_run_sees_the_same_intervals() -> None:
-    stages = [SizeStage(until=0.5, size=32)]
-    assert list(intervals(30, 95, 10, 48, stages)) == list(intervals(0, 95, 10, 48, stages))[3:]
+    schedule = make_schedule(95, 10, stages=[{"until": 0.5, "size": 32}])
+    assert list(schedule.intervals(30)) == list(schedule.intervals(0))[3:]
 
 
 def test_learning_rate() -> None:
-    rates = [learning_rate(s, 100, 0.4, 0.1) for s in range(100)]
+    schedule = make_schedule(100, 10)
+    rates = [schedule.learning_rate(s) for s in range(100)]
     assert rates[0] == pytest.approx(0.04)
     assert rates[9] == rates[10] == pytest.approx(0.4)
     assert rates[55] == pytest.approx(0.2)
     assert rates[99] == pytest.approx(0.2 * (1 + math.cos(math.pi * 89 / 90)))
     assert max(rates) == pytest.approx(0.4)
-    assert learning_rate(0, 100, 0.4, 0.0) == 0.4
+    assert make_schedule(100, 10, warmup=0.0).learning_rate(0) == 0.4
 
 
 def test_the_schedule_of_a_run() -> None:
-    config = Config.model_validate(
-        {
-            "run_dir": "runs/job",
-            "datasets": {"ucm": {"records": "data/ucm"}},
-            "tasks": {"ucm": {}},
-            "image": {"size": 10, "stages": [{"until": 0.5, "size": 8}]},
-            "schedule": {"steps": 25, "consolidate_every": 10, "warmup": 0.2},
-            "optimizer": {"learning_rate": 0.5},
-        }
-    )
-    schedule = Schedule(config)
+    schedule = make_schedule(25, 10, 10, [{"until": 0.5, "size": 8}], peak=0.5, warmup=0.2)
     assert list(schedule.intervals(10)) == [Interval(10, 20, 8), Interval(20, 25, 10)]
     assert [schedule.learning_rate(step) for step in (0, 4)] == [0.1, 0.5]
     left = {done: schedule.pixels_left(done) for done in (0, 10, 17, 24, 25)}

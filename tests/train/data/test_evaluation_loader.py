@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.train.data.spoil import contents, declare_whole, spoil_record
-from train.data import evaluation_loader
+from train.data import loader as loading
 from train.data.damage import DamageWatch
-from train.data.evaluation_loader import EvaluationLoader
+from train.data.loader import EvaluationLoader
 from train.data.manifest import Manifest, RecordSet
 from train.data.pipeline import Columns, transformed_batches
 from train.errors import UserError
@@ -191,7 +191,7 @@ def test_evaluation_that_fails_for_another_reason(
     def fail(*_: object) -> None:
         raise RuntimeError("[ERROR] out of memory")
 
-    monkeypatch.setattr(evaluation_loader, "transformed_batches", fail)
+    monkeypatch.setattr(loading, "transformed_batches", fail)
     loader = EvaluationLoader([coast], 16, 4, DamageWatch([coast]), 0, 1)
     with pytest.raises(UserError, match=r"coast: test cannot be read.*: \[ERROR\] out of memory"):
         list(loader.batches("test"))

@@ -23,7 +23,7 @@ from tests.train.distributed.mpi_rank import (
 )
 from tests.train.numpy_half import EPSILON, HALVES, summed
 from tests.train.runs import assert_same_bits, assert_same_to_rounding, summary_of
-from train.config.precision import Precision
+from train.config.sections import Precision
 from train.step import graph_cache
 
 pytestmark = [needs_open_mpi, pytest.mark.cluster]

@@ -12,13 +12,16 @@ from mindspore import Tensor, nn, ops
 
 from train.data.batch import Batch, BatchLayout
 from train.distributed.collectives import Counts, OneProcess
-from train.evaluation.evaluator import Evaluator
-from train.evaluation.predict_step import PredictStep
+from train.evaluation.evaluator import Evaluator, PredictStep
 from train.step.graph_cache import GraphCache
-from train.tasks.confusion import confusion_matrix
-from train.tasks.scene import SceneTask, classification_metrics
+from train.tasks.metrics import (
+    PixelCounts,
+    classification_metrics,
+    confusion_matrix,
+    segmentation_metrics,
+)
+from train.tasks.scene import SceneTask
 from train.tasks.segmentation import SegmentationTask
-from train.tasks.segmentation_metrics import PixelCounts, segmentation_metrics
 
 H, W = 6, 8
 COVER = ("field", "forest", "water")

@@ -10,8 +10,7 @@ from mindspore import Tensor, nn
 from tests.train import networks
 from train.model.backend import Backend, Norm
 from train.model.mtln import MTLN
-from train.model.resnet import BasicBlock, ResNet
-from train.model.wide_resnet import WideResNet
+from train.model.trunks import BasicBlock, ResNet, WideResNet
 from train.native import library
 from train.optim.optimizers import SGD, decay_of, scalar
 from train.tasks.base import Task
@@ -21,7 +20,7 @@ try:
 except library.NativeUnavailable as reason:
     pytest.skip(f"native CPU operators: {reason}", allow_module_level=True)
 
-from train.model.native_backend import NativeBackend
+from train.model.backend import NativeBackend
 
 Array = np.ndarray
 DATASETS = {"ucm": 2, "gid": 3}  # with their images in a batch

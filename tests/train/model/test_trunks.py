@@ -10,8 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from train.config.sections import ModelConfig
 from train.model.backend import Backend
-from train.model.resnet import BasicBlock, Bottleneck, ResNet
-from train.model.trunks import build_trunk
+from train.model.trunks import BasicBlock, Bottleneck, ResNet, build_trunk
 
 # Trainable values without the classifier: torchvision's counts minus 1,000 outputs of 512 or 2,048
 # inputs and their biases.

@@ -8,7 +8,7 @@ import pytest
 
 from tests.train.native.calls import Array, call, native
 from tests.train.numpy_half import HALVES, rounded, summed
-from train.config.precision import Precision
+from train.config.sections import Precision
 
 Exchange = Callable[[Array, Array], None]
 

@@ -267,7 +267,7 @@ def test_losses_in_a_graph(graph_mode: None, tasks: list[tuple[int, int]], mixed
     from mindspore import Tensor, nn
 
     from train.model.layers import CrossEntropies as StockCrossEntropies
-    from train.model.native_backend import CrossEntropies
+    from train.model.native_layers import CrossEntropies
 
     native()
     drawn = Losses.draw(tasks, 0.1, mixed)

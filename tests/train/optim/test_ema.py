@@ -5,7 +5,7 @@ import numpy as np
 from mindspore import nn
 
 from train.optim.ema import ModelAverage
-from train.optim.vectors import pack, unpack
+from train.optim.optimizers import pack, unpack
 
 DECAY = 0.9
 

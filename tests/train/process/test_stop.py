@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from tests.paths import ROOT
 from train.__main__ import main
-from train.process.heartbeat import Heartbeat
+from train.process.health import Heartbeat
 from train.process.stop import StopRequest
 
 WriteConfig = Callable[[dict[str, Any]], Path]
@@ -136,8 +136,8 @@ def test_crash_ends_with_a_traceback_and_code_1(
         "def fail(self): raise RuntimeError('broken on purpose')\n"
         "train.trainer.Trainer.run = fail\n"
         "threading.Thread(target=time.sleep, args=(600,)).start()\n"
-        "from train.process import failure\n"
-        f"failure.leave(job.main([{str(config)!r}, {f'run_dir={tmp_path}/run'!r}]))\n"
+        "from train.process import health\n"
+        f"health.leave(job.main([{str(config)!r}, {f'run_dir={tmp_path}/run'!r}]))\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120

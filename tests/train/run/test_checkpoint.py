@@ -12,7 +12,6 @@ from train.run.checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_newest,
-    newest_checkpoint,
     save_checkpoint,
 )
 
@@ -43,7 +42,8 @@ def test_damaged_later_ones_do_not_push_out_a_whole_one(tmp_path: Path) -> None:
     for step in (30, 40):
         (save_checkpoint(tmp_path, make(step), keep=2) / "state.json").unlink()
     whole = save_checkpoint(tmp_path, make(10), keep=2)
-    assert newest_checkpoint(tmp_path) == whole
+    newest = load_newest(tmp_path)
+    assert newest is not None and newest[0] == whole
     assert [p.name for p in tmp_path.iterdir()] == [whole.name]
 
 
@@ -62,7 +62,6 @@ def test_a_damaged_checkpoint_does_not_count(tmp_path: Path, file: str, damage: 
     else:
         content[-1] ^= 1
         damaged.write_bytes(content)
-    assert newest_checkpoint(tmp_path) == whole
     newest = load_newest(tmp_path)
     assert newest is not None and (newest[0], newest[1].step) == (whole, 10)
     with pytest.raises(ValueError, match="not a whole checkpoint"):
@@ -70,7 +69,6 @@ def test_a_damaged_checkpoint_does_not_count(tmp_path: Path, file: str, damage: 
 
 
 def test_none_where_there_is_none(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path / "nowhere") is None
     assert load_newest(tmp_path / "nowhere") is None
 
 
@@ -123,9 +121,9 @@ def test_killed_at_any_moment_leaves_a_whole_one(tmp_path: Path) -> None:
         time.sleep(rng.uniform(0, 0.1))
         writer.kill()
         writer.wait()
-        path = newest_checkpoint(tmp_path)
-        assert path is not None
-        checkpoint = load_checkpoint(path)
+        newest = load_newest(tmp_path)
+        assert newest is not None
+        path, checkpoint = newest
         assert checkpoint.step >= reported
         assert (checkpoint.model["w"] == checkpoint.step).all()
         assert json.loads((path / "state.json").read_text())["step"] == checkpoint.step

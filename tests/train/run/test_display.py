@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from train.run.display import Display
-from train.tasks.scene import classification_metrics
-from train.tasks.segmentation_metrics import PixelCounts, segmentation_metrics
+from train.tasks.metrics import PixelCounts, classification_metrics, segmentation_metrics
 
 OTHER = ["49.50 %", "24.75 %", "49.25 %", "1", "24.50 %", "24.75 %"]
 

@@ -15,8 +15,7 @@ from tests.train import networks
 from train.errors import UserError
 from train.model.backend import Backend
 from train.model.mtln import MTLN, DatasetInfo
-from train.model.resnet import BasicBlock, ResNet
-from train.model.wide_resnet import WideResNet
+from train.model.trunks import BasicBlock, ResNet, WideResNet
 from train.run.checkpoint import Checkpoint, save_checkpoint
 from train.run.pretrained import start_from
 

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 
 from tests.paths import ROOT
 from train import build
-from train.config.precision import Precision
 from train.config.schema import Config
+from train.config.sections import Precision
 from train.distributed import mindspore_engine, mpi_engine, shared_memory
 from train.distributed.cluster import Cluster
 from train.distributed.collectives import OneProcess

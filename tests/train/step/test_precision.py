@@ -16,8 +16,8 @@ from tests.train.numpy_half import EPSILON, HALVES, rounded
 from tests.train.step.test_train_step import CLASSES, TASKS, make_batch, values
 from train import build
 from train.__main__ import main
-from train.config.precision import Precision
 from train.config.schema import Config
+from train.config.sections import Precision
 from train.distributed.cluster import Cluster
 from train.errors import UserError
 from train.model.backend import Backend

@@ -18,8 +18,7 @@ from train.config.reader import load_config
 from train.data.manifest import open_record_sets
 from train.model.mtln import split_by_branch
 from train.optim.loss_balance import FAMO
-from train.optim.optimizers import scalar
-from train.optim.vectors import Flatten
+from train.optim.optimizers import Flatten, scalar
 from train.step.reduction import Exchange, Reduction, cut_into_buckets
 from train.step.train_step import StepOptions
 from train.tasks.base import resolve_tasks

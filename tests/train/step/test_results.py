@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from train.step.results import StepResults
+from train.step.train_step import StepResults
 
 
 def vector(loss: float, updated: bool = True) -> np.ndarray:

@@ -14,8 +14,7 @@ from tests.train.numpy_losses import numpy_cross_entropy
 from train.model.backend import Backend
 from train.model.layers import cross_entropy, smoothed
 from train.model.mtln import MTLN, is_shared, split_by_branch
-from train.optim.optimizers import SGD, AdamW, FlatOptimizer, decay_of, scalar
-from train.optim.vectors import Subtract
+from train.optim.optimizers import SGD, AdamW, FlatOptimizer, Subtract, decay_of, scalar
 from train.step.train_step import StepOptions, TrainStep
 
 pytestmark = pytest.mark.usefixtures("graph_mode")

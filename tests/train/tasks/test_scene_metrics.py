@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.tasks.confusion import confusion_matrix
-from train.tasks.scene import classification_metrics
+from train.tasks.metrics import classification_metrics, confusion_matrix
 
 pairs = st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3)), max_size=60)
 NAMES = ["a", "b", "c", "d"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from train.tasks.segmentation_metrics import PixelCounts, oracle_classes, segmentation_metrics
+from train.tasks.metrics import PixelCounts, oracle_classes, segmentation_metrics
 
 CLASSES = ["field", "forest", "water", "never"]
 

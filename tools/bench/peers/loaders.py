@@ -64,7 +64,7 @@ class Ours(Loading):
         """See the base class."""
         import mindspore as ms
 
-        from train.config.schedule import intervals
+        from train.config.schedule import Schedule
         from train.config.schema import Config
         from train.data.damage import DamageWatch
         from train.data.loader import TrainLoader
@@ -93,7 +93,7 @@ class Ours(Loading):
         sets = open_record_sets(config)
         watch = DamageWatch(sets)
         loader = TrainLoader(config, sets, {"pictures": BATCH}, watch, 0, 1)
-        for _, batches in loader.batches(intervals(0, 10**7, _INTERVAL, spec["size"], [])):
+        for _, batches in loader.batches(Schedule(config).intervals(0)):
             for images, _ in batches:
                 yield len(images)
 

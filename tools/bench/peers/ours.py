@@ -22,9 +22,9 @@ from tools.bench.workload import (
 )
 from tools.common.training_parts import Parts, sets_on_paper
 from train import build
-from train.config.precision import Precision
-from train.config.schedule import intervals
+from train.config.schedule import Schedule
 from train.config.schema import Config
+from train.config.sections import Precision
 from train.data.damage import DamageWatch
 from train.data.loader import TrainLoader
 from train.data.manifest import open_record_sets
@@ -141,8 +141,7 @@ class Evaluator(Rank):
         graphs = build.build_graph_cache(config, place, self.collectives, sets)
         others = (watch, self.collectives, place.rank, lambda: None, graphs)
         self.evaluator = build.build_evaluator(config, parts.network, sets, tasks, *others)
-        every, steps = config.schedule.consolidate_every, config.schedule.steps
-        planned = loader.batches(intervals(0, steps, every, self.work.size, []))
+        planned = loader.batches(Schedule(config).intervals(0))
         self.batches = itertools.chain.from_iterable(batches for _, batches in planned)
         records = sum(s.num_records("val") for s in sets)
         self.info["images"] = {"run": sum(shares.values()), "evaluate": records}

@@ -17,7 +17,7 @@ from tools.bench.peers import Peer
 from tools.bench.workload import LEARNING_RATE, MEAN, MOMENTUM, STD, WEIGHT_DECAY, Workload
 from train.model.backend import Backend
 from train.model.mtln import MTLN, DatasetInfo
-from train.model.wide_resnet import WideResNet
+from train.model.trunks import WideResNet
 from train.tasks.scene import SceneTask
 
 

@@ -1,11 +1,11 @@
-"""Metrics of segmentation, computed once from the confusion matrices of all ranks.
+"""Metrics of tasks, computed once from the confusion matrices of all ranks.
 
-They are counted over all valid pixels of all images, at the size that the network sees: a mean
-of the values of single images or ranks would be another, and a kinder, measure. The four measures
-are those of Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation",
-CVPR 2015. Where most images show little but their scene class, a high figure says little. So two
-things stand beside it: the same measures over the images whose masks hold several classes, and an
-*oracle* that paints every image with its true scene class.
+Those of segmentation are counted over all valid pixels of all images, at the size that the network
+sees: a mean of the values of single images or ranks would be another, and a kinder, measure. The
+four measures are those of Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic
+Segmentation", CVPR 2015. Where most images show little but their scene class, a high figure says
+little. So two things stand beside it: the same measures over the images whose masks hold several
+classes, and an *oracle* that paints every image with its true scene class.
 
 Shapes: n = images, H, W = height and width in pixels, K = number of classes.
 """
@@ -20,9 +20,61 @@ import numpy as np
 import numpy.typing as npt
 
 from train.data.records import IGNORE_INDEX
-from train.tasks.confusion import Confusion, confusion_matrix, ratio
 
+Confusion = npt.NDArray[np.int64]
 Integers = npt.NDArray[np.integer[Any]]
+
+
+def confusion_matrix(labels: Integers, predictions: Integers, num_classes: int) -> Confusion:
+    """Return counts (num_classes, num_classes): rows are true classes, columns predicted ones.
+
+    Args:
+        labels: (N,); images with a negative label do not count.
+        predictions: (N,).
+        num_classes: Number of classes.
+    """
+    valid = labels >= 0
+    cells = labels[valid].astype(np.int64) * num_classes + predictions[valid]
+    counts = np.bincount(cells, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def ratio(part: float, whole: int) -> float | None:
+    """Return a part of a whole as a ratio, None where there is nothing."""
+    return part / whole if whole else None
+
+
+def classification_metrics(confusion: Confusion, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the metrics of a confusion matrix (rows true, columns predicted).
+
+    Returns:
+        ``kind`` ("scene"), ``accuracy`` (overall), ``average_accuracy`` (mean of the classes'
+        recalls; classes without an image do not count), ``kappa`` (Cohen, 1960), ``images``,
+        ``per_class`` (recall by name) and ``confusion_matrix``. Ratios are in 0..1, or None where
+        there is no image.
+    """
+    total = int(confusion.sum())
+    per_class = [ratio(int(row[k]), int(row.sum())) for k, row in enumerate(confusion)]
+    known = [recall for recall in per_class if recall is not None]
+    return {
+        "kind": "scene",
+        "accuracy": ratio(int(np.trace(confusion)), total),
+        "average_accuracy": ratio(sum(known), len(known)),
+        "kappa": _kappa(confusion),
+        "images": total,
+        "per_class": dict(zip(classes, per_class, strict=True)),
+        "confusion_matrix": confusion.tolist(),
+    }
+
+
+def _kappa(confusion: Confusion) -> float | None:
+    total = float(confusion.sum())
+    if not total:
+        return None
+    observed = float(np.trace(confusion)) / total
+    by_chance = float((confusion.sum(0) / total) @ (confusion.sum(1) / total))
+    # If chance alone is always right, there is one class and nothing to agree on.
+    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +167,7 @@ def segmentation_metrics(
     """
     matrix = counts.network.sum(0)
     ious = _ious(matrix)
+    oracle = {**_brief(counts.oracle.sum(0)), "multi_class": _brief(counts.oracle[1])}
     return {
         "kind": "segmentation",
         **_brief(matrix),
@@ -123,13 +176,9 @@ def segmentation_metrics(
         "images": int(counts.images.sum()),
         "pixels": int(matrix.sum()),
         "multi_class": {"images": int(counts.images[1]), **_brief(counts.network[1])},
-        "oracle": _oracle(counts.oracle) if has_oracle else None,
+        "oracle": oracle if has_oracle else None,
         "confusion_matrix": matrix.tolist(),
     }
-
-
-def _oracle(matrices: Confusion) -> dict[str, Any]:
-    return {**_brief(matrices.sum(0)), "multi_class": _brief(matrices[1])}
 
 
 def _brief(matrix: Confusion) -> dict[str, float | None]:

@@ -1,18 +1,16 @@
-"""The layers of the network out of the operators of this package.
+"""The layers that the native backend makes, of the operators of :mod:`train.native`.
 
-They have the parameters of the stock backend, whose subclasses they are, and compute the same. Maps
-are (N, H, W, C): N images, height H, width W, C channels.
+They have the names and parameters of the stock layers, and compute the same. Maps are (N, H, W, C):
+N images, height H, width W, C channels.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import ParameterTuple, Tensor, nn, ops
 
+from train.config.sections import Precision
 from train.model import layers as stock
-from train.model import norms
-from train.model.backend import Backend
 from train.native.convolutions import (
     convolution,
     convolution_options,
@@ -28,83 +26,6 @@ from train.native.norms import (
     group_norm,
 )
 from train.native.scene_tasks import cross_entropy, images_of_tasks, scene_heads
-from train.native.update import Flatten, SGDUpdate, Subtract
-from train.optim.optimizers import SGD, FlatOptimizer, Update
-
-
-class NativeBackend(Backend):
-    """Makes layers of native operators; see :class:`train.model.backend.Backend`."""
-
-    channel_axis = 3
-    height_axis = 1
-
-    def conv(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        bias: bool = True,
-    ) -> nn.Cell:
-        """See the base class."""
-        return Conv(in_channels, out_channels, kernel_size, stride, bias)
-
-    def stem(
-        self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
-    ) -> nn.Cell:
-        """See the base class."""
-        return Conv(3, out_channels, kernel_size, stride, bias, is_first=True)
-
-    def norm(self, channels: int, domains: Sequence[str] = (), relu: bool = False) -> nn.Cell:
-        """See the base class."""
-        if self.norm_kind == "domain" and len(domains) > 1:
-            return DomainNorm(channels, domains, relu)
-        return GroupNorm(channels, relu) if self.norm_kind == "group" else BatchNorm(channels, relu)
-
-    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
-        """See the base class."""
-        return MaxPool(kernel_size, stride)
-
-    def resize(self) -> nn.Cell:
-        """See the base class."""
-        return Resize()
-
-    def attention_level(self, modules: Sequence[nn.Cell]) -> nn.Cell:
-        """See the base class."""
-        if self.norm_kind == "group":
-            return super().attention_level(modules)
-        return AttentionLevel(modules)
-
-    def gate(self) -> nn.Cell:
-        """See the base class."""
-        return Gate()
-
-    def linear_heads(self, heads: Sequence[nn.Cell], tasks: Sequence[int]) -> nn.Cell:
-        """See the base class."""
-        return LinearHeads(heads, tasks)
-
-    def cross_entropies(self, smoothing: float) -> nn.Cell:
-        """See the base class."""
-        return CrossEntropies(smoothing)
-
-    def from_images(self) -> nn.Cell:
-        """See the base class."""
-        return nn.Identity()
-
-    def channels_first(self) -> nn.Cell:
-        """See the base class."""
-        return stock.Transpose((0, 3, 1, 2))
-
-    def flatten(self) -> nn.Cell:
-        """See the base class."""
-        return Flatten()
-
-    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
-        """See the base class."""
-        if isinstance(optimizer, SGD):
-            decay, momentum = optimizer.decay, optimizer.momentum
-            return SGDUpdate(parameters, decay, momentum, optimizer.mu, optimizer.nesterov)
-        return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
 
 
 class Conv(stock.Conv):
@@ -116,6 +37,7 @@ class Conv(stock.Conv):
         kernel_size: k, odd.
         stride: Its stride.
         bias: Whether it has a bias.
+        precision: ``float32``, which all native operators compute in.
         is_first: Whether its input are images, whose gradient nobody needs.
     """
 
@@ -126,9 +48,10 @@ class Conv(stock.Conv):
         kernel_size: int,
         stride: int,
         bias: bool,
+        precision: Precision,
         is_first: bool = False,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, bias)
+        super().__init__(in_channels, out_channels, kernel_size, stride, bias, precision)
         self.convolve = convolution(stride, bias, needs_dx=not is_first)
         self.convolve_and_add = convolution(stride, bias, residual=True)
         self.own_options = convolution_options(stride)
@@ -141,7 +64,7 @@ class Conv(stock.Conv):
         return self.convolve(x, *parameters, self.own_options)
 
 
-class BatchNorm(norms.BatchNorm):
+class BatchNorm(stock.BatchNorm):
     """Batch norm and ReLU in one operator."""
 
     def __init__(self, channels: int, relu: bool) -> None:
@@ -159,7 +82,7 @@ class BatchNorm(norms.BatchNorm):
         return self.inference_norm(x, *own, options)
 
 
-class DomainNorm(norms.DomainNorm):
+class DomainNorm(stock.DomainNorm):
     """The batch norms of all domains, and ReLU, in one operator."""
 
     def __init__(self, channels: int, domains: Sequence[str], relu: bool) -> None:
@@ -177,12 +100,12 @@ class DomainNorm(norms.DomainNorm):
         return self.inference_norm(x, *self.own(), options)
 
 
-class GroupNorm(norms.GroupNorm):
+class GroupNorm(stock.GroupNorm):
     """Group norm and ReLU in one operator."""
 
     def __init__(self, channels: int, relu: bool) -> None:
         super().__init__(channels, relu)
-        self.normalise = group_norm(norms.num_groups(channels), relu)
+        self.normalise = group_norm(stock.num_groups(channels), relu)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, H, W, C) -> the same."""
@@ -238,7 +161,7 @@ class MaxPool(nn.Cell):
 
 
 class Gate(nn.Cell):
-    """See :meth:`train.model.backend.Backend.gate`."""
+    """A soft mask: (logits, map) -> sigmoid(logits) * map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -316,16 +239,7 @@ def _conv_parameters(convs: Sequence[nn.Conv2d]) -> tuple[ParameterTuple, Parame
     return ParameterTuple([c.weight for c in convs]), ParameterTuple([c.bias for c in convs])
 
 
-@ops.constexpr  # type: ignore[untyped-decorator]
-def _norm_options(activation: Any, counts: Any) -> Tensor:
-    return batch_norm_options(activation, counts)
-
-
-@ops.constexpr  # type: ignore[untyped-decorator]
-def _pointwise_options(counts: Any) -> Tensor:
-    return pointwise_options(counts)
-
-
-@ops.constexpr  # type: ignore[untyped-decorator]
-def _images_of_tasks(tasks: Any, counts: Any) -> tuple[Tensor, ...]:
-    return images_of_tasks(tasks, counts)
+# In a graph they are computed when it is compiled: constants.
+_norm_options = ops.constexpr(batch_norm_options)
+_pointwise_options = ops.constexpr(pointwise_options)
+_images_of_tasks = ops.constexpr(images_of_tasks)
