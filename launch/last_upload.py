@@ -4,8 +4,7 @@ import os
 import signal
 
 from launch.job import Job
-from launch.supervisor.child_process import shell_code, start_program, wait_for
-from launch.supervisor.signals import Signals
+from launch.supervisor.child_process import Signals, shell_code, start_program, wait_for
 from train.errors import USER_ERROR
 
 

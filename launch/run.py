@@ -7,7 +7,7 @@ from launch.nodes.leader import lead
 from launch.nodes.member import follow
 from launch.plan.machine import this_machine
 from launch.plan.placement import placement_of
-from launch.supervisor.signals import Signals
+from launch.supervisor.child_process import Signals
 from train.errors import UserError
 
 _SHOW_CURSOR = "\x1b[?25h"

@@ -7,7 +7,7 @@ import time
 from tools.common.command_line import describe
 from train import storage
 from train.errors import FAILURE, UserError, error_text
-from train.storage.transfer import Progress
+from train.storage.copier import Progress
 
 _EPILOG = """\
 SRC and DST are paths, s3://BUCKET/KEY or obs://BUCKET/KEY; one of both is on this machine.

@@ -18,8 +18,7 @@ from launch.modelarts_job import arguments
 from launch.modelarts_job.arguments import Request
 from launch.modelarts_job.place import Card, Node, identify, patience, wait_for_host
 from launch.plan.processes import SEVERAL_RANKS
-from launch.supervisor.child_process import shell_code, start_program, wait_for
-from launch.supervisor.signals import Signals
+from launch.supervisor.child_process import Signals, shell_code, start_program, wait_for
 from rank_tables import load
 from train.errors import USER_ERROR, UserError, error_text
 from train.files import replace_file

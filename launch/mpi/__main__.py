@@ -15,7 +15,7 @@ from launch.last_upload import upload_rest
 from launch.log_folders import log_folder, next_attempt
 from launch.mpi.mpirun import plan, run
 from launch.plan.machine import this_machine
-from launch.supervisor.signals import Signals
+from launch.supervisor.child_process import Signals
 from train.errors import USER_ERROR, UserError, error_text
 
 _HELP = f"""\

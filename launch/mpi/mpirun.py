@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from launch.job import Job
 from launch.plan.machine import Machine
-from launch.supervisor.child_process import shell_code, start_program, wait_for
-from launch.supervisor.signals import Signals
+from launch.supervisor.child_process import Signals, shell_code, start_program, wait_for
 from train.errors import UserError
 
 # They would make a rank believe that it belongs to another cluster.

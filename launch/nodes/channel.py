@@ -1,5 +1,6 @@
 """JSON messages between the launchers of a job, one a line, read without waiting."""
 
+import contextlib
 import json
 import socket
 from typing import Any
@@ -8,7 +9,6 @@ Message = dict[str, Any]
 
 # Seconds without a sign of life from the other machine until the connection counts as broken.
 _SILENCE = 30
-_SEND_SECONDS = 10.0
 
 
 class Channel:
@@ -41,7 +41,7 @@ class Channel:
         """Send a message; to a broken connection it sends nothing."""
         line = json.dumps({"kind": kind, **values}).encode() + b"\n"
         try:
-            self._connection.settimeout(_SEND_SECONDS)
+            self._connection.settimeout(10.0)
             self._connection.sendall(line)
         except OSError:
             self.is_open = False
@@ -52,8 +52,10 @@ class Channel:
         messages: list[Message] = []
         while b"\n" in self._buffer and len(messages) != most:
             line, _, self._buffer = self._buffer.partition(b"\n")
-            if message := _parse(line):
-                messages.append(message)
+            with contextlib.suppress(ValueError):  # whatever else talks to our port
+                message = json.loads(line)
+                if isinstance(message, dict) and "kind" in message:
+                    messages.append(message)
         return messages
 
     def _read(self) -> None:
@@ -71,12 +73,3 @@ class Channel:
         """Close the connection."""
         self.is_open = False
         self._connection.close()
-
-
-def _parse(line: bytes) -> Message | None:
-    """Read a message; whatever else talks to our port is none."""
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) and "kind" in message else None

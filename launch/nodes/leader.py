@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 from launch.last_upload import upload_rest
 from launch.log_folders import claim_attempt, log_folder
@@ -10,11 +11,10 @@ from launch.nodes.member_links import MemberLinks
 from launch.plan import ports
 from launch.plan.placement import Placement
 from launch.plan.processes import World
-from launch.supervisor import restarts
 from launch.supervisor.attempt import Ended, run_attempt
+from launch.supervisor.child_process import Signals
 from launch.supervisor.failure_report import Cause
-from launch.supervisor.signals import Signals
-from train.storage.attempt_numbers import noted_numbers
+from train.storage.run_mirror import noted_numbers
 
 
 def lead(placement: Placement, signals: Signals) -> int:
@@ -45,17 +45,38 @@ def _run(placement: Placement, signals: Signals, members: MemberLinks) -> int:
             return 128 + ended.signal_number if ended.signal_number else 0
         causes.append(ended.cause)
         _say(ended.cause.text)
-        give_up = restarts.reason_to_give_up(causes, most)
+        give_up = reason_to_give_up(causes, most)
         if ended.signal_number:
             give_up = give_up or ""
         if give_up is not None:
             if give_up:
                 _say(f"not started again: {give_up}")
             return ended.cause.exit_code
-        pause = restarts.pause(len(causes))
-        _say(f"starting again in {pause:g} s (restart {len(causes)} of {most})")
-        if stop := _sleep(pause, signals):
+        seconds = pause(len(causes))
+        _say(f"starting again in {seconds:g} s (restart {len(causes)} of {most})")
+        if stop := _sleep(seconds, signals):
             return 128 + stop
+
+
+def reason_to_give_up(causes: Sequence[Cause], max_restarts: int) -> str | None:
+    """Return why there is no further attempt, "" if that goes without saying, None if there is.
+
+    The causes are those of all attempts so far, the last one at the end.
+    """
+    last = causes[-1]
+    if last.is_final:
+        return ""
+    if max_restarts and any((c.step, c.error) == (last.step, last.error) for c in causes[:-1]):
+        at = "before the first step" if last.step is None else f"at step {last.step}"
+        return f"it failed twice {at} with the same error"
+    if len(causes) > max_restarts:
+        return f"that was the last of {max_restarts} restarts" if max_restarts else ""
+    return None
+
+
+def pause(restart: int) -> float:
+    """Return the seconds to wait before a restart, counted from 1: 1, 2, 4 ... 60."""
+    return min(2.0 ** (restart - 1), 60.0)
 
 
 def _attempt(placement: Placement, signals: Signals, members: MemberLinks) -> Ended:

@@ -14,13 +14,12 @@ from launch.plan import ports
 from launch.plan.placement import Placement
 from launch.plan.processes import World
 from launch.supervisor.attempt import Ended, OtherNodes, run_attempt
+from launch.supervisor.child_process import Signals
 from launch.supervisor.failure_report import Cause
-from launch.supervisor.signals import Signals
 from train.errors import USER_ERROR, UserError, error_text
-from train.storage.attempt_numbers import note_number
+from train.storage.run_mirror import note_number
 
 _POLL = 0.1
-_CONNECT_SECONDS = 5.0
 # Seconds for node 0 to act and tell, on top of the time it has for something.
 _TIME_TO_SAY_SO = 10.0
 
@@ -43,7 +42,7 @@ def follow(placement: Placement, signals: Signals) -> int:
         command=command_of(placement.job),
     )
     code = upload_rest(placement.job, _obey(placement, signals, leader), signals)
-    leader.close()
+    leader.channel.close()
     return code
 
 
@@ -99,13 +98,13 @@ class LeaderLink(OtherNodes):
     """Node 0 as another node sees it.
 
     Args:
-        channel: The connection.
+        channel: The connection, which the owner closes in the end.
         grace: Seconds that ranks have to end after a signal.
     """
 
     def __init__(self, channel: Channel, grace: float) -> None:
         super().__init__()
-        self._channel = channel
+        self.channel = channel
         self._grace = grace
         self._orders: list[Message] = []
 
@@ -118,7 +117,7 @@ class LeaderLink(OtherNodes):
         code = 0
         while not self._orders:
             self.listen()
-            if not self._channel.is_open and not self._orders:
+            if not self.channel.is_open and not self._orders:
                 return {"kind": "gone"}
             if time.monotonic() > deadline:
                 return {"kind": "finish", "code": code} if code else {"kind": "silent"}
@@ -130,7 +129,7 @@ class LeaderLink(OtherNodes):
 
     def listen(self) -> None:
         """Take note of what node 0 has said; without it this node cannot go on."""
-        for message in self._channel.receive():
+        for message in self.channel.receive():
             if message["kind"] == "stop":
                 self.stop = int(message["number"])
             elif message["kind"] == "fail":
@@ -139,19 +138,15 @@ class LeaderLink(OtherNodes):
                 # What came before belongs to the attempt before.
                 self.stop, self.failed = None, False
                 self._orders.append(message)
-        self.failed = self.failed or not self._channel.is_open
+        self.failed = self.failed or not self.channel.is_open
 
     def send(self, kind: str, **values: object) -> None:
         """Tell node 0 something, which passes it on."""
-        self._channel.send(kind, **values)
+        self.channel.send(kind, **values)
 
     def finished(self) -> bool:
         """Say yes: node 0 waits for all."""
         return True
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._channel.close()
 
 
 def _connect(placement: Placement, signals: Signals) -> LeaderLink | int:
@@ -168,7 +163,7 @@ def _connect(placement: Placement, signals: Signals) -> LeaderLink | int:
     deadline = time.monotonic() + job.node_timeout
     while True:
         try:
-            connection = socket.create_connection((placement.master, port), _CONNECT_SECONDS)
+            connection = socket.create_connection((placement.master, port), 5.0)
             return LeaderLink(Channel(connection), job.grace)
         except OSError as error:
             problem = error.strerror or str(error)

@@ -15,8 +15,8 @@ from launch.plan import ports
 from launch.plan.placement import Placement
 from launch.plan.processes import World
 from launch.supervisor.attempt import Ended, OtherNodes
+from launch.supervisor.child_process import Signals
 from launch.supervisor.failure_report import Cause
-from launch.supervisor.signals import Signals
 from train.errors import USER_ERROR, UserError
 
 _POLL = 0.1

@@ -11,7 +11,6 @@ Cores = tuple[int, ...]
 
 # More processes than this on cores alone: each starts to cost more memory than it brings speed.
 _MAX_DEFAULT_CPU_RANKS = 8
-_SYSTEM = Path("/sys/devices/system")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def this_machine() -> Machine:
 
 
 def allowed_cores(
-    system: Path = _SYSTEM, allowed: frozenset[int] | None = None
+    system: Path = Path("/sys/devices/system"), allowed: frozenset[int] | None = None
 ) -> tuple[Cores, ...]:
     """Return the cores this process may run on, a group for every NUMA node.
 

@@ -13,10 +13,6 @@ from train.errors import UserError
 # Below what kernels hand out to outgoing connections (from 32768), so that no other program's
 # connection takes the port between our look and the scheduler's start; above HCCL's 16666.
 _LOWEST, _HIGHEST = 20000, 32000
-_TRIES = 100
-_LOOPBACK = "127.0.0.1"
-
-_JOB_IDS = ("MTLN_JOB_ID", "SLURM_JOB_ID")
 
 
 def wanted(job: Job, environment: Mapping[str, str]) -> int | None:
@@ -44,7 +40,7 @@ def scheduler_address(
     Raises:
         UserError: The port the user wants is none or taken, or none can be had.
     """
-    host = host or environment.get("MS_SCHED_HOST") or _LOOPBACK
+    host = host or environment.get("MS_SCHED_HOST") or "127.0.0.1"
     port = wanted(job, environment)
     return host, str(choose(host, None if port is None else port + attempt))
 
@@ -65,7 +61,7 @@ def choose(host: str, port: int | None) -> int:
         if problem:
             raise UserError(f"cannot listen on {host}:{port}: {errno.errorcode[problem]}")
         return port
-    for _ in range(_TRIES):
+    for _ in range(100):
         port = random.randint(_LOWEST, _HIGHEST)
         if not (problem := _problem(host, port)):
             return port
@@ -79,7 +75,7 @@ def of_job(environment: Mapping[str, str]) -> int:
 
     Every task of a Slurm array has a number of its own, so tasks do not collide.
     """
-    variable = next((name for name in _JOB_IDS if environment.get(name)), "")
+    variable = next((name for name in ("MTLN_JOB_ID", "SLURM_JOB_ID") if environment.get(name)), "")
     number = whole_number(environment, variable)
     if number is None:
         number = zlib.crc32(environment.get(variable, "").encode())  # 0 without a name

@@ -14,10 +14,9 @@ from launch.job import Job
 from launch.log_folders import log_folder
 from launch.plan.placement import Placement
 from launch.plan.processes import Process, World, make_plan
-from launch.supervisor.child_process import Popen, has_ended, kill_group, start_rank
+from launch.supervisor.child_process import Popen, Signals, has_ended, kill_group, start_rank
 from launch.supervisor.failure_report import Cause, Failure, explain
 from launch.supervisor.rank_reports import RankReports
-from launch.supervisor.signals import Signals
 from train.errors import UserError
 
 # What `timeout` ends with too.
@@ -164,7 +163,8 @@ class _Supervisor:
                 self.nodes.send("fail")
                 return self.end_after("failure")
             if self.is_hung():
-                self.write_stacks()
+                # Every rank writes its stacks to its log (train/process/failure.py).
+                self.stop_workers(signal.SIGUSR1, _TIME_FOR_STACKS)
                 self.nodes.send("fail")
                 return self.end_after("hang")
             self.nodes.listen()
@@ -221,13 +221,11 @@ class _Supervisor:
         return [popen for process, popen in self.running if process.rank is not None]
 
     def wait(self, seconds: float) -> int | None:
-        """Sleep until something happens; return the signal if we are told to stop."""
-        stop = self.signals.wait(seconds)
-        self.collect()
-        return stop
+        """Sleep until something happens; return the signal if we are told to stop.
 
-    def collect(self) -> None:
-        """Take note of the processes that have ended, and of those that failed by themselves."""
+        Takes note of the processes that have ended, and of those that failed by themselves.
+        """
+        stop = self.signals.wait(seconds)
         for entry in list(self.running):
             process, popen = entry
             if not has_ended(popen):
@@ -237,15 +235,14 @@ class _Supervisor:
             self.ended[process] = popen.returncode
             if popen.returncode != 0 and not self.ending:
                 self.failed[process] = time.time()
+        return stop
 
     def is_hung(self) -> bool:
         """Say whether no rank of this node has made progress for too long.
 
         One that gets on is enough: a rank that waits for another in a collective does not.
         """
-        heartbeats = [
-            self.reports.heartbeat(process) for process in self.plan if process.rank is not None
-        ]
+        heartbeats = [self.reports.heartbeat(process) for process in self.plan]
         if heartbeats != self.heartbeats:
             self.heartbeats, self.progress = heartbeats, time.monotonic()
         return 0 < self.job.hang_timeout < time.monotonic() - self.progress
@@ -285,10 +282,6 @@ class _Supervisor:
             # the launcher has got its own.
             self.reason = None
         return received
-
-    def write_stacks(self) -> None:
-        """Have every rank write the stacks of its threads to its log (train/process/health.py)."""
-        self.stop_workers(signal.SIGUSR1, _TIME_FOR_STACKS)
 
     def let_scheduler_go(self) -> None:
         deadline = time.monotonic() + _GRACE_FOR_SCHEDULER

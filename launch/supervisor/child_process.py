@@ -1,4 +1,4 @@
-"""Starting one process so that it can neither outlive the launcher nor catch its signals."""
+"""Processes that can neither outlive the launcher nor catch its signals, and waiting for both."""
 
 import contextlib
 import ctypes
@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from launch.plan.processes import Process
-from launch.supervisor.signals import Signals
 
 Popen = subprocess.Popen[bytes]
 
-_PR_SET_PDEATHSIG = 1
 # Loaded here: between fork and exec nothing but plain calls is safe.
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -22,6 +20,36 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # kernel's own handling of them.
 _RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _LONGEST_SLEEP = 3600.0
+
+
+class Signals:
+    """Holds signals back to be waited for, so that none is missed and none cuts in.
+
+    Those that mean "stop" are TERM, INT and HUP. One that was ignored at the start stays ignored:
+    that is how nohup and a shell's background jobs ask for it.
+    """
+
+    def __enter__(self) -> "Signals":
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit codes would get lost
+        optional = (signal.SIGINT, signal.SIGHUP)
+        self._stop = {signal.SIGTERM} | {
+            number for number in optional if signal.getsignal(number) != signal.SIG_IGN
+        }
+        self._all = self._stop | {signal.SIGCHLD}
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._all)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The job has ended, and what comes now must not change its exit code: srun, for one, sends
+        # TERM to the launchers that are left when the first has ended.
+        for number in self._stop:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+    def wait(self, seconds: float) -> int | None:
+        """Sleep until a signal comes, at most so long; return the one that means "stop"."""
+        info = signal.sigtimedwait(self._all, max(0.0, seconds))
+        return info.si_signo if info and info.si_signo in self._stop else None
 
 
 def start_rank(process: Process, variables: Mapping[str, str], log_dir: Path) -> Popen:
@@ -84,7 +112,7 @@ def _settle_in(dies_by: int, prepare: Callable[[], None] = lambda: None) -> Call
     launcher = os.getpid()
 
     def settle_in() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, dies_by, 0, 0, 0)
+        _libc.prctl(1, dies_by, 0, 0, 0)  # PR_SET_PDEATHSIG
         if os.getppid() != launcher:  # it died before the line above
             os.kill(os.getpid(), signal.SIGKILL)
         prepare()

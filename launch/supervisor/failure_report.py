@@ -1,20 +1,27 @@
-"""Explains the end of a job: who failed first, how, and the part of its log that says why."""
+"""Explains the end of a job: who failed first, how, and the part of its log that says why.
+
+``hints.yaml`` lists known messages in such logs, and what to do about them.
+"""
 
 import itertools
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from launch.plan.processes import Process
 from launch.supervisor.child_process import shell_code
-from launch.supervisor.hints import hints_for
 from train.errors import USER_ERROR, is_error_line
 
 _TAIL_LINES = 25
 # Enough for any traceback; a log may have grown to gigabytes.
 _READ_BYTES = 256 * 1024
+# More hints would bury the first, which is the likeliest to name the cause.
+_MOST_HINTS = 3
+# Everything that is known stands at the beginning of its line; some lines hold whole tensors.
+_LONGEST_LINE = 2000
 
 _TRACEBACK = "Traceback (most recent call last):"
 _CHAINED = (
@@ -65,13 +72,7 @@ class Cause:
 
 
 def explain(failure: Failure, log_dir: Path, step: int | None) -> Cause:
-    """Return why an attempt failed in which a process did.
-
-    Args:
-        failure: What happened to the process that failed first.
-        log_dir: The folder of the logs.
-        step: The step the job had come to.
-    """
+    """Return why an attempt failed in which a process did; the job had come to this step."""
     if line := user_error(failure, log_dir):
         return Cause(line, USER_ERROR, line, step, is_final=True)
     error = failure.message or how(failure.returncode)
@@ -154,3 +155,37 @@ def _read_end(path: Path) -> list[str]:
         log.seek(0, 2)
         log.seek(max(0, log.tell() - _READ_BYTES))
         return log.read().decode(errors="replace").splitlines()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of ``hints.yaml``, which explains the fields."""
+
+    id: str
+    pattern: re.Pattern[str]
+    meaning: str
+    remedy: str
+    sample: str
+
+
+def hints_for(lines: Iterable[str]) -> list[Row]:
+    """Return what is known about the lines of a log, in their order, every row once."""
+    found: dict[str, Row] = {}
+    for line in lines:
+        row = next((row for row in table() if row.pattern.search(line[:_LONGEST_LINE])), None)
+        if row is not None:
+            found.setdefault(row.id, row)
+            if len(found) == _MOST_HINTS:
+                break
+    return list(found.values())
+
+
+@cache
+def table() -> tuple[Row, ...]:
+    """Return all rows in their order."""
+    import yaml  # only a job that has failed pays for it
+
+    text = Path(__file__).with_name("hints.yaml").read_text(encoding="utf-8")
+    return tuple(
+        Row(**{**row, "pattern": re.compile(row["pattern"])}) for row in yaml.safe_load(text)
+    )

@@ -23,7 +23,7 @@ from launch.nodes.member_links import MemberLinks, command_of
 from launch.plan import ports
 from launch.plan.machine import this_machine
 from launch.plan.placement import Placement
-from launch.supervisor.signals import Signals
+from launch.supervisor.child_process import Signals
 from rank_tables import load
 from rank_tables.generate import table_of_server
 from rank_tables.load import check, parse

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,13 +18,6 @@ from train.native import library as native
 _SCHEDULER_SECONDS = 300
 
 Engine = Literal["none", "mindspore", "mpi"]
-
-# Variables for rank, world size and device, as set by our launcher, msrun or a rank table start.
-_VARIABLES: tuple[tuple[str, ...], ...] = (
-    ("RANK_ID", "MS_NODE_ID"),
-    ("RANK_SIZE", "MS_WORKER_NUM"),
-    ("DEVICE_ID",),
-)
 
 
 @dataclass(frozen=True)
@@ -72,9 +65,11 @@ def identify(environment: Mapping[str, str], device: str = "auto") -> Cluster:
     Raises:
         UserError: A variable is missing or is no number in its range.
     """
-    ranks, sizes, devices = _VARIABLES
+    # As set by our launcher, msrun or a rank table start.
+    ranks, sizes = ["RANK_ID", "MS_NODE_ID"], ["RANK_SIZE", "MS_WORKER_NUM"]
+    devices = ["DEVICE_ID"]
     if found := mpirun.names(environment):
-        ranks, sizes, devices = ((name,) for name in found)
+        ranks, sizes, devices = ([name] for name in found)
     world_size = _number(environment, sizes, default=1)
     if world_size < 1:
         raise UserError(f"environment: the world size must be at least 1, not {world_size}")
@@ -163,7 +158,7 @@ def _wait_for_scheduler(environment: Mapping[str, str]) -> None:
             time.sleep(0.1)
 
 
-def _number(environment: Mapping[str, str], names: tuple[str, ...], default: int | None) -> int:
+def _number(environment: Mapping[str, str], names: Sequence[str], default: int | None) -> int:
     for name in names:
         text = environment.get(name)
         if text is None:

@@ -13,7 +13,10 @@ Counts = npt.NDArray[np.int64]
 
 
 class Collectives(Protocol):
-    """Operations that all ranks call in the same order."""
+    """Operations that all ranks call in the same order.
+
+    What they do here is right for a job of one rank.
+    """
 
     world_size: int
 
@@ -25,40 +28,26 @@ class Collectives(Protocol):
         Args:
             precision: Type of the numbers on the wire. They come back as float32 in any case.
         """
-
-    def mean(self, vector: Floats) -> Floats:
-        """Return the mean of a float32 vector over the ranks, bit for bit the same on all."""
-
-    def broadcast(self, vector: Floats) -> Floats:
-        """Return rank 0's float32 vector; of the others' only the length counts."""
-
-    def sum_counts(self, counts: Counts) -> Counts:
-        """Return the exact sum over the ranks of non-negative integers below 2^48."""
-
-    def barrier(self) -> None:
-        """Wait until all ranks are here."""
-
-
-class OneProcess:
-    """A job of one rank: nothing to exchange."""
-
-    world_size = 1
-
-    def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
-        """See :class:`Collectives`."""
         return None
 
     def mean(self, vector: Floats) -> Floats:
-        """See :class:`Collectives`."""
+        """Return the mean of a float32 vector over the ranks, bit for bit the same on all."""
         return vector
 
     def broadcast(self, vector: Floats) -> Floats:
-        """See :class:`Collectives`."""
+        """Return rank 0's float32 vector; of the others' only the length counts."""
         return vector
 
     def sum_counts(self, counts: Counts) -> Counts:
-        """See :class:`Collectives`."""
+        """Return the exact sum over the ranks of non-negative integers below 2^48."""
         return counts
 
     def barrier(self) -> None:
-        """See :class:`Collectives`."""
+        """Wait until all ranks are here."""
+        return
+
+
+class OneProcess(Collectives):
+    """A job of one rank: nothing to exchange."""
+
+    world_size = 1

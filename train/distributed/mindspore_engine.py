@@ -15,6 +15,7 @@ from train.distributed.collectives import Counts, Floats
 # so the sum of a digit over up to 65,793 ranks is exact.
 _DIGIT_BITS = 8
 _NUM_DIGITS = 6
+_SHIFTS = _DIGIT_BITS * np.arange(_NUM_DIGITS)[:, None]
 
 
 class MindSporeCollectives:
@@ -22,18 +23,15 @@ class MindSporeCollectives:
 
     On CPU that is a ring of TCP connections. Where all ranks are on one machine, the reduction of
     the step goes through memory that they share instead.
-
-    Args:
-        rank: This rank.
-        world_size: Number of ranks.
-        on_cpu: Whether the device is the CPU.
     """
 
     def __init__(self, rank: int, world_size: int, on_cpu: bool) -> None:
         self.world_size = world_size
         self._sum = AllReduce()
         self._broadcast = Broadcast()
-        self._share_memory = on_cpu and shared_memory.join(rank, world_size, self._sum_of)
+        self._share_memory = on_cpu and shared_memory.join(
+            rank, world_size, lambda number: int(self.sum_counts(np.array([number]))[0])
+        )
 
     def all_reduce_cell(self, precision: Precision = "float32") -> nn.Cell | None:
         """See :class:`train.distributed.collectives.Collectives`."""
@@ -60,9 +58,6 @@ class MindSporeCollectives:
         """See :class:`train.distributed.collectives.Collectives`."""
         self._sum(Tensor(np.zeros(1, np.float32))).asnumpy()
 
-    def _sum_of(self, number: int) -> int:
-        return int(self.sum_counts(np.array([number]))[0])
-
 
 class AllReduce(nn.Cell):
     """Sum of a vector over all ranks."""
@@ -76,7 +71,7 @@ class AllReduce(nn.Cell):
         return self.all_reduce(vector)
 
 
-class HalfAllReduce(nn.Cell):
+class HalfAllReduce(AllReduce):
     """Sum of a float32 vector over all ranks, with numbers of 16 bits on the wire.
 
     Args:
@@ -85,7 +80,6 @@ class HalfAllReduce(nn.Cell):
 
     def __init__(self, precision: Precision) -> None:
         super().__init__()
-        self.all_reduce = ops.AllReduce(ops.ReduceOp.SUM)
         self.half = getattr(ms, precision)
 
     def construct(self, vector: Tensor) -> Tensor:
@@ -107,14 +101,12 @@ class Broadcast(nn.Cell):
 
 def to_digits(counts: Counts) -> Floats:
     """Return the base-256 digits of non-negative integers as a float32 vector."""
-    shifts = _DIGIT_BITS * np.arange(_NUM_DIGITS)[:, None]
-    digits = (counts.reshape(1, -1) >> shifts) & ((1 << _DIGIT_BITS) - 1)
+    digits = (counts.reshape(1, -1) >> _SHIFTS) & ((1 << _DIGIT_BITS) - 1)
     return digits.astype(np.float32).ravel()
 
 
 def from_digits(digits: Floats) -> Counts:
     """Return the integers of digits or of sums of digits: the inverse of :func:`to_digits`."""
     rows = digits.astype(np.int64).reshape(_NUM_DIGITS, -1)
-    shifts = _DIGIT_BITS * np.arange(_NUM_DIGITS)[:, None]
-    total: Counts = (rows << shifts).sum(axis=0)
+    total: Counts = (rows << _SHIFTS).sum(axis=0)
     return total

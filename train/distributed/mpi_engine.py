@@ -27,11 +27,7 @@ Bits = npt.NDArray[np.uint16]
 
 
 def join(rank: int, world_size: int) -> None:
-    """Initialise MPI in this process, which mpirun has started.
-
-    Args:
-        rank: This rank, as mpirun's variables say.
-        world_size: Number of ranks, as mpirun's variables say.
+    """Initialise MPI in this process, which mpirun has started with this rank in its variables.
 
     Raises:
         UserError: The MPI library is missing, is not that of mpirun, or cannot be called from
@@ -127,14 +123,11 @@ class NativeAllReduce(nn.Cell):
         from mpi4py import MPI
 
         super().__init__()
-        names = ("MPI_Allreduce", "MPI_Alltoall", "MPI_Allgather")
+        functions = map(_function, ("MPI_Allreduce", "MPI_Alltoall", "MPI_Allgather"))
         # What travels as 16 bits are integers to MPI: it moves them, and adds nothing.
-        handles = (MPI.FLOAT, MPI.UINT16_T, MPI.SUM, comm)
-        library.load().mtln_set_mpi(
-            *map(_function, names),
-            *(ctypes.c_ssize_t(MPI._handleof(handle)) for handle in handles),
-            comm.Get_size(),
-        )
+        values = map(MPI._handleof, (MPI.FLOAT, MPI.UINT16_T, MPI.SUM, comm))
+        handles = map(ctypes.c_ssize_t, values)
+        library.load().mtln_set_mpi(*functions, *handles, comm.Get_size())
         self.comm = comm  # keeps it open
         self.all_reduce = operator(f"all_reduce_{precision}", lambda vector: vector)
 
@@ -146,9 +139,7 @@ class NativeAllReduce(nn.Cell):
 class PythonAllReduce(nn.Cell):
     """Sum of a float32 vector over all ranks, by a Python function inside the compiled graph.
 
-    Args:
-        comm: The mpi4py communicator, used by nothing else.
-        precision: Type of the numbers on the wire.
+    The arguments are those of :class:`NativeAllReduce`.
     """
 
     def __init__(self, comm: Any, precision: Precision) -> None:
@@ -161,12 +152,7 @@ class PythonAllReduce(nn.Cell):
                 return _all_reduce(comm, vector)
             return _all_reduce_in_16_bits(comm, vector, precision)
 
-        self.all_reduce = ops.Custom(
-            all_reduce,
-            out_shape=lambda shape: shape,
-            out_dtype=lambda dtype: dtype,
-            func_type="pyfunc",
-        )
+        self.all_reduce = ops.Custom(all_reduce, lambda shape: shape, lambda dtype: dtype, "pyfunc")
 
     def construct(self, vector: Tensor) -> Tensor:
         """(n,) -> (n,)."""
@@ -194,11 +180,6 @@ def _all_reduce_in_16_bits(comm: Any, vector: Floats, precision: Precision) -> F
     Every rank adds up a share of the vector in float32. So what is rounded are the terms and the
     sum, whatever the number of ranks; and as many bytes travel as in a ring. The same in C++ is in
     train/native/source/all_reduce_mpi.cc.
-
-    Args:
-        comm: The mpi4py communicator.
-        vector: What this rank adds.
-        precision: Type on the wire, of 16 bits.
     """
     ranks = comm.Get_size()
     share = -(-vector.size // ranks)

@@ -20,9 +20,6 @@ _HYDRA = Names("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID")
 # What MindSpore takes as signs that OpenMPI has started it.
 _READ_BY_MINDSPORE = (*_OPEN_MPI, "OMPI_COMMAND")
 
-# Longer than rank 0 takes to find the same mistake and mpirun to end the others.
-_SECONDS_FOR_RANK_0 = 5.0
-
 
 def names(environment: Mapping[str, str]) -> Names | None:
     """Return the variables with this process's rank, None if mpirun has not assigned it.
@@ -32,15 +29,10 @@ def names(environment: Mapping[str, str]) -> Names | None:
     """
     for found in (_OPEN_MPI, _HYDRA):
         if all(name in environment for name in found):
-            return found if _assigns(found, environment) else None
+            copies = {"RANK_ID": environment[found.rank], "RANK_SIZE": environment[found.size]}
+            equal = all(environment.get(own, value) == value for own, value in copies.items())
+            return found if equal and not environment.get("MS_ROLE") else None
     return None
-
-
-def _assigns(mpi: Names, environment: Mapping[str, str]) -> bool:
-    copies = (("RANK_ID", mpi.rank), ("RANK_SIZE", mpi.size))
-    return not environment.get("MS_ROLE") and all(
-        environment.get(own, environment[name]) == environment[name] for own, name in copies
-    )
 
 
 def hide_stale_variables(environment: MutableMapping[str, str]) -> None:
@@ -62,4 +54,4 @@ def wait_for_rank_0_to_report(environment: Mapping[str, str]) -> None:
     """
     found = names(environment)
     if found is not None and environment[found.rank] != "0":
-        time.sleep(_SECONDS_FOR_RANK_0)
+        time.sleep(5.0)  # longer than rank 0 takes for that, and mpirun to end the others

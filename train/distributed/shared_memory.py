@@ -17,8 +17,7 @@ from train.native.operators import operator
 
 # Values of a piece: 1 MB, so that the pieces of two ranks stay in the caches of usual processors.
 _PIECE = 2**18
-_FOLDER = Path("/dev/shm")
-_SECONDS = 600
+_mapped: list[mmap.mmap] = []
 
 
 class AllReduce(nn.Cell):
@@ -40,13 +39,10 @@ class AllReduce(nn.Cell):
 def join(rank: int, world_size: int, sum_of: Callable[[int], int]) -> bool:
     """Map memory that all ranks share; False unless all can, as on several machines.
 
-    Args:
-        rank: This rank.
-        world_size: Number of ranks.
-        sum_of: Returns the sum over all ranks of a number of each, from 0 to 2^47.
+    ``sum_of`` returns the sum over all ranks of a number of each, from 0 to 2^47.
     """
     is_first = rank == 0
-    path = _FOLDER / f"mtln-{sum_of(secrets.randbits(47) if is_first else 0):x}"
+    path = Path(f"/dev/shm/mtln-{sum_of(secrets.randbits(47) if is_first else 0):x}")
     try:
         # Rank 0 makes it while the others wait for it here.
         memory = _map(path, world_size, rank) if is_first else None
@@ -63,27 +59,15 @@ def join(rank: int, world_size: int, sum_of: Callable[[int], int]) -> bool:
 
 
 def share(memory: mmap.mmap, rank: int, world_size: int, piece: int = _PIECE) -> None:
-    """Tell the native library where the memory is.
+    """Tell the native library where the memory is: zeros, mapped by all ranks.
 
-    Args:
-        memory: Zeros, mapped by all ranks.
-        rank: This rank.
-        world_size: Number of ranks.
-        piece: Values that are summed at a time.
+    ``piece`` is the number of values that are summed at a time.
     """
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    seconds = os.environ.get("MS_CPU_COMM_OP_TIMEOUT", "")
-    library.load().mtln_share(
-        ctypes.c_void_p(address),
-        ctypes.c_int64(piece),
-        rank,
-        world_size,
-        int(seconds) if seconds.isdecimal() else _SECONDS,
-    )
+    address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+    text = os.environ.get("MS_CPU_COMM_OP_TIMEOUT", "")
+    seconds = int(text) if text.isdecimal() else 600
+    library.load().mtln_share(address, ctypes.c_int64(piece), rank, world_size, seconds)
     _mapped.append(memory)  # for as long as this process lives
-
-
-_mapped: list[mmap.mmap] = []
 
 
 def num_bytes(world_size: int, piece: int) -> int:

@@ -26,13 +26,8 @@ def convolution(
     Inputs: x (N, H, W, C_in); weight (C_out, C_in, k, k) with odd k; bias (C_out,), if there is
     one; residual, of the shape of y, if there is one; :func:`convolution_options`.
 
-    Output: y (N, ceil(H / stride), ceil(W / stride), C_out).
-
-    Args:
-        stride: The convolution's.
-        bias: Whether there is a bias.
-        residual: Whether there is a residual.
-        needs_dx: Whether x has a gradient; without one, the operator gives zeros.
+    Output: y (N, ceil(H / stride), ceil(W / stride), C_out). Unless it ``needs_dx``, the gradient
+    of x is zeros.
     """
     gradients = _convolution_gradients(bias, residual, needs_dx)
 
@@ -75,11 +70,7 @@ def _convolution_gradients(bias: bool, residual: bool, needs_dx: bool) -> Callab
 
 
 def pointwise_options(counts: Sequence[int]) -> Tensor:
-    """Return the last input of :func:`pointwise`.
-
-    Args:
-        counts: Images of every task, in their order in the map.
-    """
+    """Return the last input of :func:`pointwise`: images of every task, as ordered in the map."""
     return options(*counts)
 
 
@@ -87,7 +78,7 @@ def pointwise_options(counts: Sequence[int]) -> Tensor:
 def pointwise(num_tasks: int, halves: int) -> ops.Custom:
     """Return an operator for 1x1 convolutions, with the weight and bias of the task of an image.
 
-    Inputs: a tuple with x (N, H, W, C), or with two halves (N, H, W, C_1) and (N, H, W, C_2) that
+    Inputs: a tuple with x (N, H, W, C), or with 2 ``halves`` (N, H, W, C_1) and (N, H, W, C_2) that
     stand for their concatenation, C = C_1 + C_2; K weights (C_out, C, 1, 1) and K biases (C_out,),
     each kind a tuple; :func:`pointwise_options`.
 
@@ -95,13 +86,8 @@ def pointwise(num_tasks: int, halves: int) -> ops.Custom:
 
     A primitive with a gradient, and no cell with one: MindSpore would copy the parameters that such
     a cell is given twice in a step, as the step writes to them.
-
-    Args:
-        num_tasks: K.
-        halves: 1 or 2 maps.
     """
     name = "pointwise" if halves == 1 else "pointwise_pair"
-    weights_end = halves + num_tasks
     # dy, maps, weights, options -> gradients of maps, weights and biases.
     gradient = operator(
         f"{name}_grad",
@@ -111,11 +97,7 @@ def pointwise(num_tasks: int, halves: int) -> ops.Custom:
 
     def bprop(maps: Any, weights: Any, biases: Any, options: Any, out: Any, dout: Any) -> Any:
         found = gradient(dout, maps, weights, options)
-        return (
-            found[:halves],
-            found[halves:weights_end],
-            found[weights_end:],
-            ops.zeros_like(options),
-        )
+        of_parameters = found[halves : halves + num_tasks], found[halves + num_tasks :]
+        return (found[:halves], *of_parameters, ops.zeros_like(options))
 
     return operator(name, lambda maps, weights, *_: (*maps[0][:3], weights[0][0]), bprop=bprop)

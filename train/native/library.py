@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "source"
@@ -94,19 +95,12 @@ def set_threads(threads: int) -> None:
 def _level_of_this_processor() -> str:
     if platform.machine() != "x86_64":
         return platform.machine()
-    flags = _processor_flags()
+    line = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    flags = line[1].split() if line else []
     for level, flag in _X86_LEVELS.items():
         if flag in flags:
             return level
     raise NativeUnavailable("this processor has no AVX2")
-
-
-def _processor_flags() -> set[str]:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "flags":
-            return set(value.split())
-    return set()
 
 
 @functools.cache

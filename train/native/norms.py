@@ -23,9 +23,8 @@ _ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "gate")
 def batch_norm_options(activation: Activation, counts: Sequence[int]) -> Tensor:
     """Return the last input of the batch norms.
 
-    Args:
-        activation: What follows the norm y: nothing, max(y, 0), or sigmoid(y) * gated.
-        counts: Images of every task, in their order in the map.
+    It says what follows the norm y: nothing, max(y, 0), or sigmoid(y) * gated; and how many images
+    every task has, in their order in the map.
     """
     return options(_ACTIVATIONS.index(activation), *counts)
 
@@ -41,20 +40,12 @@ def batch_norm(num_tasks: int) -> ops.Custom:
 
     Outputs: y (N, H, W, C) and what the gradient needs, (2, K, C).
     """
-    gradient = _batch_norm_gradient(num_tasks, maps=1)
+    gradients = _batch_norm_gradients(num_tasks, maps=1)
 
     def bprop(
         x: Any, gammas: Any, betas: Any, means: Any, variances: Any, opts: Any, out: Any, dout: Any
     ) -> Any:
-        found = gradient(opts, dout[0], x, out[1], gammas, betas)
-        return (
-            found[0],
-            found[1 : 1 + num_tasks],
-            found[1 + num_tasks :],
-            zeros_like_each(means),
-            zeros_like_each(variances),
-            ops.zeros_like(opts),
-        )
+        return gradients((x,), gammas, betas, means, variances, opts, out, dout)
 
     return _batch_norm(num_tasks, 1, bprop)
 
@@ -65,7 +56,7 @@ def batch_norm_gate(num_tasks: int) -> ops.Custom:
 
     Inputs and outputs are those of :func:`batch_norm`, with ``gated`` (N, H, W, C) after x.
     """
-    gradient = _batch_norm_gradient(num_tasks, maps=2)
+    gradients = _batch_norm_gradients(num_tasks, maps=2)
 
     def bprop(
         x: Any,
@@ -78,16 +69,7 @@ def batch_norm_gate(num_tasks: int) -> ops.Custom:
         out: Any,
         dout: Any,
     ) -> Any:
-        found = gradient(opts, dout[0], x, gated, out[1], gammas, betas)
-        return (
-            found[0],
-            found[1],
-            found[2 : 2 + num_tasks],
-            found[2 + num_tasks :],
-            zeros_like_each(means),
-            zeros_like_each(variances),
-            ops.zeros_like(opts),
-        )
+        return gradients((x, gated), gammas, betas, means, variances, opts, out, dout)
 
     return _batch_norm(num_tasks, 2, bprop)
 
@@ -111,14 +93,28 @@ def batch_norm_inference() -> ops.Custom:
     return operator("batch_norm_inference", lambda x, *_: x)
 
 
-@functools.cache
-def _batch_norm_gradient(num_tasks: int, maps: int) -> ops.Custom:
-    """Return an operator for the gradients of ``maps`` maps, then of K gammas and K betas."""
-    return operator(
+def _batch_norm_gradients(num_tasks: int, maps: int) -> Callable[..., Any]:
+    """Return a function of the inputs, with the ``maps`` maps as one tuple -> their gradients."""
+    primitive = operator(
         "batch_norm_grad",
         lambda opts, dy, *_: (*(dy,) * maps, *((dy[-1],),) * (2 * num_tasks)),
         outputs=maps + 2 * num_tasks,
     )
+
+    def gradients(
+        x: Any, gammas: Any, betas: Any, means: Any, variances: Any, opts: Any, out: Any, dout: Any
+    ) -> Any:
+        found = primitive(opts, dout[0], x, out[1], gammas, betas)
+        return (
+            *found[:maps],
+            found[maps : maps + num_tasks],
+            found[maps + num_tasks :],
+            zeros_like_each(means),
+            zeros_like_each(variances),
+            ops.zeros_like(opts),
+        )
+
+    return gradients
 
 
 @functools.cache

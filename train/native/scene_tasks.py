@@ -45,12 +45,8 @@ def scene_heads(num_tasks: int) -> ops.Custom:
 
     def bprop(x: Any, weights: Any, biases: Any, images: Any, out: Any, dout: Any) -> Any:
         found = gradient(dout if num_tasks > 1 else (dout,), x, weights, images)
-        return (
-            found[0],
-            found[1 : 1 + num_tasks],
-            found[1 + num_tasks :],
-            zeros_like_each(images),
-        )
+        of_weights, of_biases = found[1 : 1 + num_tasks], found[1 + num_tasks :]
+        return found[0], of_weights, of_biases, zeros_like_each(images)
 
     def shapes(x: Any, weights: Any, biases: Any, images: Any) -> Any:
         logits = tuple((n[0], bias[0]) for n, bias in zip(images, biases, strict=True))
@@ -67,10 +63,6 @@ def cross_entropy(num_tasks: int, mixed: bool) -> ops.Custom:
 
     Inputs: the smoothing, (); K logits; K labels; of mixed images K labels of partners and K
     shares. Each kind is a tuple: MindSpore gives all tensors of one the same type.
-
-    Args:
-        num_tasks: K.
-        mixed: Whether images are mixed with each other.
     """
     gradient = operator(
         "cross_entropy_grad",
@@ -80,11 +72,8 @@ def cross_entropy(num_tasks: int, mixed: bool) -> ops.Custom:
 
     def of_plain(smoothing: Any, logits: Any, labels: Any, out: Any, dout: Any) -> Any:
         found = gradient(dout, smoothing, logits, labels)
-        return (
-            ops.zeros_like(smoothing),
-            found if num_tasks > 1 else (found,),
-            zeros_like_each(labels),
-        )
+        found = found if num_tasks > 1 else (found,)
+        return ops.zeros_like(smoothing), found, zeros_like_each(labels)
 
     def of_mixed(
         smoothing: Any, logits: Any, labels: Any, partners: Any, shares: Any, out: Any, dout: Any

@@ -17,7 +17,9 @@ class Flatten(nn.Cell):
 
     def __init__(self) -> None:
         super().__init__()
-        self.flatten = operator("flatten", lambda shapes: (_size(shapes),))
+        self.flatten = operator(
+            "flatten", lambda shapes: (sum(int(np.prod(shape)) for shape in shapes),)
+        )
 
     def construct(self, tensors: Sequence[Tensor]) -> Tensor:
         """Tensors -> (sum of their sizes,)."""
@@ -71,18 +73,6 @@ class SGDUpdate(nn.Cell):
 
         All but the gradient are scalars; the number of the update is of no account here.
         """
-        return self.sgd(
-            gradient,
-            factor,
-            rate,
-            finite.astype(ms.float32),
-            self.mu,
-            self.decay,
-            self.momentum,
-            self.parameters,
-            self.own_options,
-        )
-
-
-def _size(shapes: Sequence[Sequence[int]]) -> int:
-    return sum(int(np.prod(shape)) for shape in shapes)
+        scalars = factor, rate, finite.astype(ms.float32), self.mu
+        written = self.momentum, self.parameters
+        return self.sgd(gradient, *scalars, self.decay, *written, self.own_options)

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from train.config.schema import Config
@@ -16,6 +18,8 @@ from train.storage.stores import open_store
 
 # So that rank 0, whose lines are seen, is the one that copies on its node.
 _HEAD_START = 2.0
+
+_print = partial(print, flush=True)
 
 
 def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
@@ -36,7 +40,7 @@ def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
     variables = config.storage.variables(os.environ)
     limits = config.storage.resolved(os.environ)
     heartbeat = Heartbeat(os.environ)
-    say = _print if shown else _ignore
+    say: Callable[[str], None] = _print if shown else lambda _: None
     staging = Staging(variables, limits, say, lambda: heartbeat.beat(0))
     if is_first and is_remote(run_dir := str(config.run_dir)):
         fetch_run(run_dir, config.run_folder, variables, limits.tries, say, _is_whole)
@@ -64,22 +68,8 @@ def build_uploader(config: Config) -> Uploader | None:
     if mirror is None:
         return None
     limits = config.storage.resolved(os.environ)
-    return Uploader(
-        str(config.run_dir),
-        mirror,
-        limits.upload_every,
-        limits.upload_seconds,
-        _print,
-    )
+    return Uploader(str(config.run_dir), mirror, limits.upload_every, limits.upload_seconds, _print)
 
 
 def _is_whole(checkpoint: Path) -> bool:
     return read_state(checkpoint) is not None
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
-
-
-def _ignore(line: str) -> None:
-    del line

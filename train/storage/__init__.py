@@ -12,8 +12,7 @@ What the rest builds on::
 
 Copies::
 
-    transfer          one file, verified and resumed where it broke off
-    copier            a whole tree: what is missing there
+    copier            a whole tree: what is missing there, verified and resumed where it broke off
 
 Data sets of a run, in::
 
@@ -23,7 +22,7 @@ Data sets of a run, in::
 The run folder, in and out::
 
     run_download      the newest whole checkpoint, to resume from
-    run_mirror        what has changed since the last pass, and in which order it is sent
+    run_mirror        what has changed since the last pass, in which order it is sent, and its names
     run_upload        the thread that makes these passes while the run trains
 
 Files and folders whose name begins with a dot do not count: this project names what is not whole

@@ -1,7 +1,5 @@
 """What an address of object storage looks like: ``s3://BUCKET/KEY`` or ``obs://BUCKET/KEY``."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

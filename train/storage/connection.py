@@ -16,8 +16,6 @@ addressing style  OBS_, S3_ or AWS_ADDRESSING_STYLE: ``virtual`` (https://BUCKET
 ================  ==================================================================================
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -27,7 +25,6 @@ from urllib.parse import urlsplit
 from train.errors import UserError
 
 _HUAWEI = re.compile(r"^obs\.([a-z0-9-]+)\.myhuaweicloud\.(com|cn|eu)$")
-_STYLES = ("virtual", "path")
 _ENDPOINTS = {
     "OBS_": ("OBS_ENDPOINT",),
     "S3_": ("S3_ENDPOINT",),
@@ -57,7 +54,7 @@ class Connection:
     token: str | None = field(default=None, repr=False)
 
     @classmethod
-    def read(cls, scheme: str, environment: Mapping[str, str]) -> Connection:
+    def read(cls, scheme: str, environment: Mapping[str, str]) -> "Connection":
         """Read the variables named at the top of this module.
 
         Raises:
@@ -86,14 +83,19 @@ def _first(environment: Mapping[str, str], prefixes: tuple[str, ...], name: str)
     return next((value for value in values if value), None)
 
 
+def is_endpoint(address: str) -> bool:
+    """Whether an address can be that of a service, without keys in it."""
+    parts = urlsplit(address)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
+
+
 def _endpoint(environment: Mapping[str, str], prefixes: tuple[str, ...]) -> str | None:
     for name in (name for prefix in prefixes for name in _ENDPOINTS[prefix]):
         if value := environment.get(name):
             if "://" not in value:  # as MoXing has it
                 secure = environment.get("S3_USE_HTTPS", "1") != "0"
                 value = f"{'https' if secure else 'http'}://{value}"
-            parts = urlsplit(value)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            if not is_endpoint(value):
                 raise UserError(
                     f"the variable {name} must be like https://HOST or https://HOST:PORT"
                 )
@@ -105,7 +107,7 @@ def _style(environment: Mapping[str, str], prefixes: tuple[str, ...], host: str 
     style = _first(environment, prefixes, "ADDRESSING_STYLE")
     if style is None:
         return "path" if host and _is_machine(host) else "virtual"
-    if style not in _STYLES:
+    if style not in ("virtual", "path"):
         raise UserError(f"the variable ..._ADDRESSING_STYLE must be virtual or path, not {style!r}")
     return style
 

@@ -1,23 +1,23 @@
-"""Copying a whole tree of files between two stores: what is missing there, several at a time."""
+"""Copying a tree of files between two stores: what is missing there, several files at a time.
 
-from __future__ import annotations
+What arrives on the disk is verified, and resumed where it broke off.
+"""
 
 import errno
 import hashlib
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from train.errors import UserError
-from train.files import free_bytes
+from train.files import free_bytes, publish, sha256_file
 from train.storage.digests import Expected, Verified, expected_files, is_marker
-from train.storage.retry import Retry, Stopped
-from train.storage.stores import File, Folder, Store, open_store
-from train.storage.transfer import Receiver, read_small, send
-
-_WORKERS = 8
+from train.storage.retry import Retry, Stopped, WrongDigest
+from train.storage.stores import File, Folder, Store, open_store, read_small, send
 
 
 @dataclass
@@ -100,11 +100,7 @@ class Copier:
         self._retry = Retry(tries)
         self._progress = progress
         self._verified = verified or Verified()
-        self._receiver = None
-        if isinstance(target, Folder):
-            self._receiver = Receiver(
-                source, target, self._retry, self._tick, self._verified, keep_unfinished
-            )
+        self._keep_unfinished = keep_unfinished
 
     def stop(self) -> None:
         """End what is under way, from another thread or a signal."""
@@ -188,10 +184,6 @@ class Copier:
         # Whole seconds: that is how exactly object stores keep time.
         return int(there.modified) >= int(file.modified)
 
-    def save_verified(self) -> None:
-        """Write down which files were verified, though nothing was copied."""
-        self._verified.save()
-
     def run(self, plan: Plan) -> Copied:
         """Copy.
 
@@ -210,7 +202,7 @@ class Copier:
         return copied
 
     def _run(self, names: list[str], plan: Plan, copied: Copied) -> None:
-        with ThreadPoolExecutor(_WORKERS) as pool:
+        with ThreadPoolExecutor(8) as pool:
             futures = {pool.submit(self._copy, name, plan): name for name in names}
             try:
                 for future in as_completed(futures):
@@ -226,13 +218,56 @@ class Copier:
 
     def _copy(self, name: str, plan: Plan) -> int | None:
         """Copy a file; return its size, or None if it has vanished from the disk."""
-        source, expected = self.source, plan.expected.get(name)
+        source, target, expected = self.source, self.target, plan.expected.get(name)
         if isinstance(source, Folder) and expected is None:
             path = source.path(name)
-            what = f"{path} to {self.target.address}"
-            return self._retry.call(what, lambda: send(self.target, name, path, self._tick))
-        assert self._receiver is not None
-        return self._receiver.receive(name, plan.files[name], expected)
+            what = f"{path} to {target.address}"
+            return self._retry.call(what, lambda: send(target, name, path, self._tick))
+        assert isinstance(target, Folder)
+        self._receive(name, plan.files[name], expected, target.new_path(name))
+        return plan.files[name].size
+
+    def _receive(self, name: str, file: File, expected: Expected | None, final: Path) -> None:
+        # What a process that ended has begun is resumed only where a digest will tell whether all
+        # of it was still on the disk.
+        lasting = bool(self._keep_unfinished and expected and file.tag)
+        mark = hashlib.sha256(str(file.tag).encode()).hexdigest()[:12]
+        into = final.with_name(f".{final.name}.{f'{mark}.part' if lasting else os.getpid()}")
+        if not lasting:
+            into.unlink(missing_ok=True)
+
+        def receive() -> None:
+            self._complete(name, file, into)
+            if expected and sha256_file(into) != expected.sha256:
+                into.unlink()
+                raise WrongDigest("its SHA-256 is not the one that is listed for it")
+            # The store's own time, so that two clocks are never compared the next time.
+            os.utime(into, (file.modified, file.modified))
+            publish(into, final)
+            if expected:
+                self._verified.add(final, expected.sha256)
+
+        try:
+            self._retry.call(f"{name} from {self.source.address}", receive)
+        finally:
+            if not lasting:
+                into.unlink(missing_ok=True)
+
+    def _complete(self, name: str, file: File, into: Path) -> None:
+        """Complete a local file that may hold the beginning of a file of the source."""
+        begun = into.stat().st_size if into.exists() else 0
+        if begun == 0 or begun != file.size:
+            tag = file.tag if 0 < begun < file.size else None
+            try:
+                self.source.read(name, into, self._tick, tag)
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # it is another file now, or has no such part
+                    into.unlink(missing_ok=True)
+                raise
+        if (arrived := into.stat().st_size) != file.size:
+            if arrived > file.size:
+                into.unlink()
+            raise OSError(errno.EIO, f"{arrived} bytes arrived instead of {file.size}")
 
     def _tick(self, count: int) -> None:
         if self._retry.stop.is_set():
@@ -249,3 +284,35 @@ def copy(source: str, target: str, environment: Mapping[str, str] = os.environ) 
     """
     copier = Copier(open_store(source, environment), open_store(target, environment))
     return copier.run(copier.plan())
+
+
+class Progress:
+    """Lines that say now and then how much has moved.
+
+    Args:
+        say: Called with the lines.
+        alive: Called with every piece that moves.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], alive: Callable[[], None] = lambda: None
+    ) -> None:
+        self._say, self._alive = say, alive
+        self._lock = threading.Lock()
+        self.begin(0)
+
+    def begin(self, total: int) -> None:
+        """Start to count a transfer of so many bytes."""
+        self._total = total
+        self._moved = 0
+        self._next = time.monotonic() + 15.0
+
+    def move(self, count: int) -> None:
+        """Count more bytes; may be called from any thread."""
+        with self._lock:
+            self._alive()
+            self._moved += count
+            if time.monotonic() < self._next:
+                return
+            self._next += 15.0
+            self._say(f"{self._moved / 1e6:,.0f} of {self._total / 1e6:,.0f} MB")

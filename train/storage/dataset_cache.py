@@ -8,8 +8,6 @@ For a data set there are, beside its folder ``NAME``::
     .NAME.verified.json  which of its files had the right digest
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import time
@@ -101,70 +99,60 @@ class Entry:
         return self.folder.with_name(f".{self.folder.name}.{kind}")
 
 
-class Room:
-    """The space of the cache, which is kept within its limit.
+def make_room(entry: Entry, note: Note, missing: int, limit: int | None) -> list[str]:
+    """Make room in the cache for a data set, and note that it is on its way.
 
     Args:
-        root: The folder of all data sets.
-        limit: Their size in bytes, None for no limit but the disk.
+        entry: Its place, beside those of all others.
+        note: Its address and size.
+        missing: How many of its bytes are still to come.
+        limit: The most that all data sets may take, in bytes; None for as much as the disk holds.
+
+    Returns:
+        The addresses of the data sets that were removed, least recently used first.
+
+    Raises:
+        UserError: There is not enough room, and nothing more to remove.
     """
+    if limit is not None and note.bytes > limit:
+        raise UserError(
+            f"storage.cache_size: {limit:,} bytes are too few for {note.address}, which has "
+            f"{note.bytes:,}"
+        )
+    removed = []
+    with waiting(Lock(entry.folder.with_name(".room.lock")), time.sleep):
+        unused = sorted(_others(entry), key=Entry.last_use)
+        while problem := _lacks(entry, note, missing, limit):
+            while unused:
+                candidate = unused.pop(0)
+                address = (candidate.read() or Note(candidate.folder.name)).address
+                if candidate.remove():
+                    removed.append(address)
+                    break
+            else:
+                raise UserError(problem)
+        entry.write(note)
+    return removed
 
-    def __init__(self, root: Path, limit: int | None) -> None:
-        self._root = root
-        self._limit = limit
 
-    def make(self, entry: Entry, note: Note, missing: int) -> list[str]:
-        """Make room for a data set, and note that it is on its way.
+def _lacks(entry: Entry, note: Note, missing: int, limit: int | None) -> str | None:
+    """Return what is wrong, or None if there is room."""
+    root = entry.folder.parent
+    if (free := free_bytes(root)) < missing:
+        return (
+            f"storage.cache: {root}: {note.address} needs {missing:,} bytes more, {free:,} are free"
+        )
+    taken = sum((other.read() or Note("")).bytes for other in _others(entry))
+    if limit is not None and taken + note.bytes > limit:
+        return (
+            f"storage.cache_size: {limit:,} bytes are too few: {note.address} needs "
+            f"{note.bytes:,}, and data sets that are in use take {taken:,}"
+        )
+    return None
 
-        Args:
-            entry: Its place.
-            note: Its address and size.
-            missing: How many of its bytes are still to come.
 
-        Returns:
-            The addresses of the data sets that were removed, least recently used first.
-
-        Raises:
-            UserError: There is not enough room, and nothing more to remove.
-        """
-        if self._limit is not None and note.bytes > self._limit:
-            raise UserError(
-                f"storage.cache_size: {self._limit:,} bytes are too few for {note.address}, which "
-                f"has {note.bytes:,}"
-            )
-        removed = []
-        with waiting(Lock(self._root / ".room.lock"), time.sleep):
-            unused = sorted(self._others(entry), key=Entry.last_use)
-            while problem := self._lacks(entry, note, missing):
-                while unused:
-                    candidate = unused.pop(0)
-                    address = (candidate.read() or Note(candidate.folder.name)).address
-                    if candidate.remove():
-                        removed.append(address)
-                        break
-                else:
-                    raise UserError(problem)
-            entry.write(note)
-        return removed
-
-    def _lacks(self, entry: Entry, note: Note, missing: int) -> str | None:
-        """Return what is wrong, or None if there is room."""
-        free = free_bytes(self._root)
-        if free < missing:
-            return (
-                f"storage.cache: {self._root}: {note.address} needs {missing:,} bytes more, "
-                f"{free:,} are free"
-            )
-        taken = sum((other.read() or Note("")).bytes for other in self._others(entry))
-        if self._limit is not None and taken + note.bytes > self._limit:
-            return (
-                f"storage.cache_size: {self._limit:,} bytes are too few: {note.address} needs "
-                f"{note.bytes:,}, and data sets that are in use take {taken:,}"
-            )
-        return None
-
-    def _others(self, entry: Entry) -> Iterator[Entry]:
-        for path in self._root.glob(".*.json"):
-            name = path.name.removeprefix(".").removesuffix(".json")
-            if not name.endswith(".verified") and name != entry.folder.name:
-                yield Entry(self._root / name)
+def _others(entry: Entry) -> Iterator[Entry]:
+    for path in entry.folder.parent.glob(".*.json"):
+        name = path.name.removeprefix(".").removesuffix(".json")
+        if not name.endswith(".verified") and name != entry.folder.name:
+            yield Entry(path.with_name(name))

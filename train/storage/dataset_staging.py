@@ -4,22 +4,19 @@ The process that comes first copies. The others wait and take what it made, or f
 if it dies, the next one takes over and resumes the copy.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from train.errors import UserError
-from train.storage.copier import Copier, Plan
-from train.storage.dataset_cache import Entry, Note, Room
+from train.storage.copier import Copier, Plan, Progress
+from train.storage.dataset_cache import Entry, Note, make_room
 from train.storage.digests import MANIFEST, Verified
 from train.storage.locks import Lock, waiting
 from train.storage.retry import StorageError
 from train.storage.settings import Limits
 from train.storage.stores import Folder, open_store
-from train.storage.transfer import Progress
 
 
 @dataclass(repr=False)  # there may be keys among the variables
@@ -58,11 +55,15 @@ class Staging:
                     note = self._copy(address, entry)
                 if note.error is not None:
                     raise UserError(note.error) if note.mistake else StorageError(note.error)
-                self._hold(entry)
+                # Keeps others from removing or changing the files while this process lives. Whoever
+                # holds it alone holds the other lock as well.
+                use = entry.use()
+                use.take(shared=True)
+                use.touch()
+                self.held.append(use)
         except OSError as error:
-            raise UserError(
-                f"storage.cache: {error.filename or folder}: {error.strerror}"
-            ) from None
+            where = error.filename or folder
+            raise UserError(f"storage.cache: {where}: {error.strerror}") from None
 
     def release(self) -> None:
         """Let other processes remove the data sets."""
@@ -88,22 +89,13 @@ class Staging:
 
         return wait
 
-    def _hold(self, entry: Entry) -> None:
-        """Keep others from removing or changing the files while this process lives."""
-        use = entry.use()
-        use.take(shared=True)  # a process that holds it alone holds the other lock as well
-        use.touch()
-        self.held.append(use)
-
     def _copy(self, address: str, entry: Entry) -> Note:
         """Copy, and note for the processes that wait how it ended."""
-        note = Note(address, (entry.read() or Note(address)).bytes)
+        size = (entry.read() or Note(address)).bytes
         try:
-            note = Note(address, self._copy_missing(address, entry))
+            note = Note(address, self._copy_missing(address, entry), time.time())
         except (UserError, StorageError) as error:
-            mistake = isinstance(error, UserError)
-            note = replace(note, error=str(error), mistake=mistake)
-        note = replace(note, finished=time.time())
+            note = Note(address, size, time.time(), str(error), isinstance(error, UserError))
         entry.write(note)
         return note
 
@@ -111,15 +103,14 @@ class Staging:
         """Copy what is missing; return the size of the data set in bytes."""
         progress = Progress(self.say, self.alive)
         store, target = open_store(address, self.variables), Folder(entry.folder)
-        copier = Copier(
-            store, target, self.limits.tries, progress.move, Verified(entry.verified), True
-        )
+        verified = Verified(entry.verified)
+        copier = Copier(store, target, self.limits.tries, progress.move, verified, True)
         plan = _plan(copier)
         size = sum(plan.found[name].size for name in plan.expected)
         if not plan.files:
             self._remove_others(entry.folder, plan)
             self.say(f"{address} is in the cache: {entry.folder}")
-            copier.save_verified()
+            verified.save()
             return size
         use = entry.use()
         try:
@@ -128,8 +119,8 @@ class Staging:
                     f"{address}: has changed, while another job of this node uses the copy in "
                     f"{entry.folder}: wait for its end, or choose another storage.cache"
                 )
-            room = Room(entry.folder.parent, self.limits.cache_size)
-            for removed in room.make(entry, Note(address, size), plan.bytes):
+            note = Note(address, size)
+            for removed in make_room(entry, note, plan.bytes, self.limits.cache_size):
                 self.say(f"{removed} was removed from the cache to make room")
             self.say(f"copying {address} to {entry.folder}: {plan.bytes / 1e6:,.1f} MB")
             progress.begin(plan.bytes)

@@ -1,7 +1,6 @@
 """Digests of files: those expected of a copy, and those that were verified before."""
 
-from __future__ import annotations
-
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,7 +46,10 @@ def expected_files(name: str, content: bytes) -> dict[str, Expected]:
     folder, _, kind = name.rpartition("/")
     try:
         data = json.loads(content)
-        found = dict(_shards(data) if kind == MANIFEST else _checkpoint(data))
+        if kind == MANIFEST:
+            found = dict(_shards(data))
+        else:
+            found = {file: Expected(sha256) for file, sha256 in data["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {f"{folder}/{file}" if folder else file: known for file, known in found.items()}
@@ -60,11 +62,6 @@ def _shards(manifest: dict[str, Any]) -> Iterator[tuple[str, Expected]]:
             yield f"{shard['file']}.db", Expected(shard["index_sha256"], shard["index_bytes"])
     if listing := manifest.get("listing"):
         yield "records.csv", Expected(listing["sha256"], listing["bytes"])
-
-
-def _checkpoint(state: dict[str, Any]) -> Iterator[tuple[str, Expected]]:
-    for file, sha256 in state["files"].items():
-        yield file, Expected(sha256)
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -84,10 +81,9 @@ class Verified:
         self._path = path
         self._found: dict[str, list[Any]] = {}
         if path is not None:
-            try:
+            # Without a readable record, every file is read again.
+            with contextlib.suppress(OSError, ValueError, TypeError):
                 self._found = dict(json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError):  # then every file is read again
-                self._found = {}
 
     def matches(self, path: Path, sha256: str) -> bool:
         """Whether a file is there and has the digest."""

@@ -1,7 +1,5 @@
 """Locks between the processes of a node. The kernel frees those of a process that dies."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Callable, Iterator

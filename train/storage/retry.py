@@ -1,7 +1,5 @@
 """Trying again what a store failed to do, and saying in one line why that was no use."""
 
-from __future__ import annotations
-
 import errno
 import random
 import threading

@@ -1,9 +1,7 @@
 """Fetching what a run needs to resume from its run folder in object storage."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from train.errors import UserError
@@ -11,7 +9,7 @@ from train.files import flush_folder
 from train.storage.copier import Copier, Plan
 from train.storage.digests import STATE, SUMMARY
 from train.storage.retry import Damaged, Retry
-from train.storage.stores import Folder, open_store
+from train.storage.stores import Folder, Store, open_store
 
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
@@ -46,18 +44,16 @@ def fetch_run(
     for step in steps_in(found, whole=True):
         if ours is not None and step <= ours.name:
             return
-        source = f"{address}/{CHECKPOINTS}/{step}"
-        if _fetch_checkpoint(source, checkpoints, variables, tries, is_whole):
-            break
-        say(f"{address}/{CHECKPOINTS}/{step} is damaged or not whole: it is not used")
-    else:
-        return
-    say(f"{address}/{CHECKPOINTS}/{step} was fetched")
-    copier = Copier(store, Folder(folder), tries)
-    copier.run(Plan({name: found[name] for name in (METRICS, SUMMARY) if name in found}, 0))
+        source = open_store(f"{address}/{CHECKPOINTS}/{step}", variables)
+        if _fetch_checkpoint(source, checkpoints / step, tries, is_whole):
+            say(f"{source.address} was fetched")
+            files = {name: found[name] for name in (METRICS, SUMMARY) if name in found}
+            Copier(store, Folder(folder), tries).run(Plan(files, 0))
+            return
+        say(f"{source.address} is damaged or not whole: it is not used")
 
 
-def steps_in(names: Mapping[str, object], whole: bool = False) -> list[str]:
+def steps_in(names: Iterable[str], whole: bool = False) -> list[str]:
     """Return the names of the checkpoints that have files, newest first.
 
     Args:
@@ -74,19 +70,14 @@ def steps_in(names: Mapping[str, object], whole: bool = False) -> list[str]:
 
 
 def _fetch_checkpoint(
-    address: str,
-    checkpoints: Path,
-    variables: Mapping[str, str],
-    tries: int,
-    is_whole: Callable[[Path], bool],
+    source: Store, final: Path, tries: int, is_whole: Callable[[Path], bool]
 ) -> bool:
     """Fetch a checkpoint; False if it is not whole."""
-    final = checkpoints / address.rpartition("/")[2]
     temporary = final.with_name(f".{final.name}.fetched")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        copier = Copier(open_store(address, variables), Folder(temporary), tries)
+        copier = Copier(source, Folder(temporary), tries)
         plan = copier.plan()
         if not plan.expected.keys() <= plan.found.keys():
             return False
@@ -95,7 +86,7 @@ def _fetch_checkpoint(
             return False
         shutil.rmtree(final, ignore_errors=True)  # one that does not count
         temporary.rename(final)
-        flush_folder(checkpoints)
+        flush_folder(final.parent)
         return True
     except Damaged:
         return False

@@ -1,16 +1,24 @@
-"""Keeping the run folder in object storage a mirror of the one here: what is sent, and when."""
+"""Keeping the run folder in object storage a mirror of the one here: what is sent, and when.
 
-from __future__ import annotations
+No log overwrites another's there. Every machine that a run goes on upon counts its attempts from 0;
+the number of an attempt in the store is noted beside its logs, for later starts and for the other
+nodes of the job.
+"""
 
+import itertools
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from train.storage.attempt_numbers import LOGS, choose_numbers, name_there
 from train.storage.digests import STATE, SUMMARY, Stamp, stamp_of
 from train.storage.run_download import CHECKPOINTS, METRICS, steps_in
-from train.storage.stores import File, Folder, Store
-from train.storage.transfer import read_small, send
+from train.storage.stores import File, Folder, Store, read_small, send
 
 CONFIG = "config.yaml"
+LOGS = "logs"
+_LOG = re.compile(rf"{LOGS}/attempt_([0-9]+)/(.+)", re.DOTALL)
+# Begins with a dot, so it counts as no log.
+_NOTE = ".number_there"
 
 
 class Mirror:
@@ -30,14 +38,15 @@ class Mirror:
         self._store = store
         self._keep = keep
         self._sent: dict[str, Stamp] = {}
-        self._there: dict[str, File | None] | None = None
+        self._there: dict[str, File | None] = {}  # complete once it was listed
+        self._listed = False
         self._numbers: dict[int, int] = {}
         self._last_used: str | None = None
 
     def missing(self, summary: bool = False) -> list[str]:
         """Return the names of the files that are not in the store as they are here."""
         sent = dict(self._sent)
-        return sorted(name for name in self._local(summary) if sent.get(name) != self._stamp(name))
+        return [name for name in self._names(summary) if sent.get(name) != self._stamp(name)]
 
     def begin(self, step: int | None) -> None:
         """Send the first file: what is wrong with the store shows here.
@@ -57,7 +66,7 @@ class Mirror:
         Raises:
             OSError: The store failed; so may other errors of its client library.
         """
-        first = self._there is None
+        first = not self._listed
         names = self._look()
         if first:
             self._recognise(names)
@@ -66,7 +75,7 @@ class Mirror:
         for name in (CONFIG, METRICS):
             if name in names:
                 self._send_if_changed(name)
-        for step in steps_in(dict.fromkeys(names), whole=True):
+        for step in steps_in(names, whole=True):
             self._send_checkpoint(step, names)
         self._prune()
         for name in names:
@@ -87,15 +96,15 @@ class Mirror:
 
     def _look(self) -> list[str]:
         """Look what is there, at first, and return the names of all files here but the summary."""
-        names = self._local(summary=False)
-        if self._there is None:
+        names = self._names(summary=False)
+        if not self._listed:
             self._there = dict(self._store.files())
+            self._listed = True
         self._numbers = choose_numbers(self._folder, names, self._there)
         return names
 
-    def _local(self, summary: bool) -> list[str]:
-        names = sorted(Folder(self._folder).files())
-        return [name for name in names if summary or name != SUMMARY]
+    def _names(self, summary: bool) -> list[str]:
+        return sorted(Folder(self._folder).files().keys() - (set() if summary else {SUMMARY}))
 
     def _stamp(self, name: str) -> Stamp | None:
         try:
@@ -104,8 +113,7 @@ class Mirror:
             return None
 
     def _send_checkpoint(self, step: str, names: list[str]) -> None:
-        files = [name for name in names if name.startswith(f"{CHECKPOINTS}/{step}/")]
-        state = f"{CHECKPOINTS}/{step}/{STATE}"
+        files, state = _files_of(step, names), _state_of(step)
         if any(self._sent.get(name) != self._stamp(name) for name in files):
             if self._sent.get(state) != self._stamp(state):
                 self._remove(state)  # it vouches for files that are going to change
@@ -130,50 +138,95 @@ class Mirror:
         if before is None or stored is None:
             return False
         self._sent[name] = before
-        if self._there is not None:
-            self._there[remote] = None
+        self._there[remote] = None
         return True
 
     def _remove(self, remote: str) -> None:
-        if self._there is not None and remote in self._there:
+        if remote in self._there:
             self._store.remove(remote)
             del self._there[remote]
 
     def _prune(self) -> None:
         """Remove the checkpoints that a run here would have removed."""
-        ours = [s for s in steps_in(self._sent, whole=True) if self._is_sent(s)]
-        if not ours or self._there is None:
+        sent = [(step, _state_of(step)) for step in steps_in(self._sent, whole=True)]
+        ours = [step for step, state in sent if self._sent[state] == self._stamp(state)]
+        if not ours:
             return
         # Those after the one that the run resumed from were damaged: they push out no whole ones.
         last = self._last_used or ours[0]
         kept = [s for s in steps_in(self._there) if s <= last or s in ours][: self._keep]
         for step in steps_in(self._there):
             if step not in kept:
-                names = [n for n in self._there if n.startswith(f"{CHECKPOINTS}/{step}/")]
-                for name in sorted(names, key=lambda name: not name.endswith(f"/{STATE}")):
+                names = _files_of(step, self._there)
+                for name in sorted(names, key=lambda name: name != _state_of(step)):
                     self._remove(name)
-
-    def _is_sent(self, step: str) -> bool:
-        state = f"{CHECKPOINTS}/{step}/{STATE}"
-        return self._sent[state] == self._stamp(state)
 
     # --- what an earlier process has sent --------------------------------------------------------
 
     def _recognise(self, names: list[str]) -> None:
         """Take note of the checkpoints that need not be sent, by their state.json."""
-        assert self._there is not None
-        for step in steps_in(dict.fromkeys(names), whole=True):
-            files = [name for name in names if name.startswith(f"{CHECKPOINTS}/{step}/")]
-            if all(name in self._there for name in files) and self._same_state(step):
+        for step in steps_in(names, whole=True):
+            files, state = _files_of(step, names), _state_of(step)
+            if not all(name in self._there for name in files):
+                continue
+            if read_small(self._store, state) == (self._folder / state).read_bytes():
                 self._sent |= {name: stamp for name in files if (stamp := self._stamp(name))}
-
-    def _same_state(self, step: str) -> bool:
-        name = f"{CHECKPOINTS}/{step}/{STATE}"
-        return read_small(self._store, name) == (self._folder / name).read_bytes()
 
     def _looks_sent(self, name: str, stamp: Stamp) -> bool:
         """Whether an earlier process has sent a file; of checkpoints their state.json tells it."""
         if name.startswith(f"{CHECKPOINTS}/"):
             return False
-        there = (self._there or {}).get(name_there(name, self._numbers))
+        there = self._there.get(name_there(name, self._numbers))
         return bool(there and there.size == stamp[0] and int(there.modified) >= stamp[1] // 10**9)
+
+
+def _files_of(step: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(f"{CHECKPOINTS}/{step}/")]
+
+
+def _state_of(step: str) -> str:
+    return f"{CHECKPOINTS}/{step}/{STATE}"
+
+
+def noted_numbers(run_dir: Path) -> dict[int, int]:
+    """Return the numbers in the store, by those here, that are noted in a run folder."""
+    numbers = {}
+    for path in (run_dir / LOGS).glob(f"attempt_*/{_NOTE}"):
+        here, there = path.parent.name.removeprefix("attempt_"), path.read_text(encoding="utf-8")
+        if here.isdecimal() and there.isdecimal():
+            numbers[int(here)] = int(there)
+    return numbers
+
+
+def note_number(run_dir: Path, here: int, there: int) -> None:
+    """Note the number of an attempt in the store."""
+    (run_dir / LOGS / f"attempt_{here}" / _NOTE).write_text(str(there), encoding="utf-8")
+
+
+def choose_numbers(run_dir: Path, here: Collection[str], there: Collection[str]) -> dict[int, int]:
+    """Return the numbers in the store, by those here; new ones are chosen and noted.
+
+    An attempt keeps its number unless a log of the same name has it there already. The names are
+    those of all files of the run folder here and in the store.
+    """
+    numbers = noted_numbers(run_dir)
+    logs: dict[int, list[str]] = {}
+    for name in here:
+        if found := _LOG.fullmatch(name):
+            logs.setdefault(int(found[1]), []).append(found[2])
+    for attempt in sorted(logs.keys() - numbers.keys()):
+        numbers[attempt] = next(
+            number
+            for number in itertools.count(attempt)
+            if number not in numbers.values()
+            and not any(f"{LOGS}/attempt_{number}/{log}" in there for log in logs[attempt])
+        )
+        note_number(run_dir, attempt, numbers[attempt])
+    return numbers
+
+
+def name_there(name: str, numbers: dict[int, int]) -> str:
+    """Return the name in the store of a file of the run folder."""
+    found = _LOG.fullmatch(name)
+    number = numbers.get(int(found[1])) if found else None
+    return name if found is None or number is None else f"{LOGS}/attempt_{number}/{found[2]}"

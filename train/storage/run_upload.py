@@ -1,7 +1,5 @@
 """Uploading the results of a run in the background: whatever the store does, training goes on."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable
@@ -43,12 +41,7 @@ class Uploader:
     """
 
     def __init__(
-        self,
-        address: str,
-        mirror: Mirror,
-        every: float,
-        seconds: float,
-        say: Callable[[str], None],
+        self, address: str, mirror: Mirror, every: float, seconds: float, say: Callable[[str], None]
     ) -> None:
         self.address = address
         self.seconds = seconds

@@ -4,38 +4,22 @@ Every value has an environment variable too; what the configuration says wins. S
 from it, but never written: they are in no dump of a configuration and in no message.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+import pydantic
 from pydantic_core import PydanticCustomError
 
 from train.errors import UserError
 from train.storage.address import check_location, is_remote
-from train.storage.connection import Connection
+from train.storage.connection import Connection, is_endpoint
 
 _SECRETS = frozenset({"access_key", "secret_key", "token"})
 
-_CACHE = "MTLN_STORAGE_CACHE"
-_OTHERS = {
+_VARIABLES = {
     "cache_size": "MTLN_STORAGE_CACHE_SIZE",
     "wait_seconds": "MTLN_STORAGE_WAIT",
     "upload_seconds": "MTLN_STORAGE_UPLOAD",
@@ -54,7 +38,7 @@ def _location(value: object) -> Path | str:
     return text if is_remote(text) else Path(text)
 
 
-Location = Annotated[Path | str, BeforeValidator(_location)]
+Location = Annotated[Path | str, pydantic.BeforeValidator(_location)]
 """A path, or ``s3://BUCKET/KEY`` or ``obs://BUCKET/KEY`` as a text."""
 
 
@@ -72,16 +56,16 @@ def is_secret(key: tuple[str, ...]) -> bool:
     return key[:1] == ("storage",) and (len(key) == 1 or key[1] in _SECRETS)
 
 
-Secret = Annotated[SecretStr | None, Field(exclude=True, repr=False)]
+Secret = Annotated[pydantic.SecretStr | None, pydantic.Field(exclude=True, repr=False)]
 
 
-class StorageConfig(BaseModel):
+class StorageConfig(pydantic.BaseModel):
     """Object storage: ``s3://`` and ``obs://`` in ``records``, ``data_root`` and ``run_dir``.
 
     ``docs/storage.md`` lists the environment variables that stand for what is not given here.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     endpoint: str | None = None
     """Address of the service, like https://obs.cn-north-4.myhuaweicloud.com."""
@@ -98,28 +82,27 @@ class StorageConfig(BaseModel):
     """Security token of temporary keys, with the other two."""
     cache: Path | None = None
     """Folder for the copies of data sets, on a disk of the node; by default ~/.cache/mtln."""
-    cache_size: ByteSize | None = None
+    cache_size: pydantic.ByteSize | None = None
     """The most that they may take, like 200GB; by default as much as the disk holds. Data sets that
     nobody uses are removed to make room, the least recently used first."""
-    wait_seconds: PositiveFloat | None = None
+    wait_seconds: pydantic.PositiveFloat | None = None
     """How long the ranks of a node wait for the one that copies; by default 7200."""
-    upload_seconds: PositiveFloat | None = None
+    upload_seconds: pydantic.PositiveFloat | None = None
     """How long the end of a run waits for the last results to be uploaded; by default 600."""
-    upload_every: PositiveFloat | None = None
+    upload_every: pydantic.PositiveFloat | None = None
     """Seconds between uploads of metrics and logs, by default 30; checkpoints go at once."""
-    tries: PositiveInt | None = None
+    tries: pydantic.PositiveInt | None = None
     """How often a request is tried, after growing pauses; by default 6."""
 
-    @field_validator("endpoint")
+    @pydantic.field_validator("endpoint")
     @classmethod
     def _endpoint_is_an_address(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or "https://host")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        if value and not is_endpoint(value):
             raise ValueError("must be like https://HOST or https://HOST:PORT, without keys in it")
         return value
 
-    @model_validator(mode="after")
-    def _keys_are_complete(self) -> StorageConfig:
+    @pydantic.model_validator(mode="after")
+    def _keys_are_complete(self) -> "StorageConfig":
         if bool(self.access_key) != bool(self.secret_key):
             given, missing = ("access_key", "secret_key")[:: 1 if self.access_key else -1]
             raise ValueError(f"{given} is given, but {missing} is not")
@@ -148,14 +131,14 @@ class StorageConfig(BaseModel):
                 result[f"{prefix}SESSION_TOKEN"] = ""
         return result
 
-    def resolved(self, environment: Mapping[str, str]) -> Limits:
+    def resolved(self, environment: Mapping[str, str]) -> "Limits":
         """Return the values that do not say how a bucket is reached, or their variables'.
 
         Raises:
             UserError: A variable has no allowed value.
         """
         values: dict[str, Any] = {}
-        for key, variable in _OTHERS.items():
+        for key, variable in _VARIABLES.items():
             value = getattr(self, key)
             if value is None and environment.get(variable):
                 value = _read(key, variable, environment[variable])
@@ -167,7 +150,7 @@ class StorageConfig(BaseModel):
         """Return where copies of data sets are kept."""
         if self.cache is not None:
             return self.cache.expanduser()
-        if folder := environment.get(_CACHE):
+        if folder := environment.get("MTLN_STORAGE_CACHE"):
             return Path(folder).expanduser()
         if folder := environment.get("XDG_CACHE_HOME"):
             return Path(folder, "mtln")
@@ -187,12 +170,12 @@ class StorageConfig(BaseModel):
         return self.cache_folder(environment) / "data" / f"{readable[:40]}-{digest}"
 
 
-class Limits(BaseModel):
+class Limits(pydantic.BaseModel):
     """Limits of the transfers, with defaults: see :class:`StorageConfig` for what they mean."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = pydantic.ConfigDict(frozen=True)
 
-    cache_size: ByteSize | None = None
+    cache_size: pydantic.ByteSize | None = None
     wait_seconds: float = 7200.0
     upload_seconds: float = 600.0
     upload_every: float = 30.0
@@ -202,6 +185,6 @@ class Limits(BaseModel):
 def _read(key: str, variable: str, text: str) -> Any:
     try:
         return getattr(StorageConfig.model_validate({key: text}), key)
-    except ValidationError:
+    except pydantic.ValidationError:
         allowed = "a size like 200GB" if key == "cache_size" else "a number above 0"
         raise UserError(f"environment: {variable} must be {allowed}, not {text!r}") from None

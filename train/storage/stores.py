@@ -1,9 +1,9 @@
 """Trees of files behind one interface: folders on the disk, and buckets through the S3 protocol."""
 
-from __future__ import annotations
-
+import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,9 +15,7 @@ from train.files import replacement
 from train.storage.address import SCHEMES, is_remote, is_visible, split_address
 from train.storage.connection import Connection
 
-_CONNECT_SECONDS = 15
 _READ_SECONDS = 60
-_PIECE = 2**18
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,41 @@ def open_store(address: str, environment: Mapping[str, str] = os.environ) -> Sto
     if "://" in address:
         raise UserError(f"{address}: must be a path or begin with {' or '.join(SCHEMES)}")
     return Folder(Path(address))
+
+
+def send(store: Store, name: str, path: Path, tick: Tick, message: str = "") -> int | None:
+    """Store a local file; return its size there, or None if it has vanished from the disk.
+
+    Args:
+        store: Where to.
+        name: Its name there.
+        path: The file, which may grow meanwhile as logs do.
+        tick: Told how many more bytes have moved.
+        message: What the message of a failure begins with.
+
+    Raises:
+        OSError: Not all of it has arrived, or the store failed.
+    """
+    try:
+        before = path.stat().st_size
+        store.write(name, path, tick)
+        after = path.stat().st_size
+    except FileNotFoundError:
+        if path.exists():
+            raise  # so it is the store that lacks something
+        return None
+    stored = store.size(name)
+    if not min(before, after) <= stored <= max(before, after):
+        raise OSError(errno.EIO, f"{message}{stored} bytes arrived instead of {after}")
+    return stored
+
+
+def read_small(store: Store, name: str) -> bytes:
+    """Return what a small file of a store holds."""
+    with tempfile.TemporaryDirectory(prefix="mtln-") as folder:
+        into = Path(folder, "content")
+        store.read(name, into, lambda _: None)
+        return into.read_bytes()
 
 
 class Folder:
@@ -209,13 +242,17 @@ class Bucket:
         goes_on = begun and str(answer.get("ContentRange")).startswith(f"bytes {begun}-")
         async with answer["Body"] as body:
             with into.open("ab" if goes_on else "wb") as file:
-                while piece := await body.read(_PIECE):
+                while piece := await body.read(2**18):
                     file.write(piece)
                     tick(len(piece))
 
     def write(self, name: str, source: Path, tick: Tick) -> None:
         """See :class:`Store`; the object appears when all of it has arrived."""
-        self._system.put_file(str(source), self._path(name), callback=_callback(tick))
+        from fsspec.callbacks import Callback
+
+        callback = Callback()
+        callback.relative_update = tick
+        self._system.put_file(str(source), self._path(name), callback=callback)
 
     def remove(self, name: str) -> None:
         """See :class:`Store`; one by one, since OBS may refuse S3's request for many."""
@@ -241,7 +278,7 @@ class Bucket:
                 # OBS takes neither checksums that come after the body nor those of botocore.
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
-                "connect_timeout": _CONNECT_SECONDS,
+                "connect_timeout": 15,
                 "read_timeout": _READ_SECONDS,
                 # Whoever uses a store tries again; three layers that do are slow to give up.
                 "retries": {"total_max_attempts": 1},
@@ -251,16 +288,6 @@ class Bucket:
         )
         system.retries = 1
         return system
-
-
-def _callback(tick: Tick) -> Any:
-    from fsspec.callbacks import Callback
-
-    class _Ticking(Callback):  # type: ignore[misc, unused-ignore]
-        def relative_update(self, inc: int = 1) -> None:
-            tick(inc)
-
-    return _Ticking()
 
 
 def _copy_file(source: Path, into: Path, tick: Tick) -> None:

@@ -145,7 +145,7 @@ def test_dry_run_starts_nothing(config: Path, capsys: pytest.CaptureFixture[str]
 DRIVER = """
 import os, sys
 from launch.mpi.mpirun import Start, run
-from launch.supervisor.signals import Signals
+from launch.supervisor.child_process import Signals
 worker = [sys.executable, "-c", sys.argv[2]]
 command = ("mpirun", "--quiet", "--oversubscribe", "-n", "2", *worker)
 with Signals() as signals:

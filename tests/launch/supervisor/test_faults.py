@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from launch.supervisor.hints import hints_for
+from launch.supervisor.failure_report import hints_for
 from tests.launch.script_jobs import ScriptJob
 from tests.launch.training_jobs import TrainingJob, newest_step, steps_in, write_job
 from tests.marked import Marked

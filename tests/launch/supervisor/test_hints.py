@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from launch.supervisor.hints import Row, hints_for, table
+from launch.supervisor.failure_report import Row, hints_for, table
 from tests.launch.script_jobs import ScriptJob
 from tests.paths import ROOT
 

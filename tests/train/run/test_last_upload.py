@@ -11,7 +11,7 @@ import pytest
 from tests.object_store import ObjectStore, Proxy
 from tests.train.storage.stored_sets import sha256
 from train.run.last_upload import main
-from train.storage.attempt_numbers import note_number
+from train.storage.run_mirror import note_number
 
 BEGAN = 1e9
 ADDRESS = "my run"

@@ -11,8 +11,7 @@ from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, Seen, headers_
 from tests.train.storage.stored_sets import sha256
 from train.errors import UserError
 from train.storage import open_store
-from train.storage.attempt_numbers import noted_numbers
-from train.storage.run_mirror import Mirror
+from train.storage.run_mirror import Mirror, noted_numbers
 from train.storage.run_upload import Uploader
 
 Mirrored = Callable[..., Mirror]

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from launch.nodes.leader import pause, reason_to_give_up
 from launch.supervisor.failure_report import Cause
-from launch.supervisor.restarts import pause, reason_to_give_up
 from tests.launch.script_jobs import ScriptJob
 
 # Fails the first time it runs, in the way that {failure} says.
