@@ -7,23 +7,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from train.environment import prepare_for_mindspore
 from train.errors import USER_ERROR, UserError, error_text
 
-# Command: its module, which has add_arguments(parser) and run(arguments, argv), and what it does.
+# What each command does; its module has add_arguments(parser) and run(arguments, argv).
 COMMANDS = {
-    "download": ("tools.download", "fetch a known public data set"),
-    "prepare": ("tools.prepare", "turn a folder of pictures into records"),
-    "describe": ("tools.describe", "look at prepared data sets: tables and contact sheets"),
-    "verify": ("tools.verify", "check prepared data sets from end to end"),
-    "compare": ("tools.compare", "compare completed runs, with the gain over single-task ones"),
-    "copy": ("tools.copy", "copy folders between this machine and object storage"),
-    "demo-data": ("tools.demo_data", "make three small generated data sets to try things with"),
-    "plan-scale": ("tools.plan_scale", "predict step time and efficiency on many devices"),
-    "bench": ("tools.bench", "measure the speed, side by side with other programs"),
-    "doctor": ("tools.doctor", "check the installation and this machine"),
+    "download": "fetch a known public data set",
+    "prepare": "turn a folder of pictures into records",
+    "describe": "look at prepared data sets: tables and contact sheets",
+    "verify": "check prepared data sets from end to end",
+    "compare": "compare completed runs, with the gain over single-task ones",
+    "copy": "copy folders between this machine and object storage",
+    "demo-data": "make three small generated data sets to try things with",
+    "plan-scale": "predict step time and efficiency on many devices",
+    "bench": "measure the speed, side by side with other programs",
+    "doctor": "check the installation and this machine",
 }
 
 
@@ -42,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    listed = "\n".join(f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items())
+    listed = "\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="python -m tools",
         usage="python -m tools COMMAND ...",
@@ -54,7 +53,7 @@ def _run(argv: list[str]) -> int:
     # Only the command is parsed here, so that only the command's own module is imported.
     command = parser.parse_args(argv[:1]).command
     prepare_for_mindspore()
-    module = importlib.import_module(COMMANDS[command][0])
+    module = importlib.import_module(f"tools.{command.replace('-', '_')}")
     own = argparse.ArgumentParser(prog=f"python -m tools {command}")
     module.add_arguments(own)
     code: int = module.run(own.parse_args(argv[1:]), argv)
@@ -68,16 +67,12 @@ def _ended_by_signal() -> Iterator[None]:
         yield
         return
     numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, _leave) for number in numbers]
+    before = [signal.signal(n, lambda number, frame: sys.exit(128 + number)) for n in numbers]
     try:
         yield
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ A million pictures as Python objects would take gigabytes; here they take disk. 
 
 found     what lies in the source folder or stands in the table, in any order
 masks     masks found, by label space and path without extension
+stems     the pictures that have masks, by path without extension
 samples   the same as found, numbered in the order of their keys; everything else refers to the id
 pictures  the samples that could be decoded: where their bytes are, sums, digests
 skipped   the others, with the reason
+owners    names of the data sets by number; 0 is the one that is being made
 prints    what looks the same is searched among these (see duplicates/search.py)
 pairs     what was found to look the same; the view named_pairs has owners, splits and keys too
 """
@@ -29,17 +31,21 @@ CREATE TABLE samples (id INTEGER PRIMARY KEY, key TEXT, class TEXT, split TEXT, 
     bytes INTEGER, mtime INTEGER);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, start INTEGER, lengths TEXT, width INTEGER,
     height INTEGER, sums TEXT, counts TEXT, crc INTEGER, sha256 TEXT, pixels TEXT, hash INTEGER);
+CREATE TABLE stems (stem TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID;
 CREATE TABLE skipped (id INTEGER PRIMARY KEY, reason TEXT, sha256 TEXT);
+CREATE TABLE owners (owner INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE prints (id INTEGER PRIMARY KEY, owner INTEGER, split TEXT, key TEXT, record INTEGER,
     pixels TEXT, hash INTEGER);
 CREATE TABLE pairs (one INTEGER, other INTEGER, distance INTEGER);
 """
 # A print of the data set that is being made has its split in "samples".
 _VIEWS = """
-CREATE VIEW looks AS SELECT prints.id AS id, owner, coalesce(samples.split, prints.split) AS split,
-    prints.key AS key FROM prints LEFT JOIN samples ON owner = 0 AND samples.id = prints.id;
-CREATE VIEW named_pairs AS SELECT distance, a.owner AS owner, a.split AS split, a.key AS key,
-    b.owner AS other_owner, b.split AS other_split, b.key AS other_key
+CREATE VIEW looks AS SELECT prints.id AS id, owner, name, prints.key AS key,
+    coalesce(samples.split, prints.split) AS split FROM prints JOIN owners USING (owner)
+    LEFT JOIN samples ON owner = 0 AND samples.id = prints.id;
+CREATE VIEW named_pairs AS SELECT distance, a.owner != b.owner AS elsewhere,
+    a.split != b.split AS across, a.name AS name, a.split AS split, a.key AS key,
+    b.name AS other_name, b.split AS other_split, b.key AS other_key
     FROM pairs JOIN looks AS a ON a.id = one JOIN looks AS b ON b.id = other;
 """
 

@@ -1,15 +1,10 @@
 """What the tools show while they work and when they are done."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from typing import Any
 
 _LINE_EVERY = 15.0
 
@@ -42,8 +37,8 @@ def transfer(title: str) -> Iterator[Moved]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _bar(*counts: str) -> Progress:
-    """Return a progress bar with these columns of rich's between the bar and the time left."""
+def _bar(*counts: str) -> Any:
+    """Return rich's progress bar with these columns between the bar and the time left."""
     # Imported here since it takes longer than most commands without a bar.
     from rich import progress as rich
     from rich.console import Console

@@ -73,11 +73,7 @@ def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) ->
 
 def _make_parents(folder: Path) -> list[Path]:
     """Make a folder and its parents; return the new ones, outermost first."""
-    missing = []
-    for path in (folder, *folder.parents):
-        if path.exists():
-            break
-        missing.append(path)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with refused(folder, "cannot be made"):
         folder.mkdir(parents=True, exist_ok=True)
     return missing[::-1]

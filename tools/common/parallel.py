@@ -47,6 +47,22 @@ def ordered_map(
             yield _result(waiting.popleft())
 
 
+def batches(
+    items: Iterable[Job], most: int, most_bytes: int, size: Callable[[Job], int]
+) -> Iterator[list[Job]]:
+    """Yield items in batches of at most ``most``, ended early by ``most_bytes`` or more in them."""
+    batch: list[Job] = []
+    held = 0
+    for item in items:
+        batch.append(item)
+        held += size(item)
+        if len(batch) >= most or held >= most_bytes:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
 @contextmanager
 def _processes(function: Callable[[Any], Any], workers: int) -> Iterator[list[Connection]]:
     """Start worker processes; yield a pipe to each of them.

@@ -15,7 +15,7 @@ from tools.common.class_tables import class_table, pixel_table
 from tools.common.command_line import add_workers_option, describe
 from tools.prepare import images, masks
 from tools.prepare.make import already_made, prepare
-from tools.prepare.options import DUPLICATES, Options
+from tools.prepare.options import Options
 from train.data.manifest import Manifest
 from train.data.records import IMAGE_FORMATS
 
@@ -63,7 +63,7 @@ def _add_split_options(parser: argparse.ArgumentParser) -> None:
         "different splits: refuse them, keep them together in one split where splits are made "
         "here, or allow them (default: refuse)"
     )
-    add("--duplicates", choices=DUPLICATES, default="refuse", help=text)
+    add("--duplicates", choices=("refuse", "together", "allow"), default="refuse", help=text)
     text = "prepared data sets that must not hold the same pictures in another split"
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     add("--against", metavar="DIR", type=Path, help=text, **several)
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     given: dict[str, Any] = dict(vars(arguments))
     given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     options = Options(**given, command=shlex.join(["python", "-m", "tools", *argv]))
-    if already_made(options) is not None:
+    if already_made(options):
         print(f"{options.out}: already there and complete, made of the same source in the same way")
         return 0
     print(summary(prepare(options), options.out))

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -30,23 +31,8 @@ _JOB_BYTES = 4 * 2**20
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Job:
-    """Pictures for one call of a worker.
-
-    Attributes:
-        recipe: How pictures are stored.
-        root: Their folder.
-        keys: Their paths in it.
-        spaces: Folder and meaning of the masks of every label space.
-        masks: For every picture, the paths of its masks in those folders.
-    """
-
-    recipe: Recipe
-    root: str
-    keys: tuple[str, ...]
-    spaces: tuple[tuple[str, Lookup], ...] = ()
-    masks: tuple[tuple[str, ...], ...] = ()
+# A sample's id, and the paths of its picture and of its masks.
+Sample = tuple[int, list[Path]]
 
 
 @dataclass(frozen=True)
@@ -54,8 +40,8 @@ class Taken:
     """A picture and its masks, ready to be stored; digests of the files: picture, then masks."""
 
     picture: Picture
-    masks: tuple[Mask, ...]
-    sha256: tuple[str, ...]
+    masks: list[Mask]
+    sha256: list[str]
 
 
 @dataclass(frozen=True)
@@ -95,10 +81,8 @@ def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
                     thumbs.write(bytes(THUMB_BYTES))
                     continue
                 thumbs.write(result.picture.looks.thumb)
-                row = _row(sample, result, spool.tell())
-                for data in (result.picture.data, *(mask.data for mask in result.masks)):
-                    spool.write(data)
-                yield row
+                yield _row(sample, result, spool.tell())
+                spool.writelines([result.picture.data, *(mask.data for mask in result.masks)])
 
         catalogue.insert("pictures", rows())
     _check_readable(catalogue, options)
@@ -130,28 +114,22 @@ def _results(
     largest, count = next(catalogue.rows("SELECT max(bytes), count(*) FROM samples"))
     # Large files go one by one, so that what is in flight stays small.
     step = max(1, min(_PICTURES_PER_JOB, _JOB_BYTES // max(1, largest)))
-    samples: list[int] = []
-
-    def jobs() -> Iterator[Job]:
-        keys = catalogue.rows("SELECT id, key FROM samples ORDER BY id")
-        meant = tuple((str(space.folder), space.lookup) for space in spaces.values())
-        while chunk := list(islice(keys, step)):
-            samples.extend(sample for sample, _ in chunk)
-            masks = tuple(_masks(catalogue, key, spaces) for _, key in chunk)
-            names = tuple(key for _, key in chunk)
-            yield Job(options.recipe, str(options.src), names, meant, masks)
-
-    workers = min(options.workers, -(-count // step))
-    with closing(ordered_map(run_job, jobs(), workers)) as results:
-        for taken in results:
-            yield from zip(samples[: len(taken)], taken, strict=True)
-            del samples[: len(taken)]
-            advance(len(taken))
-
-
-def _masks(catalogue: Catalogue, key: str, spaces: Spaces) -> tuple[str, ...]:
     query = "SELECT path FROM masks WHERE space = ? AND stem = ?"
-    return tuple(catalogue.value(query, name, stem(key)) for name in spaces)
+
+    def samples() -> Iterator[Sample]:
+        for sample, key in catalogue.rows("SELECT id, key FROM samples ORDER BY id"):
+            masks = ((s.folder, catalogue.value(query, name, stem(key))) for name, s in named)
+            yield sample, [Path(*path) for path in ((options.src, key), *masks)]
+
+    named = spaces.items()
+    rest = samples()
+    jobs = iter(lambda: list(islice(rest, step)), [])
+    lookups = [space.lookup for space in spaces.values()]
+    workers = min(options.workers, -(-count // step))
+    with closing(ordered_map(partial(take, options.recipe, lookups), jobs, workers)) as results:
+        for taken in results:
+            yield from taken
+            advance(len(taken))
 
 
 def _check_readable(catalogue: Catalogue, options: Options) -> None:
@@ -165,33 +143,34 @@ def _check_readable(catalogue: Catalogue, options: Options) -> None:
         )
 
 
-def run_job(job: Job) -> list[Taken | Unreadable]:
-    """Make the pictures of a job.
+def take(
+    recipe: Recipe, lookups: Sequence[Lookup], samples: Iterable[Sample]
+) -> list[tuple[int, Taken | Unreadable]]:
+    """Make pictures and their masks, one for every lookup; return them with the samples' ids.
 
     Raises:
         UserError: A mask does not fit its picture or its classes.
     """
-    paths = job.masks or ((),) * len(job.keys)
-    return [_take(job, key, masks) for key, masks in zip(job.keys, paths, strict=True)]
+    return [(sample, _take(recipe, lookups, *paths)) for sample, paths in samples]
 
 
-def _take(job: Job, key: str, mask_keys: tuple[str, ...]) -> Taken | Unreadable:
+def _take(
+    recipe: Recipe, lookups: Sequence[Lookup], path: Path, *mask_paths: Path
+) -> Taken | Unreadable:
     digests: list[str] = []
     reading = ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = make(_read(Path(job.root, key), digests), job.recipe)
+            picture = make(_read(path, digests), recipe)
             target = picture.width, picture.height
             masks = []
-            for (folder, lookup), mask_key in zip(job.spaces, mask_keys, strict=True):
-                path = Path(folder, mask_key)
-                reading = f"{path}: "
-                data = _read(path, digests)
-                masks.append(
-                    make_mask(path, data, lookup, picture.original, picture.orientation, target)
-                )
-            return Taken(picture, tuple(masks), tuple(digests))
+            for lookup, mask_path in zip(lookups, mask_paths, strict=True):
+                reading = f"{mask_path}: "
+                data = _read(mask_path, digests)
+                seen = picture.original, picture.orientation, target
+                masks.append(make_mask(mask_path, data, lookup, *seen))
+            return Taken(picture, masks, digests)
     except UserError:
         raise
     except UnidentifiedImageError:

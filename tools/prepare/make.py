@@ -2,13 +2,13 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from tools.common.catalogue import Catalogue
 from tools.common.duplicates import report, search
-from tools.common.duplicates.search import DataSets
 from tools.common.output_folder import check_free, whole_folder
 from tools.prepare import decode, output, rerun
 from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
@@ -16,7 +16,7 @@ from tools.prepare.source_folders import Found, from_folders
 from tools.prepare.source_masks import Spaces, find_masks, read_spaces
 from tools.prepare.source_table import from_table
 from tools.prepare.splits import make_splits
-from train.data.manifest import Manifest
+from train.data.manifest import Manifest, RecordSet
 from train.errors import UserError
 
 _SHOWN = 3
@@ -32,7 +32,7 @@ def prepare(options: Options) -> Manifest:
     check_options(options)
     check_free(options.out, options.overwrite, rerun.is_prepared)
     spaces = read_spaces(options)
-    others = open_others(options)
+    others = [search.open_prepared(folder) for folder in options.against]
     with whole_folder(options.out, options.overwrite, rerun.is_prepared) as folder:
         # Within the new folder, so that it goes with it whatever happens.
         work = folder / "work"
@@ -46,32 +46,28 @@ def prepare(options: Options) -> Manifest:
     return manifest
 
 
-def already_made(options: Options) -> Manifest | None:
-    """Return the manifest of ``options.out`` if it is there, whole, and what would be made again.
+def already_made(options: Options) -> bool:
+    """Whether ``options.out`` is there, whole, what would be made again, and may stay.
 
-    Nothing is decoded; None if there is nothing at ``out``, or it is to be overwritten.
+    Nothing is decoded.
 
     Raises:
         UserError: It is there, but damaged, or options or source have changed since.
     """
     if options.overwrite or not rerun.is_prepared(options.out):
-        return None
+        return False
     check_options(options)
     try:
         manifest = search.open_prepared(options.out).manifest
     except UserError as error:
         raise UserError(f"{error} (--overwrite makes it anew)") from None
-    spaces, others = read_spaces(options), open_others(options)
+    spaces = read_spaces(options)
+    others = [search.open_prepared(folder) for folder in options.against]
     rerun.check_options(options.out, manifest, rerun.arguments(options, spaces, others))
     with tempfile.TemporaryDirectory() as work, closing(Catalogue(Path(work))) as catalogue:
         found = find(catalogue, options, spaces)
         rerun.check_source(options, manifest, catalogue, spaces, found.has_splits)
-    return manifest
-
-
-def open_others(options: Options) -> DataSets:
-    """Open the data sets of ``--against``; return them by their ``prints.owner``."""
-    return {n: search.open_prepared(folder) for n, folder in enumerate(options.against, 1)}
+    return True
 
 
 def find(catalogue: Catalogue, options: Options, spaces: Spaces) -> Found:
@@ -100,12 +96,20 @@ def find(catalogue: Catalogue, options: Options, spaces: Spaces) -> Found:
 
 
 def _fill(
-    to: Path, catalogue: Catalogue, found: Found, spaces: Spaces, others: DataSets, options: Options
+    to: Path,
+    catalogue: Catalogue,
+    found: Found,
+    spaces: Spaces,
+    others: Sequence[RecordSet],
+    options: Options,
 ) -> Manifest:
     """Write the shards of every split into folder ``to``; return their manifest."""
+    # Imported here, as every worker process would wait for it.
+    from importlib.metadata import version
+
     source = str(options.src)
     decode.take_in(catalogue, options, spaces)
-    names = {0: options.set_name} | {n: other.manifest.name for n, other in others.items()}
+    catalogue.run("INSERT INTO owners VALUES (0, ?)", options.set_name)
     catalogue.run(
         "INSERT INTO prints SELECT id, 0, split, key, NULL, pixels, hash "
         "FROM samples JOIN pictures USING (id)"
@@ -114,10 +118,10 @@ def _fill(
     if not found.has_splits:
         together = options.duplicates == "together"
         make_splits(catalogue, options.ratios or DEFAULT_RATIOS, options.seed, together)
-    pairs = _check_duplicates(catalogue, names, options, found.has_splits)
+    pairs = _check_duplicates(catalogue, options, found.has_splits)
     _check_train(catalogue, source)
     mean, std = output.statistics(catalogue, source)
-    made = output.Output(to, catalogue, spaces, names)
+    made = output.Output(to, catalogue, spaces)
     splits, listing = made.write(options.shards)
     quality = options.quality if options.format == "jpeg" else None
     image = {"format": options.format, "size": options.size, "quality": quality, **made.extent}
@@ -140,19 +144,17 @@ def _fill(
             "duplicates_elsewhere": pairs.elsewhere + pairs.elsewhere_across,
             "duplicates_elsewhere_across_splits": pairs.elsewhere_across,
         },
-        versions=output.versions(),
+        versions={package: version(package) for package in ("mindspore", "pillow", "numpy")},
     )
 
 
-def _check_duplicates(
-    catalogue: Catalogue, names: dict[int, str], options: Options, has_splits: bool
-) -> report.Counts:
+def _check_duplicates(catalogue: Catalogue, options: Options, has_splits: bool) -> report.Counts:
     """Tell of pictures that look the same, and refuse those in different splits."""
     pairs = report.count(catalogue)
     if pairs.leaks and options.duplicates != "allow":
         path = _report_path(options.out)
-        report.write(path, catalogue, names)
-        shown = report.some(catalogue, names, _SHOWN)
+        report.write(path, catalogue)
+        shown = report.some(catalogue, _SHOWN)
         advice = "remove one of each, or pass --duplicates allow"
         if options.duplicates == "refuse" and not has_splits:
             advice += ", or together to have them put into the same split"
@@ -161,7 +163,7 @@ def _check_duplicates(
             f"splits: {shown} (all are in {path}; {advice})"
         )
     if pairs != report.Counts(0, 0, 0, 0):
-        print(report.shown(catalogue, names))
+        print(report.shown(catalogue))
     return pairs
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 from tools.common.command_line import MAX_WORKERS, check_ranges
 from tools.prepare.images import Recipe
 from tools.prepare.shards import MAX_SHARDS
-from train.data.records import IMAGE_FORMATS
 from train.errors import UserError
 
 DEFAULT_RATIOS = (0.6, 0.2, 0.2)
-DUPLICATES = ("refuse", "together", "allow")
 
 _MAX_SIZE = 8192
 
@@ -66,12 +64,6 @@ def check_options(options: Options) -> None:
     """Raise a UserError that names an option out of its range."""
     limits = {"size": (1, _MAX_SIZE), "quality": (1, 100), "shards": (1, MAX_SHARDS)}
     check_ranges(options, {**limits, "workers": (1, MAX_WORKERS)})
-    if options.format not in IMAGE_FORMATS:
-        raise UserError(f"--format {options.format}: must be one of {', '.join(IMAGE_FORMATS)}")
-    if options.duplicates not in DUPLICATES:
-        raise UserError(
-            f"--duplicates {options.duplicates}: must be one of {', '.join(DUPLICATES)}"
-        )
     if options.name and not re.fullmatch(r"[\w.-]+", options.name):
         raise UserError(f"--name {options.name!r}: may hold letters, digits, '_', '-' and '.'")
     if options.ratios is not None:

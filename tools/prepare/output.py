@@ -5,10 +5,13 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
-from tools.common import listing
+import numpy as np
+import numpy.typing as npt
+
 from tools.common.catalogue import Catalogue
+from tools.common.stored_records import columns, line
 from tools.prepare.decode import SPOOL
 from tools.prepare.shards import MAX_SHARDS, Layout, Record, write_split
 from tools.prepare.source_masks import Spaces, stem
@@ -35,7 +38,6 @@ class Output:
         folder: The folder of the data set.
         catalogue: What is known of its pictures.
         spaces: Its label spaces of masks.
-        names: Names of the data sets by ``prints.owner``.
 
     Attributes:
         classes: Class names, sorted.
@@ -43,11 +45,8 @@ class Output:
         extent: Smallest and largest "height" and "width" in pixels.
     """
 
-    def __init__(
-        self, folder: Path, catalogue: Catalogue, spaces: Spaces, names: dict[int, str]
-    ) -> None:
-        self._folder, self._names = folder, names
-        self._catalogue, self._spaces = catalogue, spaces
+    def __init__(self, folder: Path, catalogue: Catalogue, spaces: Spaces) -> None:
+        self._folder, self._catalogue, self._spaces = folder, catalogue, spaces
         query = "SELECT DISTINCT class FROM samples WHERE class != '' ORDER BY class"
         self.classes: tuple[str, ...] = tuple(name for (name,) in catalogue.rows(query))
         self.masks = {name: MaskSpace(s.lookup.classes) for name, s in spaces.items()}
@@ -65,7 +64,7 @@ class Output:
         sizes = self._sizes()
         splits = {}
         with path.open("w", encoding="utf-8", newline="") as table:
-            table.write(listing.line(listing.columns(self._spaces)))
+            table.write(line(columns(self._spaces)))
             for name in filter(totals.get, SPLITS):
                 files = shards or min(-(-totals[name] // _RECORDS_PER_SHARD), MAX_SHARDS)
                 layout = Layout.fitting(files, *sizes)
@@ -73,15 +72,15 @@ class Output:
         return splits, Listing(path.stat().st_size, sha256_file(path))
 
     def _write_split(self, name: str, total: int, layout: Layout, table: TextIO) -> Split:
-        pixels = {mask: [0] * (len(space.classes) + 1) for mask, space in self.masks.items()}
+        pixels = {n: np.zeros(len(s.classes) + 1, np.int64) for n, s in self.masks.items()}
         with (self._catalogue.folder / SPOOL).open("rb") as spool:
             records = self._records(name, spool, table, pixels)
             labels = len(self.classes), tuple(self._spaces)
             split = write_split(self._folder, name, records, total, layout, *labels)
-        return dataclasses.replace(split, pixels={k: tuple(v) for k, v in pixels.items()})
+        return dataclasses.replace(split, pixels={n: tuple(v.tolist()) for n, v in pixels.items()})
 
     def _records(
-        self, split: str, spool: BinaryIO, table: TextIO, pixels: dict[str, list[int]]
+        self, split: str, spool: BinaryIO, table: TextIO, pixels: dict[str, npt.NDArray[Any]]
     ) -> Iterator[Record]:
         for row in self._catalogue.rows(_PICTURES, split):
             sample, key, class_name, group, size, mtime, start, lengths, width, height = row[:10]
@@ -89,25 +88,24 @@ class Output:
             spool.seek(start)
             image, *masks = (spool.read(length) for length in json.loads(lengths))
             for total, counted in zip(pixels.values(), json.loads(counts), strict=True):
-                total[:] = [a + b for a, b in zip(total, counted, strict=True)]
+                total += counted
             sha256, *mask_sha256 = json.loads(digests)
             own = [split, key, class_name, group, width, height, crc, size, mtime, sha256]
             alike = [digest, looks, *self._alike(sample)]
-            table.write(listing.line([*own, *alike, *self._mask_columns(key, mask_sha256)]))
+            table.write(line([*own, *alike, *self._mask_columns(key, mask_sha256)]))
             yield Record(image, self._labels[class_name], key, tuple(masks))
 
     def _alike(self, sample: int) -> tuple[str, str]:
         """Find the first record here, and the first in another data set, that looks the same."""
         query = (
-            "SELECT owner, split, key FROM (SELECT other AS id FROM pairs WHERE one = ?1 "
-            "UNION SELECT one FROM pairs WHERE other = ?1) JOIN prints USING (id) ORDER BY id"
+            "SELECT owner > 0, name, prints.split, key FROM (SELECT other AS id FROM pairs "
+            "WHERE one = ?1 UNION SELECT one FROM pairs WHERE other = ?1) "
+            "JOIN prints USING (id) JOIN owners USING (owner) ORDER BY id"
         )
-        found: dict[bool, tuple[int, str, str]] = {}
-        for owner, split, key in self._catalogue.rows(query, sample):
-            found.setdefault(owner > 0, (owner, split, key))
-        own, elsewhere = found.get(False), found.get(True)
-        where = f"{self._names[elsewhere[0]]}/{elsewhere[1]}/{elsewhere[2]}" if elsewhere else ""
-        return own[2] if own else "", where
+        found: dict[int, str] = {}
+        for elsewhere, name, split, key in self._catalogue.rows(query, sample):
+            found.setdefault(elsewhere, f"{name}/{split}/{key}" if elsewhere else key)
+        return found.get(0, ""), found.get(1, "")
 
     def _mask_columns(self, key: str, digests: list[str]) -> Iterator[object]:
         query = "SELECT path, bytes, mtime FROM masks WHERE space = ? AND stem = ?"
@@ -133,16 +131,15 @@ def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:
     Raises:
         UserError: A channel has the same value everywhere.
     """
-    pixels, sums, squares = 0, [0] * 3, [0] * 3
+    pixels, sums = 0, np.zeros((2, 3), np.int64)
     query = (
         "SELECT width * height, sums FROM samples JOIN pictures USING (id) WHERE split = 'train'"
     )
     for size, text in catalogue.rows(query):
         pixels += size
-        for totals, added in zip((sums, squares), json.loads(text), strict=True):
-            totals[:] = [a + b for a, b in zip(totals, added, strict=True)]
+        sums += np.array(json.loads(text))
     means, stds = [], []
-    for name, total, square in zip(("red", "green", "blue"), sums, squares, strict=True):
+    for name, total, square in zip(("red", "green", "blue"), *sums.tolist(), strict=True):
         # In whole numbers up to here: the difference of two large floats would lose digits.
         spread = pixels * square - total * total
         if spread == 0:
@@ -150,11 +147,3 @@ def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:
         means.append(total / pixels / 255)
         stds.append(math.sqrt(spread) / pixels / 255)
     return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the software that makes the records."""
-    # Imported here, as every worker process would wait for it.
-    from importlib.metadata import version
-
-    return {package: version(package) for package in ("mindspore", "pillow", "numpy")}

@@ -4,17 +4,16 @@ Nothing is decoded for that.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.common import listing
 from tools.common.catalogue import Catalogue
-from tools.common.duplicates.search import DataSets
+from tools.common.stored_records import MASK_COLUMNS, read_table
 from tools.prepare.options import DEFAULT_RATIOS, Options
 from tools.prepare.source_folders import Found
 from tools.prepare.source_masks import Spaces
-from train.data.manifest import FORMAT, MANIFEST, Manifest
+from train.data.manifest import FORMAT, MANIFEST, Manifest, RecordSet
 from train.errors import UserError
 from train.files import sha256_file
 
@@ -25,7 +24,6 @@ _TABLES = """
 CREATE TABLE old (key TEXT PRIMARY KEY, class TEXT, split TEXT, grp TEXT) WITHOUT ROWID;
 CREATE TABLE old_files (space TEXT, path TEXT, bytes INTEGER, mtime INTEGER, sha256 TEXT,
     PRIMARY KEY (space, path)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS stems (stem TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID;
 CREATE TABLE new_files (space TEXT, path TEXT, bytes INTEGER, mtime INTEGER,
     PRIMARY KEY (space, path)) WITHOUT ROWID;
 CREATE TABLE changed (path TEXT);
@@ -58,7 +56,11 @@ def is_prepared(folder: Path) -> bool:
 
 
 def describe(
-    catalogue: Catalogue, options: Options, found: Found, spaces: Spaces, others: DataSets
+    catalogue: Catalogue,
+    options: Options,
+    found: Found,
+    spaces: Spaces,
+    others: Sequence[RecordSet],
 ) -> dict[str, Any]:
     """Return the manifest's ``source``: what the user gave, and what was left out of it."""
     query = (
@@ -75,7 +77,7 @@ def describe(
     }
 
 
-def arguments(options: Options, spaces: Spaces, others: DataSets) -> dict[str, Any]:
+def arguments(options: Options, spaces: Spaces, others: Sequence[RecordSet]) -> dict[str, Any]:
     """Return all that the result depends on besides the pictures, as JSON gives it back."""
     values = {
         "name": options.set_name,
@@ -90,7 +92,7 @@ def arguments(options: Options, spaces: Spaces, others: DataSets) -> dict[str, A
             for name, space in spaces.items()
         },
         "duplicates": options.duplicates,
-        "against": {str(o.folder): sha256_file(o.folder / MANIFEST) for o in others.values()},
+        "against": {str(o.folder): sha256_file(o.folder / MANIFEST) for o in others},
         "skip_unreadable": options.skip_unreadable,
     }
     result: dict[str, Any] = json.loads(json.dumps(values))
@@ -160,18 +162,18 @@ def check_source(
 
 
 def _old_records(out: Path, manifest: Manifest) -> Iterator[tuple[object, ...]]:
-    for row in listing.read(out):
+    for row in read_table(out):
         yield row["key"], row["class"], row["split"], row["group"]
     for skipped in manifest.source.get("skipped", []):
         yield skipped["key"], "", "", ""
 
 
 def _old_files(out: Path, manifest: Manifest, spaces: Spaces) -> Iterator[tuple[object, ...]]:
-    for row in listing.read(out):
+    for row in read_table(out):
         known = [row[f"source_{column}"] for column in ("bytes", "mtime_ns", "sha256")]
         yield "", row["key"], int(known[0]), int(known[1]), known[2]
         for name in spaces:
-            path, size, mtime, digest = (row[f"mask_{name}_{c}"] for c in listing.MASK_COLUMNS)
+            path, size, mtime, digest = (row[f"mask_{name}_{c}"] for c in MASK_COLUMNS)
             yield name, path, int(size), int(mtime), digest
     for skipped in manifest.source.get("skipped", []):
         yield "", *(skipped[name] for name in ("key", "bytes", "mtime_ns", "sha256"))

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tools.common.parallel import batches
 from train.data.manifest import Shard, Split
 from train.data.records import NO_LABEL, checksum, mask_column, schema
 from train.errors import UserError
@@ -27,8 +28,6 @@ _RECORD_MARGIN = 8192
 _BATCH_RECORDS = 64
 _BATCH_BYTES = 8 * 2**20
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Record:
@@ -45,6 +44,10 @@ class Record:
     label: int
     key: str
     masks: tuple[bytes, ...] = ()
+
+    def size(self) -> int:
+        """Return the bytes of the image and the masks."""
+        return len(self.image) + sum(map(len, self.masks))
 
 
 @dataclass(frozen=True)
@@ -109,87 +112,72 @@ def write_split(
     """
     rest = iter(records)
     per_class = [0] * classes
+
+    def counted(size: int) -> Iterator[Record]:
+        for record in islice(rest, size):
+            if record.label != NO_LABEL:
+                per_class[record.label] += 1
+            yield record
+
     count = min(layout.shards, total)
     shards = []
     for number in range(count):
-        writer = _ShardWriter(folder / f"{split}.mindrecord{number}", layout, masks)
         size = total // count + (number < total % count)
-        for record in islice(rest, size):
-            writer.add(record)
-            if record.label != NO_LABEL:
-                per_class[record.label] += 1
-        shards.append(writer.close())
-    _check_written(folder, tuple(shards))
+        path = folder / f"{split}.mindrecord{number}"
+        shards.append(_write_shard(path, counted(size), size, layout, masks))
+    _check_written(folder, shards)
     return Split(total, tuple(per_class), tuple(shards))
 
 
-class _ShardWriter:
-    """One MindRecord file being written.
+def _write_shard(
+    path: Path, records: Iterable[Record], total: int, layout: Layout, masks: tuple[str, ...]
+) -> Shard:
+    """Write one MindRecord file.
 
     With its own sharding, ``FileWriter`` names the files of one shard and of many differently,
     makes empty files, and does not say which record went where; so each file has a writer.
     """
+    from mindspore.mindrecord import FileWriter
 
-    def __init__(self, path: Path, layout: Layout, masks: tuple[str, ...]) -> None:
-        from mindspore.mindrecord import FileWriter
-
-        self._path = path
-        self._page_bytes = layout.page_bytes
-        self._columns = [mask_column(name) for name in masks]
-        self._waiting: list[Row] = []
-        self._held = 0
-        self._records = 0
+    with _told(path):
+        writer = FileWriter(str(path), shard_num=1)
+        writer.set_header_size(layout.header_bytes)
+        writer.set_page_size(layout.page_bytes)
+        writer.add_schema(schema(masks), "mtln record")
+    for batch in batches(records, _BATCH_RECORDS, _BATCH_BYTES, Record.size):
+        rows = [_row(record, layout, masks) for record in batch]
         with _told(path):
-            self._writer = FileWriter(str(path), shard_num=1)
-            self._writer.set_header_size(layout.header_bytes)
-            self._writer.set_page_size(layout.page_bytes)
-            self._writer.add_schema(schema(masks), "mtln record")
+            writer.write_raw_data(rows)
+    with _told(path):
+        writer.commit()
+    index = path.with_name(f"{path.name}.db")
+    for file in (path, index):
+        # FileWriter makes files for their owner alone; on a cluster others read them too.
+        file.chmod(0o666 & ~_umask())
+    (size, digest), (index_size, index_digest) = (
+        (file.stat().st_size, sha256_file(file)) for file in (path, index)
+    )
+    return Shard(path.name, total, size, digest, index_size, index_digest)
 
-    def add(self, record: Record) -> None:
-        taken = len(record.image) + sum(len(mask) for mask in record.masks)
-        if taken + _RECORD_MARGIN > self._page_bytes:
-            raise UserError(
-                f"{record.key}: takes {taken} bytes as stored, more than fits into a "
-                f"MindRecord page of {self._page_bytes} bytes: use --size, or --format jpeg"
-            )
-        # FileWriter drops a row whose types are off, numpy's integers included.
-        row: Row = {
-            "image": record.image,
-            "label": int(record.label),
-            "key": record.key,
-            "crc": checksum(record.image, record.masks),
-        }
-        self._waiting.append(row | dict(zip(self._columns, record.masks, strict=True)))
-        self._held += taken
-        self._records += 1
-        if len(self._waiting) >= _BATCH_RECORDS or self._held >= _BATCH_BYTES:
-            self.flush()
 
-    def flush(self) -> None:
-        if self._waiting:
-            with _told(self._path):
-                self._writer.write_raw_data(self._waiting)
-            self._waiting, self._held = [], 0
-
-    def close(self) -> Shard:
-        self.flush()
-        with _told(self._path):
-            self._writer.commit()
-        index = self._path.with_name(f"{self._path.name}.db")
-        for file in (self._path, index):
-            # FileWriter makes files for their owner alone; on a cluster others read them too.
-            file.chmod(0o666 & ~_umask())
-        return Shard(
-            file=self._path.name,
-            records=self._records,
-            bytes=self._path.stat().st_size,
-            sha256=sha256_file(self._path),
-            index_bytes=index.stat().st_size,
-            index_sha256=sha256_file(index),
+def _row(record: Record, layout: Layout, masks: tuple[str, ...]) -> dict[str, Any]:
+    taken = record.size()
+    if taken + _RECORD_MARGIN > layout.page_bytes:
+        raise UserError(
+            f"{record.key}: takes {taken} bytes as stored, more than fits into a "
+            f"MindRecord page of {layout.page_bytes} bytes: use --size, or --format jpeg"
         )
+    return {
+        "image": record.image,
+        # FileWriter drops a row whose types are off, numpy's integers included.
+        "label": int(record.label),
+        "key": record.key,
+        "crc": checksum(record.image, record.masks),
+        **dict(zip(map(mask_column, masks), record.masks, strict=True)),
+    }
 
 
-def _check_written(folder: Path, shards: tuple[Shard, ...]) -> None:
+def _check_written(folder: Path, shards: list[Shard]) -> None:
     """Count the records again, as FileWriter only logs those that it drops."""
     if not shards:
         return

@@ -1,6 +1,7 @@
 """Pictures taken from folders: class and split are read from where they lie."""
 
 import os
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def from_folders(catalogue: Catalogue, root: Path, mask_folders: frozenset[Path]
         _insert(catalogue, root, [(top, top, "") for top in tops], mask_folders)
         return Found("class/file", False, loose)
     if loose and mask_folders:
-        _insert_flat(catalogue, root, {"": ""})
+        _insert(catalogue, root, [("", "", "")])
         return Found("file", False, 0)
     kinds = " ".join(extension[1:] for extension in EXTENSIONS)
     hint = f"; {loose} lie in no class folder" if loose else ""
@@ -78,7 +79,7 @@ def _from_splits(
                 f"{root}: its folders are splits ({', '.join(tops)}), but there are no class "
                 "folders in them: sort the pictures into split/class/, or give a --table"
             )
-        _insert_flat(catalogue, root, splits)
+        _insert(catalogue, root, [(top, "", split) for top, split in splits.items()])
         return Found("split/file", True, loose)
     if len(classes) < 2:
         raise UserError(f"{root}: one class folder only ({', '.join(classes)}): two or more needed")
@@ -92,24 +93,17 @@ def _insert(
     catalogue: Catalogue,
     root: Path,
     folders: list[tuple[str, str, str]],
-    mask_folders: frozenset[Path],
+    without: frozenset[Path] = frozenset(),
 ) -> None:
-    """Note the pictures of folders, each given with its class and split."""
+    """Note the pictures of folders, each given with its class and split.
+
+    Those without a class lie directly in their folder; of a class also deeper.
+    """
     rows = (
         (key, name, split, "", 0, file.st_size, file.st_mtime_ns)
         for folder, name, split in folders
-        for key, file in pictures(root, folder, mask_folders)
-    )
-    catalogue.insert("found", rows)
-
-
-def _insert_flat(catalogue: Catalogue, root: Path, splits: dict[str, str]) -> None:
-    """Note the pictures that lie directly in folders, each given with its split."""
-    rows = (
-        (key, "", split, "", 0, file.st_size, file.st_mtime_ns)
-        for folder, split in splits.items()
-        for key, file in pictures(root, folder)
-        if key.count("/") == (1 if folder else 0)
+        for key, file in pictures(root, folder, without)
+        if name or posixpath.dirname(key) == folder
     )
     catalogue.insert("found", rows)
 

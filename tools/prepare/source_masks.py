@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,55 +35,50 @@ def read_spaces(options: Options) -> Spaces:
     Raises:
         UserError: They do not fit together, or a file or a folder is no good.
     """
-    folders: dict[str, str] = {}
-    for name, value in _named("--masks", options.masks):
-        if name in folders:
-            raise UserError(f"--masks {value}: there is a folder for {name!r} already")
-        folders[name] = value
-    tables: dict[str, str] = {}
-    for name, value in _named("--mask-classes", options.mask_classes):
-        _check_known("--mask-classes", name, folders)
-        if name in tables:
-            raise UserError(f"--mask-classes {value}: there are classes for {name!r} already")
-        tables[name] = value
-    ignored: dict[str, list[str]] = {name: [] for name in folders}
-    for name, value in _named("--ignore", options.ignore):
-        _check_known("--ignore", name, folders)
-        ignored[name].append(value)
+    folders = _by_name("--masks", options.masks, "is a folder")
+    tables = _by_name("--mask-classes", options.mask_classes, "are classes", folders)
+    ignored = _by_name("--ignore", options.ignore, None, folders)
     spaces = {}
-    for name, folder in folders.items():
+    for name, (folder,) in folders.items():
         if not Path(folder).is_dir():
             raise UserError(f"--masks {folder}: no such folder")
         if name not in tables:
             raise UserError(
                 f"--masks {folder}: what do the values of {name!r} mean? --mask-classes"
             )
-        spaces[name] = Space(Path(folder), read_lookup(name, Path(tables[name]), ignored[name]))
+        lookup = read_lookup(name, Path(tables[name][0]), ignored.get(name, []))
+        spaces[name] = Space(Path(folder), lookup)
     return spaces
 
 
-def _named(option: str, values: Sequence[str]) -> list[tuple[str, str]]:
-    """Split ``NAME=VALUE``; a value alone is that of the default name."""
-    pairs = []
-    for given in values:
-        name, equals, value = given.partition("=")
-        if not equals:
-            name, value = DEFAULT_NAME, given
+def _by_name(
+    option: str, given: Sequence[str], once: str | None, known: Collection[str] | None = None
+) -> dict[str, list[str]]:
+    """Return the values of an option, given as ``NAME=VALUE`` or, of the default name, ``VALUE``.
+
+    Args:
+        option: The option.
+        given: What was given for it.
+        once: What there is already if a name comes twice; None if it may.
+        known: The names that there are; None if any will do.
+    """
+    found: dict[str, list[str]] = {}
+    for text in given:
+        name, value = text.split("=", 1) if "=" in text else (DEFAULT_NAME, text)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise UserError(
-                f"{option} {given}: the name {name!r} must be small letters, digits and '_', "
+                f"{option} {text}: the name {name!r} must be small letters, digits and '_', "
                 "a letter first"
             )
         if not value:
-            raise UserError(f"{option} {given}: nothing behind '='")
-        pairs.append((name, value))
-    return pairs
-
-
-def _check_known(option: str, name: str, folders: dict[str, str]) -> None:
-    if name not in folders:
-        known = ", ".join(folders) or "none"
-        raise UserError(f"{option}: no --masks for {name!r} (there are: {known})")
+            raise UserError(f"{option} {text}: nothing behind '='")
+        if known is not None and name not in known:
+            there = ", ".join(known) or "none"
+            raise UserError(f"{option}: no --masks for {name!r} (there are: {there})")
+        if once and name in found:
+            raise UserError(f"{option} {value}: there {once} for {name!r} already")
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def find_masks(catalogue: Catalogue, root: Path, spaces: Spaces, listed: bool) -> None:
@@ -100,49 +95,36 @@ def find_masks(catalogue: Catalogue, root: Path, spaces: Spaces, listed: bool) -
     """
     if not spaces:
         return
-    catalogue.run("CREATE TABLE stems (stem TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID")
     keys = catalogue.rows("SELECT key FROM found ORDER BY key")
     if twice := catalogue.insert_unique("stems", ((stem(key), key) for (key,) in keys)):
         other = catalogue.value("SELECT key FROM stems WHERE stem = ?", twice[0])
         raise UserError(f"{root}: {other} and {twice[1]} would share one mask: rename one")
     for name, space in spaces.items():
-        _find(catalogue, name, space)
-        _check_pairs(catalogue, root, name, space, listed)
+        rows = (
+            (name, stem(path), path, file.st_size, file.st_mtime_ns)
+            for path, file in pictures(space.folder)
+        )
+        if twice := catalogue.insert_unique("masks", rows):
+            query = "SELECT path FROM masks WHERE space = ? AND stem = ?"
+            one, other = sorted((twice[2], catalogue.value(query, name, twice[1])))
+            raise UserError(f"{space.folder}: {one} and {other} are masks of one picture")
+        without = "key FROM stems WHERE stem NOT IN (SELECT stem FROM masks WHERE space = ?)"
+        _refuse(catalogue, without, name, f"{root}: picture(s) without a mask in {space.folder}")
+        if not listed:
+            orphans = "path FROM masks WHERE space = ? AND stem NOT IN (SELECT stem FROM stems)"
+            what = f"{space.folder}: mask(s) without a picture in {root}"
+            _refuse(catalogue, orphans, name, what)
+
+
+def _refuse(catalogue: Catalogue, query: str, name: str, what: str) -> None:
+    """Raise a UserError that names some of what a query finds in a label space, if anything."""
+    count = catalogue.value(f"SELECT count(*) FROM (SELECT {query})", name)
+    if count:
+        shown = catalogue.rows(f"SELECT {query} ORDER BY 1 LIMIT {_SHOWN}", name)
+        more = " ..." if count > _SHOWN else ""
+        raise UserError(f"{what}: {count}: {', '.join(path for (path,) in shown)}{more}")
 
 
 def stem(path: str) -> str:
     """Return what a picture and its mask have in common: the path without its extension."""
     return posixpath.splitext(path)[0]
-
-
-def _find(catalogue: Catalogue, name: str, space: Space) -> None:
-    rows = (
-        (name, stem(path), path, file.st_size, file.st_mtime_ns)
-        for path, file in pictures(space.folder)
-    )
-    if twice := catalogue.insert_unique("masks", rows):
-        query = "SELECT path FROM masks WHERE space = ? AND stem = ?"
-        one, other = sorted((twice[2], catalogue.value(query, name, twice[1])))
-        raise UserError(f"{space.folder}: {one} and {other} are masks of one picture")
-
-
-def _check_pairs(catalogue: Catalogue, root: Path, name: str, space: Space, listed: bool) -> None:
-    alone = (
-        "SELECT key FROM stems WHERE stem NOT IN (SELECT stem FROM masks WHERE space = ?) "
-        "ORDER BY key"
-    )
-    _refuse(catalogue, alone, name, f"{root}: picture(s) without a mask in {space.folder}")
-    if not listed:
-        orphans = (
-            "SELECT path FROM masks WHERE space = ? AND stem NOT IN (SELECT stem FROM stems) "
-            "ORDER BY path"
-        )
-        _refuse(catalogue, orphans, name, f"{space.folder}: mask(s) without a picture in {root}")
-
-
-def _refuse(catalogue: Catalogue, query: str, name: str, what: str) -> None:
-    count = catalogue.value(f"SELECT count(*) FROM ({query})", name)
-    if count:
-        shown = [row[0] for row in catalogue.rows(f"{query} LIMIT {_SHOWN}", name)]
-        more = " ..." if count > _SHOWN else ""
-        raise UserError(f"{what}: {count}: {', '.join(shown)}{more}")

@@ -2,9 +2,11 @@
 
 import csv
 import posixpath
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.common.catalogue import Catalogue
+from tools.common.command_line import refused
 from tools.common.picture_files import EXTENSIONS, pictures
 from tools.prepare.source_folders import SPLIT_NAMES, Found
 from train.errors import UserError
@@ -16,8 +18,6 @@ COLUMNS = {
     "split": ("split",),
     "group": ("group",),
 }
-
-Row = tuple[str, str, str, str, int, int, int]
 
 
 def from_table(
@@ -37,14 +37,19 @@ def from_table(
             in several splits.
     """
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
+        with refused(table), table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            names = _columns(table, list(reader.fieldnames or []), bool(mask_folders))
-            _insert(catalogue, root, table, reader, names)
-    except OSError as error:
-        raise UserError(f"{table}: {error.strerror}") from None
+            names = _columns(table, reader.fieldnames or [], bool(mask_folders))
+            rows = (_row(root, row, names, table, reader.line_num) for row in reader)
+            twice = catalogue.insert_unique("found", rows)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table}: not a CSV in UTF-8: {error}") from None
+    if twice is not None:
+        key, line = twice[0], twice[4]
+        earlier = catalogue.value("SELECT line FROM found WHERE key = ?", key)
+        raise UserError(f"{table}, line {line}: {key} was given on line {earlier}")
+    if not catalogue.value("SELECT count(*) FROM found"):
+        raise UserError(f"{table}: no rows")
     if "class" in names:
         _check_classes(catalogue, table)
     _check_groups(catalogue, table)
@@ -54,7 +59,7 @@ def from_table(
     return Found("table", "split" in names, max(0, present - listed))
 
 
-def _columns(table: Path, header: list[str], has_masks: bool) -> dict[str, str]:
+def _columns(table: Path, header: Sequence[str], has_masks: bool) -> dict[str, str]:
     """Return the name in the table of every column that is there."""
     found = {}
     for column, names in COLUMNS.items():
@@ -71,26 +76,9 @@ def _columns(table: Path, header: list[str], has_masks: bool) -> dict[str, str]:
     return found
 
 
-def _insert(
-    catalogue: Catalogue,
-    root: Path,
-    table: Path,
-    reader: "csv.DictReader[str]",
-    names: dict[str, str],
-) -> None:
-    rows = (_row(root, row, names, table, reader.line_num) for row in reader)
-    twice = catalogue.insert_unique("found", rows)
-    if twice is not None:
-        key, line = twice[0], twice[4]
-        earlier = catalogue.value("SELECT line FROM found WHERE key = ?", key)
-        raise UserError(f"{table}, line {line}: {key} was given on line {earlier}")
-    if not catalogue.value("SELECT count(*) FROM found"):
-        raise UserError(f"{table}: no rows")
-
-
 def _row(
     root: Path, row: dict[str, str | None], names: dict[str, str], table: Path, line: int
-) -> Row:
+) -> tuple[str, str, str, str, int, int, int]:
     where = f"{table}, line {line}"
     values = {column: (row[name] or "").strip() for column, name in names.items()}
     for column, value in values.items():
@@ -106,9 +94,9 @@ def _row(
     if not (root / key).is_file():
         raise UserError(f"{where}: {key}: no such file in {root}")
     file = (root / key).stat()
-    split = SPLIT_NAMES.get(split, "")
-    group, class_name = values.get("group", ""), values.get("class", "")
-    return key, class_name, split, group, line, file.st_size, file.st_mtime_ns
+    class_name, group = values.get("class", ""), values.get("group", "")
+    known = key, class_name, SPLIT_NAMES.get(split, ""), group
+    return *known, line, file.st_size, file.st_mtime_ns
 
 
 def _check_classes(catalogue: Catalogue, table: Path) -> None:

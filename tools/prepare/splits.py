@@ -4,7 +4,7 @@ import hashlib
 import random
 from array import array
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby, repeat
 
 from tools.common.catalogue import Catalogue
 from train.data.manifest import SPLITS
@@ -70,11 +70,9 @@ def shuffled_splits(class_name: str, counts: Counts, seed: int) -> bytearray:
     order = array("I", range(sum(counts)))
     random.Random(f"{seed}/{class_name}").shuffle(order)
     splits = bytearray(len(order))
-    start = 0
-    for split, count in enumerate(counts):
-        for position in order[start : start + count]:
-            splits[position] = split
-        start += count
+    numbers = chain.from_iterable(map(repeat, range(len(counts)), counts))
+    for position, split in zip(order, numbers, strict=True):
+        splits[position] = split
     return splits
 
 

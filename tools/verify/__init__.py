@@ -9,10 +9,8 @@ from tools.common import console
 from tools.common.catalogue import Catalogue
 from tools.common.command_line import MAX_WORKERS, add_workers_option, check_ranges
 from tools.common.duplicates import report, search
-from tools.common.duplicates.search import Prepared
 from tools.verify.check import Result, check
-from train.data.manifest import Manifest
-from train.errors import UserError
+from train.data.manifest import RecordSet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,22 +29,12 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     check_ranges(arguments, {"workers": (1, MAX_WORKERS)})
     results = []
     for folder in arguments.dirs:
-        with console.progress(str(folder), _records(folder)) as advance:
-            result = check(folder, arguments.workers, advance)
-        print(table(result))
-        results.append(result)
+        results.append(check(folder, arguments.workers))
+        print(table(results[-1]))
     whole = [r for r in results if not r.problems]
     if len(whole) > 1:
         print(_shared(whole))
     return 0 if len(whole) == len(results) else 1
-
-
-def _records(folder: Path) -> int:
-    """Return the number of records, for the progress bar."""
-    try:
-        return sum(split.records for split in Manifest.read_alone(folder).splits.values())
-    except UserError:
-        return 0
 
 
 def table(result: Result) -> str:
@@ -65,19 +53,14 @@ def table(result: Result) -> str:
 
 def _shared(results: list[Result]) -> str:
     """Say which pictures several data sets share."""
-    prepared = {
-        number: Prepared(result.folder, result.manifest)
-        for number, result in enumerate(results, 1)
-        if result.manifest is not None
-    }
-    names = {number: str(one.folder) for number, one in prepared.items()}
+    sets = [RecordSet(str(r.folder), r.folder, r.manifest) for r in results if r.manifest]
     with tempfile.TemporaryDirectory() as folder, closing(Catalogue(Path(folder))) as catalogue:
-        search.find_pairs(catalogue, prepared)
+        search.find_pairs(catalogue, sets)
         counts = report.count(catalogue)
         total = counts.elsewhere + counts.elsewhere_across
         if not total:
             return "no pictures that look the same in two of the data sets"
-        found = report.shown(catalogue, names, elsewhere_only=True)
+        found = report.shown(catalogue, elsewhere_only=True)
     return (
         f"{found}\n{total} pair(s) of pictures that look the same in two data sets, "
         f"{counts.elsewhere_across} of them in different splits"

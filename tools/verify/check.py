@@ -3,14 +3,16 @@
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice, repeat
+from functools import partial
+from itertools import islice, repeat, tee
 from pathlib import Path
 
-from tools.common import listing
-from tools.common.console import Advance
-from tools.common.parallel import ordered_map
-from tools.common.stored_records import Stored, read
-from tools.verify.record import Checked, Job, Rules, run_job
+import numpy as np
+
+from tools.common import console
+from tools.common.parallel import batches, ordered_map
+from tools.common.stored_records import Stored, check_table, read, read_table
+from tools.verify.record import Checked, check_records
 from train.data.inspection import salvage, shard_problem
 from train.data.manifest import LISTING, SPLITS, Manifest, Shard, Split
 from train.data.records import NO_LABEL
@@ -40,40 +42,40 @@ class Result:
     by_split: dict[str, str] = field(default_factory=dict)
 
 
-def check(folder: Path, workers: int, advance: Advance) -> Result:
-    """Read and check everything in a prepared data set.
-
-    Args:
-        folder: The data set.
-        workers: Processes that decode.
-        advance: Called with the number of records done.
+def check(folder: Path, workers: int) -> Result:
+    """Read and check everything in a prepared data set, decoding in so many processes.
 
     Raises:
         UserError: There is no such folder.
     """
     result = Result(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
     try:
         result.manifest = Manifest.read_alone(folder)
     except UserError as error:
         result.problems.append(str(error))
-        return result
+    splits = result.manifest.splits if result.manifest else {}
+    with console.progress(str(folder), sum(split.records for split in splits.values())) as advance:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder")
+        if result.manifest is not None:
+            _check_all(result, result.manifest, workers, advance)
+    return result
+
+
+def _check_all(result: Result, manifest: Manifest, workers: int, advance: console.Advance) -> None:
     rows: Iterator[Row | None] = repeat(None)
     try:
-        listing.check(folder, result.manifest)
-        rows = listing.read(folder)
+        check_table(result.folder, manifest)
+        rows = read_table(result.folder)
     except UserError as error:
         result.problems.append(str(error))
-    checker = _Checker(folder, result.manifest, workers, rows, advance)
-    for name in SPLITS:
-        if name in result.manifest.splits:
-            found = checker.split(name, result.manifest.splits[name])
-            result.problems += found
-            result.by_split[name] = f"{len(found)} problem(s)" if found else "ok"
+    checker = _Checker(result.folder, manifest, workers, rows, advance)
+    for name in filter(manifest.splits.get, SPLITS):
+        found = checker.split(name, manifest.splits[name])
+        result.problems += found
+        result.by_split[name] = f"{len(found)} problem(s)" if found else "ok"
     if next(rows, None) is not None:
-        result.problems.append(f"{folder / LISTING}: lists more records than the manifest")
-    return result
+        result.problems.append(f"{result.folder / LISTING}: lists more records than the manifest")
 
 
 @dataclass
@@ -84,7 +86,7 @@ class _Checker:
     manifest: Manifest
     workers: int
     rows: Iterator[Row | None]
-    advance: Advance
+    advance: console.Advance
 
     def split(self, name: str, split: Split) -> list[str]:
         """Return the problems of one split."""
@@ -92,7 +94,7 @@ class _Checker:
         damaged = ((shard.file, shard_problem(self.folder, shard)) for shard in split.shards)
         reasons = {file: why for file, why in damaged if why is not None}
         per_class = [0] * len(split.per_class)
-        pixels = {space: [0] * len(counts) for space, counts in split.pixels.items()}
+        pixels = {space: np.zeros(len(n), np.int64) for space, n in split.pixels.items()}
         with closing(self._checked(split, reasons)) as checked:
             for shard in split.shards:
                 rows = list(islice(self.rows, shard.records))
@@ -111,12 +113,21 @@ class _Checker:
                     elif record.label != NO_LABEL:
                         per_class[record.label] += 1
                     for total, counted in zip(pixels.values(), found.counts, strict=False):
-                        total[:] = [a + b for a, b in zip(total, counted, strict=True)]
-                if wrong or count != shard.records:
-                    problems.append(_wrong(self.folder, shard, wrong, count))
-        if not problems:
-            problems += _counts(self.folder, name, split, per_class, pixels)
-        return problems
+                        total += counted
+                path = self.folder / shard.file
+                if count != shard.records:
+                    problems.append(f"{path}: holds {count} of {shard.records} records")
+                elif wrong:
+                    told = f"{len(wrong)} of {shard.records} records wrong: {_some(wrong)}"
+                    problems.append(f"{path}: {told}")
+        counts = {"records per class": (per_class, split.per_class)}
+        for space, total in pixels.items():
+            counts[f"pixels per class of {space!r}"] = total.tolist(), split.pixels[space]
+        return problems or [
+            f"{self.folder}: {name}: {what} are not those of the manifest"
+            for what, (counted, stated) in counts.items()
+            if tuple(counted) != stated
+        ]
 
     def _checked(
         self, split: Split, reasons: dict[str, str]
@@ -125,17 +136,12 @@ class _Checker:
         paths = [str(self.folder / s.file) for s in split.shards if s.file not in reasons]
         if not paths:
             return
-        ahead: list[tuple[Stored, ...]] = []
-        rules = Rules.of(self.manifest)
-
-        def jobs() -> Iterator[Job]:
-            for chunk in _chunks(read(paths, list(self.manifest.masks))):
-                ahead.append(chunk)
-                yield Job(rules, chunk)
-
-        with closing(ordered_map(run_job, jobs(), self.workers)) as results:
-            for found in results:
-                yield from zip(ahead.pop(0), found, strict=True)
+        records = read(paths, list(self.manifest.masks))
+        jobs, again = tee(batches(records, _RECORDS_PER_JOB, _JOB_BYTES, lambda r: len(r.image)))
+        look = partial(check_records, self.manifest)
+        with closing(ordered_map(look, jobs, self.workers)) as results:
+            for found, batch in zip(results, again, strict=False):
+                yield from zip(batch, found, strict=True)
 
     def _against(self, name: str, record: Stored, found: Checked, row: Row | None) -> str | None:
         """Say what is different in the table of records."""
@@ -160,39 +166,5 @@ class _Checker:
         return f"{text}; lost {len(lost)} of {shard.records} records{known}"
 
 
-def _chunks(records: Iterable[Stored]) -> Iterator[tuple[Stored, ...]]:
-    chunk: list[Stored] = []
-    size = 0
-    for record in records:
-        chunk.append(record)
-        size += len(record.image)
-        if len(chunk) >= _RECORDS_PER_JOB or size >= _JOB_BYTES:
-            yield tuple(chunk)
-            chunk, size = [], 0
-    if chunk:
-        yield tuple(chunk)
-
-
-def _wrong(folder: Path, shard: Shard, wrong: list[str], count: int) -> str:
-    path = folder / shard.file
-    if count != shard.records:
-        return f"{path}: holds {count} of {shard.records} records"
-    return f"{path}: {len(wrong)} of {shard.records} records wrong: {_some(wrong)}"
-
-
 def _some(items: list[str]) -> str:
     return ", ".join(items[:_SHOWN]) + (", ..." if len(items) > _SHOWN else "")
-
-
-def _counts(
-    folder: Path, name: str, split: Split, per_class: list[int], pixels: dict[str, list[int]]
-) -> list[str]:
-    """Compare what was counted with the manifest."""
-    counted = {"records per class": (per_class, split.per_class)}
-    for space in pixels:
-        counted[f"pixels per class of {space!r}"] = pixels[space], split.pixels[space]
-    return [
-        f"{folder}: {name}: {what} are not those of the manifest"
-        for what, (found, stated) in counted.items()
-        if tuple(found) != stated
-    ]

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,43 +11,6 @@ from PIL import Image
 from tools.common.stored_records import Stored
 from train.data.manifest import Manifest
 from train.data.records import IGNORE_INDEX, NO_LABEL, checksum
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What holds for every record of a data set.
-
-    Attributes:
-        classes: Number of scene classes.
-        masks: Number of classes of every label space of masks.
-        format: ``"jpeg"`` or ``"png"``.
-        size: Pixels of the shorter side, or None.
-        height: Smallest and largest height.
-        width: Smallest and largest width.
-    """
-
-    classes: int
-    masks: tuple[int, ...]
-    format: str
-    size: int | None
-    height: tuple[int, int]
-    width: tuple[int, int]
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> "Rules":
-        """Return the rules that a manifest states."""
-        image = manifest.image
-        masks = tuple(len(space.classes) for space in manifest.masks.values())
-        sides = tuple(image["height"]), tuple(image["width"])
-        return cls(len(manifest.classes), masks, image["format"], image.get("size"), *sides)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Records for one call of a worker."""
-
-    rules: Rules
-    records: tuple[Stored, ...]
 
 
 @dataclass(frozen=True)
@@ -65,40 +29,41 @@ class Checked:
     counts: tuple[tuple[int, ...], ...] = ()
 
 
-def run_job(job: Job) -> list[Checked]:
-    """Check the records of a job."""
-    return [_try(record, job.rules) for record in job.records]
+def check_records(manifest: Manifest, records: Sequence[Stored]) -> list[Checked]:
+    """Check some records against what their manifest says of all of them."""
+    return [_try(manifest, record) for record in records]
 
 
-def _try(record: Stored, rules: Rules) -> Checked:
+def _try(manifest: Manifest, record: Stored) -> Checked:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _check(record, rules)
+            return _check(manifest, record)
     except Exception as error:
         # Decoders raise nearly anything on damaged files.
         reason = " ".join(str(error).split()) or type(error).__name__
         return Checked(f"cannot be decoded: {reason}")
 
 
-def _check(record: Stored, rules: Rules) -> Checked:
+def _check(manifest: Manifest, record: Stored) -> Checked:
     if checksum(record.image, record.masks) != record.crc:
         return Checked("its checksum is another")
-    lowest = 0 if rules.classes else NO_LABEL
-    if not lowest <= record.label < max(rules.classes, 0):
-        return Checked(f"label {record.label} is not in {lowest}..{rules.classes - 1}")
+    lowest, labels = 0 if manifest.classes else NO_LABEL, len(manifest.classes)
+    if not lowest <= record.label < labels:
+        return Checked(f"label {record.label} is not in {lowest}..{labels - 1}")
+    stated = manifest.image
     with Image.open(io.BytesIO(record.image)) as image:
         image.load()
-        if image.format != rules.format.upper() or image.mode != "RGB":
-            return Checked(f"is {image.format} {image.mode} instead of RGB {rules.format}")
+        if image.format != stated["format"].upper() or image.mode != "RGB":
+            return Checked(f"is {image.format} {image.mode} instead of RGB {stated['format']}")
         width, height = image.size
-    fits = (
-        rules.height[0] <= height <= rules.height[1] and rules.width[0] <= width <= rules.width[1]
-    )
-    if not fits or rules.size not in (None, min(width, height)):
+    (low, high), (narrow, wide) = stated["height"], stated["width"]
+    fits = low <= height <= high and narrow <= width <= wide
+    if not fits or stated.get("size") not in (None, min(width, height)):
         return Checked(f"has {width}x{height} pixels, which the manifest rules out")
     counts = []
-    for data, classes in zip(record.masks, rules.masks, strict=True):
+    for data, space in zip(record.masks, manifest.masks.values(), strict=True):
+        classes = len(space.classes)
         with Image.open(io.BytesIO(data)) as mask:
             mask.load()
             if mask.mode != "L" or mask.size != (width, height):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.tools.data_sets import encoded, picture
-from tools.prepare.decode import Job, Unreadable, run_job
+from tools.prepare.decode import Unreadable, take
 from tools.prepare.images import Recipe, make
 
 PNG = Recipe("png", 95, None)
@@ -130,8 +130,9 @@ def test_reasons_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"nothing")
     wide = encoded(picture(7, (400, 4)), "PNG")
     (tmp_path / "b.png").write_bytes(wide)
-    results = run_job(Job(Recipe("png", 95, 8), str(tmp_path), ("a.png", "b.png", "c.png")))
-    reasons = [result.reason for result in results if isinstance(result, Unreadable)]
+    samples = [(number, [tmp_path / f"{name}.png"]) for number, name in enumerate("abc")]
+    results = take(Recipe("png", 95, 8), [], samples)
+    reasons = [result.reason for _, result in results if isinstance(result, Unreadable)]
     assert reasons[0] == "not a picture that can be read"
     assert "32 times" in reasons[1]
     assert reasons[2] == "No such file or directory"

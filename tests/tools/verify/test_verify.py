@@ -15,8 +15,8 @@ from tests.tools.commands import Tools
 from tests.tools.data_sets import manifest_json, picture
 from tools.__main__ import main
 from tools.common.stored_records import Stored
-from tools.verify.record import Job, Rules, run_job
-from train.data.manifest import Manifest
+from tools.verify.record import check_records
+from train.data.manifest import Listing, Manifest, MaskSpace
 from train.data.records import checksum
 from train.files import sha256_file
 
@@ -166,7 +166,11 @@ def test_mistakes(tools: Tools, copy: Path, tmp_path: Path) -> None:
     assert result.code == 1 and "not a prepared data set" in result.out
 
 
-RULES = Rules(2, (3,), "png", 30, (30, 30), (40, 40))
+IMAGE = {"format": "png", "size": 30, "quality": None, "height": [30, 30], "width": [40, 40]}
+MANIFEST = Manifest(
+    *("m", ("a", "b"), IMAGE, (0.5,) * 3, (0.5,) * 3, {}, Listing(0, ""), {}, ""),
+    masks={"mask": MaskSpace(("x", "y", "z"))},
+)
 
 
 def png(image: Image.Image) -> bytes:
@@ -199,7 +203,7 @@ def test_every_record_is_checked(change: dict[str, object], problem: str | None)
     record = dataclasses.replace(record, **change)  # type: ignore[arg-type]
     if "crc" not in change:
         record = dataclasses.replace(record, crc=checksum(record.image, record.masks))
-    (found,) = run_job(Job(RULES, (record,)))
+    (found,) = check_records(MANIFEST, [record])
     if problem is None:
         assert found.problem is None and found.counts == ((0, 0, 1200, 0),)
     else:
@@ -208,4 +212,5 @@ def test_every_record_is_checked(change: dict[str, object], problem: str | None)
 
 def test_rules_of_a_manifest(prepared: Path) -> None:
     manifest = Manifest.read(prepared)
-    assert Rules.of(manifest) == dataclasses.replace(RULES, size=None)
+    assert manifest.image == IMAGE | {"size": None}
+    assert (manifest.classes, manifest.masks) == (MANIFEST.classes, MANIFEST.masks)

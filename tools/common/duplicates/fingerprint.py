@@ -12,7 +12,6 @@ all the same, by their digest.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 # Largest number of differing bits between copies. Of 1,000 pictures of four remote-sensing data
@@ -76,10 +75,7 @@ def alike(one: bytes, other: bytes) -> bool:
     a, b = (np.frombuffer(thumb, np.uint8).astype(np.float32) for thumb in (one, other))
     if np.abs(a - b).mean() > _MAX_DIFFERENCE:
         return False
-    return _correlation(a, b) > _MIN_CORRELATION
-
-
-def _correlation(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    a, b = (thumb.reshape(-1, 3) @ _GREY for thumb in (one, other))
+    a, b = (thumb.reshape(-1, 3) @ _GREY for thumb in (a, b))
     a, b = a - a.mean(), b - b.mean()
-    return float((a * b).sum() / (np.sqrt((a * a).sum() * (b * b).sum()) + 1e-9))
+    correlation = (a * b).sum() / (np.sqrt((a * a).sum() * (b * b).sum()) + 1e-9)
+    return bool(correlation > _MIN_CORRELATION)

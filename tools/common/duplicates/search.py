@@ -1,19 +1,17 @@
 """The search for pictures that are equal or look the same, across splits and data sets."""
 
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from PIL import Image
 
-from tools.common import listing
 from tools.common.catalogue import Catalogue
 from tools.common.duplicates import close_hashes
 from tools.common.duplicates.fingerprint import MAX_DISTANCE, alike, fingerprint
-from tools.common.stored_records import check_shards, rows
-from train.data.manifest import SPLITS, Manifest
+from tools.common.stored_records import check_shards, check_table, read_table, rows
+from train.data.manifest import SPLITS, Manifest, RecordSet
 
 # In the table "pairs", the distance of pictures of equal pixels.
 EQUAL = -1
@@ -21,36 +19,25 @@ EQUAL = -1
 _CHUNK = 256
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Another prepared data set whose pictures are looked at."""
-
-    folder: Path
-    manifest: Manifest
-
-
-# By their numbers from 1, which become their ``prints.owner``.
-DataSets = dict[int, Prepared]
-
-
-def open_prepared(folder: Path) -> Prepared:
+def open_prepared(folder: Path) -> RecordSet:
     """Open a prepared data set.
 
     Raises:
         UserError: It is none, or its manifest or table of records is damaged.
     """
     manifest = Manifest.read(folder)
-    listing.check(folder, manifest)
-    return Prepared(folder, manifest)
+    check_table(folder, manifest)
+    return RecordSet(manifest.name, folder, manifest)
 
 
-def _add_prints(catalogue: Catalogue, owner: int, prepared: Prepared) -> None:
+def _add_prints(catalogue: Catalogue, owner: int, prepared: RecordSet) -> None:
     """Add what the pictures of a prepared data set look like to the table ``prints``."""
+    catalogue.run("INSERT INTO owners VALUES (?, ?)", owner, prepared.name)
     start = catalogue.value("SELECT coalesce(max(id), 0) + 1 FROM prints")
 
     def added() -> Iterator[tuple[object, ...]]:
         numbers = dict.fromkeys(SPLITS, 0)
-        for row_id, row in enumerate(listing.read(prepared.folder), start):
+        for row_id, row in enumerate(read_table(prepared.folder), start):
             split = row["split"]
             value = int(row["hash"]) if row["hash"] else None
             yield row_id, owner, split, row["key"], numbers[split], row["pixels"], value
@@ -60,7 +47,9 @@ def _add_prints(catalogue: Catalogue, owner: int, prepared: Prepared) -> None:
 
 
 def find_pairs(
-    catalogue: Catalogue, prepared: DataSets, own_thumb: Callable[[int], bytes] | None = None
+    catalogue: Catalogue,
+    prepared: Sequence[RecordSet],
+    own_thumb: Callable[[int], bytes] | None = None,
 ) -> None:
     """Fill the table ``pairs``: the smaller id, the larger id, and in how many bits they differ.
 
@@ -69,11 +58,11 @@ def find_pairs(
 
     Args:
         catalogue: Its table ``prints`` holds those of owner 0, if there are any.
-        prepared: The data sets.
+        prepared: The data sets; they become the owners 1, 2, ...
         own_thumb: The thumbnail of a print of owner 0, which is being made; pairs without one of
             its pictures are then left out.
     """
-    for owner, one in prepared.items():
+    for owner, one in enumerate(prepared, 1):
         _add_prints(catalogue, owner, one)
     mine = "AND a.owner = 0" if own_thumb else ""
     catalogue.run("CREATE INDEX prints_by_pixels ON prints (pixels, id)")
@@ -97,14 +86,14 @@ def find_pairs(
         catalogue.run(f"CREATE INDEX pairs_by_{column} ON pairs ({column})")
 
 
-def _read_thumbs(catalogue: Catalogue, prepared: DataSets) -> None:
+def _read_thumbs(catalogue: Catalogue, prepared: Sequence[RecordSet]) -> None:
     """Decode the pictures of prepared data sets that are in question."""
     catalogue.run("CREATE TABLE thumbs (id INTEGER PRIMARY KEY, thumb BLOB)")
     query = (
         "SELECT record, id FROM prints WHERE owner = ? AND split = ? "
         "AND id IN (SELECT one FROM near UNION SELECT other FROM near) ORDER BY record"
     )
-    for owner, one in prepared.items():
+    for owner, one in enumerate(prepared, 1):
         for split in one.manifest.splits:
             asked = catalogue.rows(query, owner, split)
             checked = False
