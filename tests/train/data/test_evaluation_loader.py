@@ -11,7 +11,6 @@ from PIL import Image
 
 from tests.train.data.spoil import contents, declare_whole, spoil_record
 from train.data import loader as loading
-from train.data import loader as loader_module
 from train.data.damage import DamageWatch
 from train.data.loader import EvaluationLoader
 from train.data.manifest import Manifest, RecordSet
@@ -179,7 +178,7 @@ def test_records_before_a_damaged_one_come_once(
         yield from transformed_batches(records.take(2), *arguments)
         raise RuntimeError("cannot read on")
 
-    monkeypatch.setattr(loader_module, "transformed_batches", fail_after_two)
+    monkeypatch.setattr(loading, "transformed_batches", fail_after_two)
     loader = EvaluationLoader([coast], 16, 1, DamageWatch([coast]), 0, 1)
     found = np.concatenate([batch[1] for batch in loader.batches("test")])
     labels = np.array([int(label) for label in contents(coast, "test", "label")])
