@@ -58,25 +58,37 @@ def read_table(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A record as it stands in a shard."""
+class Record:
+    """A record of a shard.
+
+    Attributes:
+        image: Encoded picture, JPEG or PNG.
+        label: Position of its class in ``Manifest.classes``, or -1.
+        key: Path of the picture relative to its source folder, with ``/``.
+        masks: Its masks, encoded as PNG, in the order of the label spaces.
+        crc: Its checksum as stored; None if it is yet to be written.
+    """
 
     image: bytes
     label: int
     key: str
-    crc: int
-    masks: tuple[bytes, ...]
+    masks: tuple[bytes, ...] = ()
+    crc: int | None = None
+
+    def size(self) -> int:
+        """Return the bytes of the image and the masks."""
+        return len(self.image) + sum(map(len, self.masks))
 
 
-def read(paths: Sequence[str], masks: Sequence[str] = ()) -> Iterator[Stored]:
+def read(paths: Sequence[str], masks: Sequence[str] = ()) -> Iterator[Record]:
     """Yield all records of some shards, which must be whole, in their order."""
     for row in rows(paths):
-        yield Stored(
+        yield Record(
             row["image"].tobytes(),
             int(row["label"]),
             str(row["key"]),
-            int(row["crc"]),
             tuple(row[mask_column(name)].tobytes() for name in masks),
+            int(row["crc"]),
         )
 
 

@@ -3,8 +3,6 @@
 No other module of the tools builds a network. Importing this one imports MindSpore.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +27,7 @@ def sets_on_paper(config: Config, mean: float = 0.5, std: float = 0.5) -> list[R
         mean: Mean of all their channels, on the scale 0..1.
         std: Standard deviation, likewise.
     """
-    return [RecordSet(name, Path(), _manifest(name, mean, std)) for name in config.datasets]
+    return [_set_on_paper(name, mean, std) for name in config.datasets]
 
 
 def tasks_on_paper(config: Config) -> list[Task]:
@@ -38,22 +36,21 @@ def tasks_on_paper(config: Config) -> list[Task]:
     for name, options in config.tasks.items():
         classes = tuple(f"class{i}" for i in range(options.classes or 0))
         masks = {options.masks or "masks": MaskSpace(classes)}
-        manifest = _manifest(config.dataset_of(name), 0.5, 0.5, classes, masks)
-        record_set = RecordSet(manifest.name, Path(), manifest)
+        record_set = _set_on_paper(config.dataset_of(name), 0.5, 0.5, classes, masks)
         tasks.append(KINDS[options.kind].load().resolve(name, config, record_set))
     return tasks
 
 
-def _manifest(
+def _set_on_paper(
     name: str,
     mean: float,
     std: float,
     classes: tuple[str, ...] = (),
     masks: dict[str, MaskSpace] | None = None,
-) -> Manifest:
-    return Manifest(
-        name, classes, {}, (mean,) * 3, (std,) * 3, {}, Listing(0, ""), {}, "", masks=masks or {}
-    )
+) -> RecordSet:
+    channels = (mean,) * 3, (std,) * 3
+    manifest = Manifest(name, classes, {}, *channels, {}, Listing(0, ""), {}, "", masks or {})
+    return RecordSet(name, Path(), manifest)
 
 
 class Parts:

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from tools.common.class_tables import shares
+from tools.common.console import shares
 from tools.describe.mask_colours import NO_CLASS, Colour, paint, palette
 from tools.describe.samples import Sample
 from train.data.manifest import Manifest

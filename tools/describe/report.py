@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import indent
 
-from tools.common.class_tables import class_table, pixel_table, shares
+from tools.common.console import class_table, pixel_table, shares
 from tools.describe.class_names import Class, shared
 from train.data.manifest import Manifest
 

@@ -11,8 +11,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tools.common.class_tables import class_table, pixel_table
 from tools.common.command_line import add_workers_option, describe
+from tools.common.console import class_table, pixel_table
 from tools.prepare import images, masks
 from tools.prepare.make import already_made, prepare
 from tools.prepare.options import Options

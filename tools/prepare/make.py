@@ -20,6 +20,8 @@ from train.data.manifest import Manifest, RecordSet
 from train.errors import UserError
 
 _SHOWN = 3
+# What the manifest says of a picture that was left out.
+_SKIPPED = ("key", "bytes", "mtime_ns", "sha256", "reason")
 
 
 def prepare(options: Options) -> Manifest:
@@ -123,6 +125,9 @@ def _fill(
     mean, std = output.statistics(catalogue, source)
     made = output.Output(to, catalogue, spaces)
     splits, listing = made.write(options.shards)
+    skipped = (
+        "SELECT key, bytes, mtime, sha256, reason FROM skipped JOIN samples USING (id) ORDER BY id"
+    )
     quality = options.quality if options.format == "jpeg" else None
     image = {"format": options.format, "size": options.size, "quality": quality, **made.extent}
     return Manifest(
@@ -133,7 +138,12 @@ def _fill(
         std=std,
         splits=splits,
         listing=listing,
-        source=rerun.describe(catalogue, options, found, spaces, others),
+        source={
+            "path": options.source_name or str(options.src),
+            "layout": found.layout,
+            "options": rerun.arguments(options, spaces, others),
+            "skipped": [dict(zip(_SKIPPED, row, strict=True)) for row in catalogue.rows(skipped)],
+        },
         command=options.command,
         masks=made.masks,
         notes={

@@ -68,7 +68,14 @@ def check_options(options: Options) -> None:
         raise UserError(f"--name {options.name!r}: may hold letters, digits, '_', '-' and '.'")
     if options.ratios is not None:
         _check_ratios(options.ratios)
-    _check_folders(options)
+    out = options.out.resolve()
+    if options.src.resolve().is_relative_to(out):
+        raise UserError(f"--out {options.out}: is or holds SRC ({options.src})")
+    if not options.src.is_dir():
+        raise UserError(f"{options.src}: no such folder")
+    for other in options.against:
+        if other.resolve() == out:
+            raise UserError(f"--against {other}: is --out itself")
 
 
 def _check_ratios(ratios: tuple[float, float, float]) -> None:
@@ -78,14 +85,3 @@ def _check_ratios(ratios: tuple[float, float, float]) -> None:
         raise UserError(f"--ratios {text}: must not be negative and must add up to 1")
     if ratios[0] == 0:
         raise UserError(f"--ratios {text}: the first one, train, must be above 0")
-
-
-def _check_folders(options: Options) -> None:
-    out = options.out.resolve()
-    if options.src.resolve().is_relative_to(out):
-        raise UserError(f"--out {options.out}: is or holds SRC ({options.src})")
-    if not options.src.is_dir():
-        raise UserError(f"{options.src}: no such folder")
-    for other in options.against:
-        if other.resolve() == out:
-            raise UserError(f"--against {other}: is --out itself")

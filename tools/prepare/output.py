@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tools.common.catalogue import Catalogue
-from tools.common.stored_records import columns, line
+from tools.common.stored_records import Record, columns, line
 from tools.prepare.decode import SPOOL
-from tools.prepare.shards import MAX_SHARDS, Layout, Record, write_split
+from tools.prepare.shards import MAX_SHARDS, Layout, write_split
 from tools.prepare.source_masks import Spaces, stem
 from train.data.manifest import LISTING, SPLITS, Listing, MaskSpace, Split
 from train.data.records import NO_LABEL
@@ -61,13 +61,15 @@ class Output:
         path = self._folder / LISTING
         counts = "SELECT split, count(*) FROM samples JOIN pictures USING (id) GROUP BY split"
         totals = dict(self._catalogue.rows(counts))
-        sizes = self._sizes()
+        lengths = self._catalogue.rows("SELECT lengths FROM pictures")
+        largest = max(sum(json.loads(text)) for (text,) in lengths)
+        total = (self._catalogue.folder / SPOOL).stat().st_size
         splits = {}
         with path.open("w", encoding="utf-8", newline="") as table:
             table.write(line(columns(self._spaces)))
             for name in filter(totals.get, SPLITS):
                 files = shards or min(-(-totals[name] // _RECORDS_PER_SHARD), MAX_SHARDS)
-                layout = Layout.fitting(files, *sizes)
+                layout = Layout.fitting(files, total, largest)
                 splits[name] = self._write_split(name, totals[name], layout, table)
         return splits, Listing(path.stat().st_size, sha256_file(path))
 
@@ -112,14 +114,6 @@ class Output:
         for name, digest in zip(self._spaces, digests, strict=True):
             yield from next(self._catalogue.rows(query, name, stem(key)))
             yield digest
-
-    def _sizes(self) -> tuple[int, int]:
-        """Return the bytes of all pictures with their masks, and of the largest."""
-        total, largest = 0, 0
-        for (lengths,) in self._catalogue.rows("SELECT lengths FROM pictures"):
-            size = sum(json.loads(lengths))
-            total, largest = total + size, max(largest, size)
-        return total, largest
 
 
 def statistics(catalogue: Catalogue, source: str) -> tuple[Channels, Channels]:

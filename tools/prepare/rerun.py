@@ -11,7 +11,6 @@ from typing import Any
 from tools.common.catalogue import Catalogue
 from tools.common.stored_records import MASK_COLUMNS, read_table
 from tools.prepare.options import DEFAULT_RATIOS, Options
-from tools.prepare.source_folders import Found
 from tools.prepare.source_masks import Spaces
 from train.data.manifest import FORMAT, MANIFEST, Manifest, RecordSet
 from train.errors import UserError
@@ -33,15 +32,10 @@ INSERT INTO new_files SELECT '', key, bytes, mtime FROM found;
 INSERT INTO new_files SELECT space, path, bytes, mtime FROM masks JOIN stems USING (stem)
     WHERE stems.key NOT IN (SELECT key FROM old WHERE split = '');
 """
+_DIFFERENT = "SELECT path FROM (SELECT space, path FROM {} EXCEPT SELECT space, path FROM {})"
 _QUERIES = {
-    "added": (
-        "SELECT path FROM new_files AS n WHERE NOT EXISTS "
-        "(SELECT 1 FROM old_files AS o WHERE o.space = n.space AND o.path = n.path)"
-    ),
-    "removed": (
-        "SELECT path FROM old_files AS o WHERE NOT EXISTS "
-        "(SELECT 1 FROM new_files AS n WHERE n.space = o.space AND n.path = o.path)"
-    ),
+    "added": _DIFFERENT.format("new_files", "old_files"),
+    "removed": _DIFFERENT.format("old_files", "new_files"),
     "changed": "SELECT DISTINCT path FROM changed",
 }
 
@@ -53,28 +47,6 @@ def is_prepared(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and data.get("format") == FORMAT
-
-
-def describe(
-    catalogue: Catalogue,
-    options: Options,
-    found: Found,
-    spaces: Spaces,
-    others: Sequence[RecordSet],
-) -> dict[str, Any]:
-    """Return the manifest's ``source``: what the user gave, and what was left out of it."""
-    query = (
-        "SELECT key, bytes, mtime, sha256, reason FROM skipped JOIN samples USING (id) ORDER BY id"
-    )
-    return {
-        "path": options.source_name or str(options.src),
-        "layout": found.layout,
-        "options": arguments(options, spaces, others),
-        "skipped": [
-            {"key": key, "bytes": size, "mtime_ns": mtime, "sha256": sha256, "reason": reason}
-            for key, size, mtime, sha256, reason in catalogue.rows(query)
-        ],
-    }
 
 
 def arguments(options: Options, spaces: Spaces, others: Sequence[RecordSet]) -> dict[str, Any]:

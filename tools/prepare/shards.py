@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.common.parallel import batches
+from tools.common.stored_records import Record
 from train.data.manifest import Shard, Split
 from train.data.records import NO_LABEL, checksum, mask_column, schema
 from train.errors import UserError
@@ -27,27 +28,6 @@ _RECORD_MARGIN = 8192
 # One call per record is six times slower than one call for a few dozen of them.
 _BATCH_RECORDS = 64
 _BATCH_BYTES = 8 * 2**20
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record to write.
-
-    Attributes:
-        image: Encoded picture, JPEG or PNG.
-        label: Position of its class in ``Manifest.classes``, or -1.
-        key: Path of the picture relative to its source folder, with ``/``.
-        masks: Its masks, encoded as PNG, in the order of the label spaces.
-    """
-
-    image: bytes
-    label: int
-    key: str
-    masks: tuple[bytes, ...] = ()
-
-    def size(self) -> int:
-        """Return the bytes of the image and the masks."""
-        return len(self.image) + sum(map(len, self.masks))
 
 
 @dataclass(frozen=True)
@@ -151,9 +131,12 @@ def _write_shard(
     with _told(path):
         writer.commit()
     index = path.with_name(f"{path.name}.db")
+    # FileWriter makes files for their owner alone; on a cluster others read them too. The only way
+    # to read the umask is to set it.
+    umask = os.umask(0)
+    os.umask(umask)
     for file in (path, index):
-        # FileWriter makes files for their owner alone; on a cluster others read them too.
-        file.chmod(0o666 & ~_umask())
+        file.chmod(0o666 & ~umask)
     (size, digest), (index_size, index_digest) = (
         (file.stat().st_size, sha256_file(file)) for file in (path, index)
     )
@@ -188,13 +171,6 @@ def _check_written(folder: Path, shards: list[Shard]) -> None:
     found = ds.MindDataset(paths, shuffle=False).get_dataset_size()
     if found != expected:
         raise UserError(f"{folder}: MindRecord kept {found} of {expected} records")
-
-
-def _umask() -> int:
-    # The only way to read it is to set it.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @contextmanager

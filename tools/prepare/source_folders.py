@@ -110,12 +110,6 @@ def _insert(
 
 def _folders(root: Path, below: str, without: frozenset[Path]) -> list[str]:
     """Return the sorted names of the folders in ``root/below`` that hold a picture."""
-    names = []
     with os.scandir(root / below) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or not entry.is_dir():
-                continue
-            folder = f"{below}/{entry.name}" if below else entry.name
-            if any(True for _ in pictures(root, folder, without)):
-                names.append(entry.name)
-    return sorted(names)
+        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    return [n for n in sorted(names) if any(pictures(root, posixpath.join(below, n), without))]

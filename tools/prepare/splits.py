@@ -120,8 +120,13 @@ def _pins(catalogue: Catalogue) -> dict[int, int]:
     return pins
 
 
-def _order_units(catalogue: Catalogue, seed: int, pins: dict[int, int]) -> None:
-    """Put units in the order of placing: first those with a given split, then large ones."""
+def _units(
+    catalogue: Catalogue, seed: int, pins: dict[int, int]
+) -> Iterator[tuple[int, dict[str, int]]]:
+    """Return the units, and how many pictures of each class they hold, in the order of placing.
+
+    First come those with a given split, then large ones.
+    """
     for unit in pins:
         catalogue.run("INSERT OR IGNORE INTO units VALUES (?, ?)", unit, unit)
     catalogue.run("CREATE TABLE ordered (unit INTEGER PRIMARY KEY, pin, size INTEGER, mark TEXT)")
@@ -131,23 +136,19 @@ def _order_units(catalogue: Catalogue, seed: int, pins: dict[int, int]) -> None:
         for unit, size, key in catalogue.rows(query)
     )
     catalogue.insert("ordered", rows)
-
-
-def _units(catalogue: Catalogue) -> Iterator[tuple[int, dict[str, int]]]:
-    """Yield the units in the order of placing, and how many pictures of each class they hold."""
     members = (
         "SELECT unit, class, count(*) FROM ordered JOIN units USING (unit) "
         "JOIN samples USING (id) GROUP BY unit, class ORDER BY pin, size DESC, mark, class"
     )
-    for unit, rows in groupby(catalogue.rows(members), key=lambda row: int(row[0])):
-        yield unit, {name: count for _, name, count in rows}
+    groups = groupby(catalogue.rows(members), key=lambda row: int(row[0]))
+    return ((unit, {name: count for _, name, count in rows}) for unit, rows in groups)
 
 
 def _place_units(
     catalogue: Catalogue, wanted: dict[str, Counts], ratios: Ratios, seed: int, pins: dict[int, int]
 ) -> dict[str, Counts]:
     """Place the units one by one; return how many pictures of each class are still wanted."""
-    _order_units(catalogue, seed, pins)
+    units = _units(catalogue, seed, pins)
     left = {name: counts.copy() for name, counts in wanted.items()}
     possible = [split for split in range(3) if ratios[split] > 0]
     empty = possible.copy()
@@ -155,7 +156,7 @@ def _place_units(
     singles = sum(map(sum, wanted.values())) - pictures
 
     def placed() -> Iterator[tuple[int, str]]:
-        for done, (unit, counts) in enumerate(_units(catalogue)):
+        for done, (unit, counts) in enumerate(units):
             # The last units must not leave a split without any picture.
             scarce = not singles and number - done <= len(empty)
             split = pins.get(unit)

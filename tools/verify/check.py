@@ -11,7 +11,7 @@ import numpy as np
 
 from tools.common import console
 from tools.common.parallel import batches, ordered_map
-from tools.common.stored_records import Stored, check_table, read, read_table
+from tools.common.stored_records import Record, check_table, read, read_table
 from tools.verify.record import Checked, check_records
 from train.data.inspection import salvage, shard_problem
 from train.data.manifest import LISTING, SPLITS, Manifest, Shard, Split
@@ -131,7 +131,7 @@ class _Checker:
 
     def _checked(
         self, split: Split, reasons: dict[str, str]
-    ) -> Generator[tuple[Stored, Checked], None, None]:
+    ) -> Generator[tuple[Record, Checked], None, None]:
         """Decode the records of the whole shards."""
         paths = [str(self.folder / s.file) for s in split.shards if s.file not in reasons]
         if not paths:
@@ -143,7 +143,7 @@ class _Checker:
             for found, batch in zip(results, again, strict=False):
                 yield from zip(batch, found, strict=True)
 
-    def _against(self, name: str, record: Stored, found: Checked, row: Row | None) -> str | None:
+    def _against(self, name: str, record: Record, found: Checked, row: Row | None) -> str | None:
         """Say what is different in the table of records."""
         if row is None:
             return None

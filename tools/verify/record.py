@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from tools.common.stored_records import Stored
+from tools.common.stored_records import Record
 from train.data.manifest import Manifest
 from train.data.records import IGNORE_INDEX, NO_LABEL, checksum
 
@@ -29,12 +29,12 @@ class Checked:
     counts: tuple[tuple[int, ...], ...] = ()
 
 
-def check_records(manifest: Manifest, records: Sequence[Stored]) -> list[Checked]:
+def check_records(manifest: Manifest, records: Sequence[Record]) -> list[Checked]:
     """Check some records against what their manifest says of all of them."""
     return [_try(manifest, record) for record in records]
 
 
-def _try(manifest: Manifest, record: Stored) -> Checked:
+def _try(manifest: Manifest, record: Record) -> Checked:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -45,7 +45,7 @@ def _try(manifest: Manifest, record: Stored) -> Checked:
         return Checked(f"cannot be decoded: {reason}")
 
 
-def _check(manifest: Manifest, record: Stored) -> Checked:
+def _check(manifest: Manifest, record: Record) -> Checked:
     if checksum(record.image, record.masks) != record.crc:
         return Checked("its checksum is another")
     lowest, labels = 0 if manifest.classes else NO_LABEL, len(manifest.classes)

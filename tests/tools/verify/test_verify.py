@@ -14,7 +14,7 @@ from PIL import Image
 from tests.tools.commands import Tools
 from tests.tools.data_sets import manifest_json, picture
 from tools.__main__ import main
-from tools.common.stored_records import Stored
+from tools.common.stored_records import Record
 from tools.verify.record import check_records
 from train.data.manifest import Listing, Manifest, MaskSpace
 from train.data.records import checksum
@@ -199,7 +199,7 @@ MASK = png(Image.new("L", (40, 30), 2))
     ],
 )
 def test_every_record_is_checked(change: dict[str, object], problem: str | None) -> None:
-    record = Stored(GOOD, 1, "k", checksum(GOOD, (MASK,)), (MASK,))
+    record = Record(GOOD, 1, "k", (MASK,), checksum(GOOD, (MASK,)))
     record = dataclasses.replace(record, **change)  # type: ignore[arg-type]
     if "crc" not in change:
         record = dataclasses.replace(record, crc=checksum(record.image, record.masks))

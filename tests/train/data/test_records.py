@@ -5,7 +5,8 @@ from pathlib import Path
 import mindspore.dataset as ds
 import pytest
 
-from tools.prepare.shards import Layout, Record, write_split
+from tools.common.stored_records import Record
+from tools.prepare.shards import Layout, write_split
 from train.errors import UserError
 from train.files import sha256_file
 
