@@ -9,7 +9,8 @@ samples   the same as found, numbered in the order of their keys; everything els
 pictures  the samples that could be decoded: where their bytes are, sums, digests
 skipped   the others, with the reason
 owners    names of the data sets by number; 0 is the one that is being made
-prints    what looks the same is searched among these (see duplicates/search.py)
+prints    what looks the same is searched among these (see duplicates/pairs.py)
+thumbs    thumbnails of prints
 pairs     what was found to look the same; the view named_pairs has owners, splits and keys too
 """
 
@@ -36,6 +37,7 @@ CREATE TABLE skipped (id INTEGER PRIMARY KEY, reason TEXT, sha256 TEXT);
 CREATE TABLE owners (owner INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE prints (id INTEGER PRIMARY KEY, owner INTEGER, split TEXT, key TEXT, record INTEGER,
     pixels TEXT, hash INTEGER);
+CREATE TABLE thumbs (id INTEGER PRIMARY KEY, thumb BLOB);
 CREATE TABLE pairs (one INTEGER, other INTEGER, distance INTEGER);
 """
 # A print of the data set that is being made has its split in "samples".

@@ -1,4 +1,4 @@
-"""What the tools show while they work and when they are done."""
+"""What the tools show while they work and when they are done: progress, and tables."""
 
 import sys
 import time
@@ -65,12 +65,7 @@ def _lines(title: str) -> Moved:
 
 
 def table(rows: Sequence[Sequence[object]], markdown: bool = False) -> str:
-    """Lay rows out in columns: the first to the left, the others to the right.
-
-    Args:
-        rows: The first one holds the headings.
-        markdown: Whether it is for a Markdown page.
-    """
+    """Lay rows, the headings first, out in columns: the first to the left, others to the right."""
     texts = [[str(cell) for cell in row] for row in rows]
     if markdown:
         lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in r)} |" for r in texts]

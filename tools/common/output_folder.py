@@ -18,16 +18,10 @@ _RENAME_EXCHANGE = 2
 
 
 def check_free(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
-    """Check that ``out`` may be written.
+    """Raise a UserError if ``out`` may not be written.
 
-    Args:
-        out: The folder to make.
-        overwrite: Whether an existing one may be replaced.
-        is_ours: Tells whether an existing folder is something that this tool made, as no other
-            one is ever replaced.
-
-    Raises:
-        UserError: It may not.
+    With ``overwrite`` an existing folder may be replaced, but only one that ``is_ours`` tells to be
+    made by this tool.
     """
     if out.name in ("", ".."):
         raise UserError(f"{out}: not the name of a folder to make")

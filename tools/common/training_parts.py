@@ -20,13 +20,7 @@ from train.tasks.registry import KINDS
 
 
 def sets_on_paper(config: Config, mean: float = 0.5, std: float = 0.5) -> list[RecordSet]:
-    """Return the data sets of a configuration without any records.
-
-    Args:
-        config: The configuration.
-        mean: Mean of all their channels, on the scale 0..1.
-        std: Standard deviation, likewise.
-    """
+    """Return the data sets of a configuration without records; mean and deviation are in 0..1."""
     return [_set_on_paper(name, mean, std) for name in config.datasets]
 
 

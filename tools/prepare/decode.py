@@ -14,17 +14,15 @@ from PIL import UnidentifiedImageError
 
 from tools.common import console
 from tools.common.catalogue import Catalogue
-from tools.common.duplicates.fingerprint import THUMB_BYTES
 from tools.common.parallel import ordered_map
-from tools.prepare.images import Picture, Recipe, make
-from tools.prepare.masks import Lookup, Mask, make_mask
+from tools.prepare.images import Recipe, make
+from tools.prepare.masks import Lookup, make_mask
 from tools.prepare.options import Options
 from tools.prepare.source_masks import Spaces, stem
 from train.data.records import checksum
 from train.errors import UserError
 
 SPOOL = "spool"
-THUMBS = "thumbs"
 
 _PICTURES_PER_JOB = 16
 _JOB_BYTES = 4 * 2**20
@@ -37,11 +35,17 @@ Sample = tuple[int, list[Path]]
 
 @dataclass(frozen=True)
 class Taken:
-    """A picture and its masks, ready to be stored; digests of the files: picture, then masks."""
+    """A picture and its masks, ready to be stored.
 
-    picture: Picture
-    masks: list[Mask]
-    sha256: list[str]
+    Attributes:
+        data: The encoded picture, then its masks.
+        thumb: Its thumbnail.
+        columns: What the table ``pictures`` holds of it behind ``start``.
+    """
+
+    data: list[bytes]
+    thumb: bytes
+    columns: tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,10 @@ class Unreadable:
 
 
 def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
-    """Fill the catalogue's tables ``samples``, ``pictures`` and ``skipped``.
+    """Fill the catalogue's tables ``samples``, ``pictures``, ``thumbs`` and ``skipped``.
 
     The encoded pictures and masks go to the file ``spool`` beside the catalogue, one after the
-    other in the order of their keys, and the thumbnails, all of one size, to ``thumbs``.
+    other in the order of their keys.
 
     Raises:
         UserError: A picture is unreadable and may not be skipped, or a mask does not fit.
@@ -70,7 +74,6 @@ def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
         console.progress(options.set_name, total) as advance,
         closing(_results(catalogue, options, spaces, advance)) as results,
         (catalogue.folder / SPOOL).open("wb") as spool,
-        (catalogue.folder / THUMBS).open("wb") as thumbs,
     ):
 
         def rows() -> Iterator[tuple[object, ...]]:
@@ -78,33 +81,13 @@ def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
                 if isinstance(result, Unreadable):
                     values = sample, result.reason, result.sha256
                     catalogue.run("INSERT INTO skipped VALUES (?, ?, ?)", *values)
-                    thumbs.write(bytes(THUMB_BYTES))
                     continue
-                thumbs.write(result.picture.looks.thumb)
-                yield _row(sample, result, spool.tell())
-                spool.writelines([result.picture.data, *(mask.data for mask in result.masks)])
+                catalogue.run("INSERT INTO thumbs VALUES (?, ?)", sample, result.thumb)
+                yield sample, spool.tell(), *result.columns
+                spool.writelines(result.data)
 
         catalogue.insert("pictures", rows())
     _check_readable(catalogue, options)
-
-
-def thumb(catalogue: Catalogue, sample: int) -> bytes:
-    """Return the thumbnail of a sample."""
-    with (catalogue.folder / THUMBS).open("rb") as file:
-        file.seek((sample - 1) * THUMB_BYTES)
-        return file.read(THUMB_BYTES)
-
-
-def _row(sample: int, taken: Taken, start: int) -> tuple[object, ...]:
-    picture = taken.picture
-    masks = [mask.data for mask in taken.masks]
-    return (
-        *(sample, start, json.dumps([len(picture.data), *map(len, masks)])),
-        *(picture.width, picture.height, json.dumps([picture.sums, picture.squares])),
-        json.dumps([mask.counts for mask in taken.masks]),
-        *(checksum(picture.data, masks), json.dumps(taken.sha256)),
-        *(picture.digest.hex(), picture.looks.hash),
-    )
 
 
 def _results(
@@ -167,10 +150,17 @@ def _take(
             masks = []
             for lookup, mask_path in zip(lookups, mask_paths, strict=True):
                 reading = f"{mask_path}: "
-                data = _read(mask_path, digests)
                 seen = picture.original, picture.orientation, target
-                masks.append(make_mask(mask_path, data, lookup, *seen))
-            return Taken(picture, masks, digests)
+                masks.append(make_mask(mask_path, _read(mask_path, digests), lookup, *seen))
+        data = [picture.data, *(mask.data for mask in masks)]
+        columns = (
+            *(json.dumps([len(part) for part in data]), picture.width, picture.height),
+            json.dumps([picture.sums, picture.squares]),
+            json.dumps([mask.counts for mask in masks]),
+            *(checksum(data[0], data[1:]), json.dumps(digests)),
+            *(picture.digest.hex(), picture.looks.hash),
+        )
+        return Taken(data, picture.looks.thumb, columns)
     except UserError:
         raise
     except UnidentifiedImageError:

@@ -76,11 +76,16 @@ def make(data: bytes, recipe: Recipe) -> Picture:
         size_before = opened.size
         orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
         image = decode(opened, recipe.size)
-    stored = data if kept and image.size == size_before else encode(image, recipe)
+    buffer = io.BytesIO(data)
+    if not kept or image.size != size_before:
+        # JPEG with full-resolution colour.
+        jpeg = {"quality": recipe.quality, "subsampling": 0} if recipe.format == "jpeg" else {}
+        buffer = io.BytesIO()
+        image.save(buffer, recipe.format.upper(), **jpeg)
     counts = np.asarray(image.histogram(), dtype=np.int64).reshape(3, 256)
     text = f"{image.width}x{image.height}:".encode()
     return Picture(
-        data=stored,
+        data=buffer.getvalue(),
         height=image.height,
         width=image.width,
         sums=tuple((counts @ _LEVELS).tolist()),
@@ -128,16 +133,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
     return image.convert("RGB")
-
-
-def encode(image: Image.Image, recipe: Recipe) -> bytes:
-    """Encode an RGB picture, JPEG with full-resolution colour."""
-    buffer = io.BytesIO()
-    if recipe.format == "jpeg":
-        image.save(buffer, "JPEG", quality=recipe.quality, subsampling=0)
-    else:
-        image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _is_plain(image: Image.Image) -> bool:

@@ -4,17 +4,15 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 from tools.common.catalogue import Catalogue
-from tools.common.duplicates import report, search
+from tools.common.duplicates import pairs
 from tools.common.output_folder import check_free, whole_folder
 from tools.prepare import decode, output, rerun
 from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
-from tools.prepare.source_folders import Found, from_folders
 from tools.prepare.source_masks import Spaces, find_masks, read_spaces
-from tools.prepare.source_table import from_table
+from tools.prepare.source_pictures import Found, from_folders, from_table
 from tools.prepare.splits import make_splits
 from train.data.manifest import Manifest, RecordSet
 from train.errors import UserError
@@ -34,7 +32,7 @@ def prepare(options: Options) -> Manifest:
     check_options(options)
     check_free(options.out, options.overwrite, rerun.is_prepared)
     spaces = read_spaces(options)
-    others = [search.open_prepared(folder) for folder in options.against]
+    others = [pairs.open_prepared(folder) for folder in options.against]
     with whole_folder(options.out, options.overwrite, rerun.is_prepared) as folder:
         # Within the new folder, so that it goes with it whatever happens.
         work = folder / "work"
@@ -60,11 +58,11 @@ def already_made(options: Options) -> bool:
         return False
     check_options(options)
     try:
-        manifest = search.open_prepared(options.out).manifest
+        manifest = pairs.open_prepared(options.out).manifest
     except UserError as error:
         raise UserError(f"{error} (--overwrite makes it anew)") from None
     spaces = read_spaces(options)
-    others = [search.open_prepared(folder) for folder in options.against]
+    others = [pairs.open_prepared(folder) for folder in options.against]
     rerun.check_options(options.out, manifest, rerun.arguments(options, spaces, others))
     with tempfile.TemporaryDirectory() as work, closing(Catalogue(Path(work))) as catalogue:
         found = find(catalogue, options, spaces)
@@ -116,11 +114,11 @@ def _fill(
         "INSERT INTO prints SELECT id, 0, split, key, NULL, pixels, hash "
         "FROM samples JOIN pictures USING (id)"
     )
-    search.find_pairs(catalogue, others, partial(decode.thumb, catalogue))
+    pairs.find_pairs(catalogue, others)
     if not found.has_splits:
         together = options.duplicates == "together"
         make_splits(catalogue, options.ratios or DEFAULT_RATIOS, options.seed, together)
-    pairs = _check_duplicates(catalogue, options, found.has_splits)
+    counts = _check_duplicates(catalogue, options, found.has_splits)
     _check_train(catalogue, source)
     mean, std = output.statistics(catalogue, source)
     made = output.Output(to, catalogue, spaces)
@@ -149,32 +147,32 @@ def _fill(
         notes={
             "ignored_files": found.ignored,
             "unreadable_skipped": catalogue.value("SELECT count(*) FROM skipped"),
-            "duplicates_across_splits": pairs.across,
-            "duplicates_within_splits": pairs.within,
-            "duplicates_elsewhere": pairs.elsewhere + pairs.elsewhere_across,
-            "duplicates_elsewhere_across_splits": pairs.elsewhere_across,
+            "duplicates_across_splits": counts.across,
+            "duplicates_within_splits": counts.within,
+            "duplicates_elsewhere": counts.elsewhere + counts.elsewhere_across,
+            "duplicates_elsewhere_across_splits": counts.elsewhere_across,
         },
         versions={package: version(package) for package in ("mindspore", "pillow", "numpy")},
     )
 
 
-def _check_duplicates(catalogue: Catalogue, options: Options, has_splits: bool) -> report.Counts:
+def _check_duplicates(catalogue: Catalogue, options: Options, has_splits: bool) -> pairs.Counts:
     """Tell of pictures that look the same, and refuse those in different splits."""
-    pairs = report.count(catalogue)
-    if pairs.leaks and options.duplicates != "allow":
+    counts = pairs.count_pairs(catalogue)
+    if counts.leaks and options.duplicates != "allow":
         path = _report_path(options.out)
-        report.write(path, catalogue)
-        shown = report.some(catalogue, _SHOWN)
+        pairs.write_pairs(path, catalogue)
+        shown = pairs.pairs_line(catalogue, _SHOWN)
         advice = "remove one of each, or pass --duplicates allow"
         if options.duplicates == "refuse" and not has_splits:
             advice += ", or together to have them put into the same split"
         raise UserError(
-            f"{options.src}: {pairs.leaks} pair(s) of pictures that look the same in different "
+            f"{options.src}: {counts.leaks} pair(s) of pictures that look the same in different "
             f"splits: {shown} (all are in {path}; {advice})"
         )
-    if pairs != report.Counts(0, 0, 0, 0):
-        print(report.shown(catalogue))
-    return pairs
+    if counts != pairs.Counts(0, 0, 0, 0):
+        print(pairs.pairs_table(catalogue))
+    return counts
 
 
 def _report_path(out: Path) -> Path:
@@ -186,7 +184,7 @@ def _forget_report(out: Path) -> None:
     path = _report_path(out)
     if path.is_file():
         with path.open("rb") as file:
-            ours = file.readline() == report.HEADER.encode()
+            ours = file.readline() == pairs.HEADER.encode()
         if ours:
             path.unlink()
 

@@ -94,17 +94,10 @@ def _text(value: object) -> str:
 def check_source(
     options: Options, manifest: Manifest, catalogue: Catalogue, spaces: Spaces, has_splits: bool
 ) -> None:
-    """Compare what was found now with what ``options.out`` was made of.
+    """Compare what was found now, in the catalogue, with what ``options.out`` was made of.
 
     A file of the same size and time of change is taken as unchanged; one of the same size and
-    another time is read.
-
-    Args:
-        options: Its ``src`` is the folder of the pictures.
-        manifest: The manifest of the prepared data set.
-        catalogue: Holds the pictures and masks found now.
-        spaces: Label spaces of masks.
-        has_splits: Whether the source gives the splits.
+    another time is read. ``has_splits`` tells whether the source gives the splits.
 
     Raises:
         UserError: Something was added, removed or changed.

@@ -82,13 +82,9 @@ def _by_name(
 
 
 def find_masks(catalogue: Catalogue, root: Path, spaces: Spaces, listed: bool) -> None:
-    """Note the masks of all label spaces, and check that pictures and masks are pairs.
+    """Note the masks of all label spaces, and check that they pair with the pictures in ``found``.
 
-    Args:
-        catalogue: Holds the pictures in ``found``.
-        root: Folder of the pictures.
-        spaces: The label spaces.
-        listed: Whether a table chose the pictures; then masks of others do no harm.
+    With ``listed`` a table chose the pictures: then masks of others do no harm.
 
     Raises:
         UserError: A picture has no mask, or two have one; or a mask has no picture.

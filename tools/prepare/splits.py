@@ -29,7 +29,7 @@ def make_splits(catalogue: Catalogue, ratios: Ratios, seed: int, together: bool)
     Args:
         catalogue: Its pictures have been taken in, and its pairs found.
         ratios: Shares of train, val and test, adding up to 1.
-        seed: Seed of the split.
+        seed: Another seed makes other splits.
         together: Whether pictures that look the same count as one group; if one is in another
             data set, the group gets the split that it has there.
 
@@ -43,7 +43,7 @@ def make_splits(catalogue: Catalogue, ratios: Ratios, seed: int, together: bool)
     wanted = {name: list(split_counts(total, ratios)) for name, total in catalogue.rows(query)}
     left = _place_units(catalogue, wanted, ratios, seed, _pins(catalogue) if together else {})
     for name, counts in left.items():
-        _place_singles(catalogue, name, _quotas(counts), seed)
+        _place_singles(catalogue, name, counts, seed)
 
 
 def split_counts(total: int, ratios: Ratios) -> tuple[int, int, int]:
@@ -188,15 +188,11 @@ def _cost(
     )
 
 
-def _quotas(left: Counts) -> Counts:
-    """Turn what is left into counts: what units took too much of is missing elsewhere."""
-    quotas = [max(0, count) for count in left]
-    while sum(quotas) > sum(left):
-        quotas[quotas.index(max(quotas))] -= 1
-    return quotas
-
-
-def _place_singles(catalogue: Catalogue, name: str, counts: Counts, seed: int) -> None:
+def _place_singles(catalogue: Catalogue, name: str, left: Counts, seed: int) -> None:
+    # What units took too much of is missing elsewhere.
+    counts = [max(0, count) for count in left]
+    while sum(counts) > sum(left):
+        counts[counts.index(max(counts))] -= 1
     query = (
         "SELECT id FROM samples JOIN pictures USING (id) WHERE class = ? "
         "AND id NOT IN (SELECT id FROM units) ORDER BY id"

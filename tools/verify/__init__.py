@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.common import console
 from tools.common.catalogue import Catalogue
 from tools.common.command_line import MAX_WORKERS, add_workers_option, check_ranges
-from tools.common.duplicates import report, search
+from tools.common.duplicates import pairs
 from tools.verify.check import Result, check
 from train.data.manifest import RecordSet
 
@@ -55,12 +55,12 @@ def _shared(results: list[Result]) -> str:
     """Say which pictures several data sets share."""
     sets = [RecordSet(str(r.folder), r.folder, r.manifest) for r in results if r.manifest]
     with tempfile.TemporaryDirectory() as folder, closing(Catalogue(Path(folder))) as catalogue:
-        search.find_pairs(catalogue, sets)
-        counts = report.count(catalogue)
+        pairs.find_pairs(catalogue, sets)
+        counts = pairs.count_pairs(catalogue)
         total = counts.elsewhere + counts.elsewhere_across
         if not total:
             return "no pictures that look the same in two of the data sets"
-        found = report.shown(catalogue, elsewhere_only=True)
+        found = pairs.pairs_table(catalogue, elsewhere_only=True)
     return (
         f"{found}\n{total} pair(s) of pictures that look the same in two data sets, "
         f"{counts.elsewhere_across} of them in different splits"

@@ -26,7 +26,6 @@ _MIN_STRUCTURE = 2.0
 
 _SIDE = 32
 _THUMB = 16
-THUMB_BYTES = 3 * _THUMB**2
 _KEPT = 8
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _COSINES = np.cos(np.pi * np.outer(np.arange(_KEPT), 2 * np.arange(_SIDE) + 1) / (2 * _SIDE))
