@@ -26,8 +26,6 @@ SPOOL = "spool"
 
 _PICTURES_PER_JOB = 16
 _JOB_BYTES = 4 * 2**20
-_SHOWN = 3
-
 
 # A sample's id, and the paths of its picture and of its masks.
 Sample = tuple[int, list[Path]]
@@ -98,13 +96,13 @@ def _results(
     # Large files go one by one, so that what is in flight stays small.
     step = max(1, min(_PICTURES_PER_JOB, _JOB_BYTES // max(1, largest)))
     query = "SELECT path FROM masks WHERE space = ? AND stem = ?"
+    named = spaces.items()
 
     def samples() -> Iterator[Sample]:
         for sample, key in catalogue.rows("SELECT id, key FROM samples ORDER BY id"):
             masks = ((s.folder, catalogue.value(query, name, stem(key))) for name, s in named)
             yield sample, [Path(*path) for path in ((options.src, key), *masks)]
 
-    named = spaces.items()
     rest = samples()
     jobs = iter(lambda: list(islice(rest, step)), [])
     lookups = [space.lookup for space in spaces.values()]
@@ -118,8 +116,8 @@ def _results(
 def _check_readable(catalogue: Catalogue, options: Options) -> None:
     count = catalogue.value("SELECT count(*) FROM skipped")
     if count and not options.skip_unreadable:
-        query = "SELECT key, reason FROM skipped JOIN samples USING (id) ORDER BY id LIMIT ?"
-        shown = "; ".join(f"{key} ({reason})" for key, reason in catalogue.rows(query, _SHOWN))
+        query = "SELECT key, reason FROM skipped JOIN samples USING (id) ORDER BY id LIMIT 3"
+        shown = "; ".join(f"{key} ({reason})" for key, reason in catalogue.rows(query))
         raise UserError(
             f"{options.src}: {count} unreadable picture{'s' if count > 1 else ''}: {shown} "
             "(leave out with --skip-unreadable)"

@@ -17,7 +17,6 @@ from tools.prepare.splits import make_splits
 from train.data.manifest import Manifest, RecordSet
 from train.errors import UserError
 
-_SHOWN = 3
 # What the manifest says of a picture that was left out.
 _SKIPPED = ("key", "bytes", "mtime_ns", "sha256", "reason")
 
@@ -137,7 +136,7 @@ def _fill(
         splits=splits,
         listing=listing,
         source={
-            "path": options.source_name or str(options.src),
+            "path": options.source_name or source,
             "layout": found.layout,
             "options": rerun.arguments(options, spaces, others),
             "skipped": [dict(zip(_SKIPPED, row, strict=True)) for row in catalogue.rows(skipped)],
@@ -162,7 +161,7 @@ def _check_duplicates(catalogue: Catalogue, options: Options, has_splits: bool) 
     if counts.leaks and options.duplicates != "allow":
         path = _report_path(options.out)
         pairs.write_pairs(path, catalogue)
-        shown = pairs.pairs_line(catalogue, _SHOWN)
+        shown = pairs.pairs_line(catalogue)
         advice = "remove one of each, or pass --duplicates allow"
         if options.duplicates == "refuse" and not has_splits:
             advice += ", or together to have them put into the same split"

@@ -11,8 +11,6 @@ from train.errors import UserError
 
 DEFAULT_RATIOS = (0.6, 0.2, 0.2)
 
-_MAX_SIZE = 8192
-
 
 @dataclass(frozen=True)
 class Options:
@@ -62,7 +60,7 @@ class Options:
 
 def check_options(options: Options) -> None:
     """Raise a UserError that names an option out of its range."""
-    limits = {"size": (1, _MAX_SIZE), "quality": (1, 100), "shards": (1, MAX_SHARDS)}
+    limits = {"size": (1, 8192), "quality": (1, 100), "shards": (1, MAX_SHARDS)}
     check_ranges(options, {**limits, "workers": (1, MAX_WORKERS)})
     if options.name and not re.fullmatch(r"[\w.-]+", options.name):
         raise UserError(f"--name {options.name!r}: may hold letters, digits, '_', '-' and '.'")

@@ -25,7 +25,7 @@ Channels = tuple[float, float, float]
 # MindRecord holds 3 KB for every record of a file until it is closed.
 _RECORDS_PER_SHARD = 10_000
 _PICTURES = (
-    "SELECT samples.id, key, class, grp, bytes, mtime, start, lengths, width, height, sums, "
+    "SELECT samples.id, key, class, grp, bytes, mtime, start, lengths, width, height, "
     "counts, crc, sha256, pixels, hash FROM samples JOIN pictures USING (id) "
     "WHERE split = ? ORDER BY samples.id"
 )
@@ -86,7 +86,7 @@ class Output:
     ) -> Iterator[Record]:
         for row in self._catalogue.rows(_PICTURES, split):
             sample, key, class_name, group, size, mtime, start, lengths, width, height = row[:10]
-            _, counts, crc, digests, digest, looks = row[10:]
+            counts, crc, digests, digest, looks = row[10:]
             spool.seek(start)
             image, *masks = (spool.read(length) for length in json.loads(lengths))
             for total, counted in zip(pixels.values(), json.loads(counts), strict=True):

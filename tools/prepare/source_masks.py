@@ -12,8 +12,6 @@ from tools.prepare.masks import Lookup, read_lookup
 from tools.prepare.options import Options
 from train.errors import UserError
 
-DEFAULT_NAME = "mask"
-
 _SHOWN = 3
 
 
@@ -54,7 +52,7 @@ def read_spaces(options: Options) -> Spaces:
 def _by_name(
     option: str, given: Sequence[str], once: str | None, known: Collection[str] | None = None
 ) -> dict[str, list[str]]:
-    """Return the values of an option, given as ``NAME=VALUE`` or, of the default name, ``VALUE``.
+    """Return the values of an option, given as ``NAME=VALUE`` or, for the name "mask", ``VALUE``.
 
     Args:
         option: The option.
@@ -64,7 +62,7 @@ def _by_name(
     """
     found: dict[str, list[str]] = {}
     for text in given:
-        name, value = text.split("=", 1) if "=" in text else (DEFAULT_NAME, text)
+        name, value = text.split("=", 1) if "=" in text else ("mask", text)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise UserError(
                 f"{option} {text}: the name {name!r} must be small letters, digits and '_', "

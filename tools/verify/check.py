@@ -118,8 +118,8 @@ class _Checker:
                 if count != shard.records:
                     problems.append(f"{path}: holds {count} of {shard.records} records")
                 elif wrong:
-                    told = f"{len(wrong)} of {shard.records} records wrong: {_some(wrong)}"
-                    problems.append(f"{path}: {told}")
+                    share = f"{len(wrong)} of {shard.records}"
+                    problems.append(f"{path}: {share} records wrong: {_some(wrong)}")
         counts = {"records per class": (per_class, split.per_class)}
         for space, total in pixels.items():
             counts[f"pixels per class of {space!r}"] = total.tolist(), split.pixels[space]

@@ -18,7 +18,6 @@ from train.files import replacement
 
 # In the table "pairs", the distance of pictures of equal pixels.
 EQUAL = -1
-
 # The first line of a file of all pairs.
 HEADER = "kind,bits,set,split,key,other_set,other_split,other_key\n"
 
@@ -165,9 +164,9 @@ def pairs_table(catalogue: Catalogue, elsewhere_only: bool = False) -> str:
     return console.table(rows)
 
 
-def pairs_line(catalogue: Catalogue, limit: int) -> str:
+def pairs_line(catalogue: Catalogue) -> str:
     """Return a few pairs in different splits, in a line."""
-    query = f"SELECT * FROM named_pairs WHERE across ORDER BY {_ORDER} LIMIT {limit}"
+    query = f"SELECT * FROM named_pairs WHERE across ORDER BY {_ORDER} LIMIT 3"
     texts = []
     for distance, elsewhere, _, _, *pair in catalogue.rows(query):
         split, key, other_name, other_split, other_key = pair
