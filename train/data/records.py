@@ -7,7 +7,7 @@ picture relative to its source folder, so that a damaged record can be named), a
 masks, ``mask_<name>``: an 8-bit grey PNG of the image's size whose values are positions in
 ``MaskSpace.classes``, or :data:`IGNORE_INDEX` where a pixel has no class.
 
-``tools.shards`` writes the records.
+``tools.prepare.shards`` writes the records.
 """
 
 import zlib

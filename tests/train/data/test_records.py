@@ -1,4 +1,4 @@
-"""Records in MindRecord shards, as tools.shards writes them."""
+"""Records in MindRecord shards, as tools.prepare.shards writes them."""
 
 from pathlib import Path
 
