@@ -109,6 +109,11 @@ def build_optimizer(config: Config, network: MTLN) -> FlatOptimizer:
     return AdamW(decay, *options.betas, options.epsilon)
 
 
+def build_loss_scale(config: Config) -> LossScale | None:
+    """Return the loss scale, where a gradient is float16 anywhere on its way to the optimizer."""
+    return LossScale() if "float16" in (config.precision, config.reduction.precision) else None
+
+
 def build_step(
     config: Config,
     network: MTLN,

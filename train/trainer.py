@@ -19,7 +19,6 @@ from train.errors import UserError
 from train.evaluation.evaluator import Metrics
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import build_balance
-from train.optim.loss_scale import LossScale
 from train.optim.optimizers import scalar
 from train.process.health import Heartbeat
 from train.process.stop import StopRequest
@@ -61,9 +60,7 @@ class Trainer:
         optimizer = build.build_optimizer(config, self.network)
         self.balance = build_balance(config.loss.balance, list(config.tasks))
         self.average = ModelAverage(self.network, config.ema)
-        # Where a gradient is float16 anywhere on its way to the optimizer.
-        scaled = "float16" in (config.precision, config.reduction.precision)
-        self.loss_scale = LossScale() if scaled else None
+        self.loss_scale = build.build_loss_scale(config)
         self.state = TrainingState(
             self.network, optimizer, self.balance, self.average, self.loss_scale
         )
