@@ -3,7 +3,6 @@
 import json
 import operator
 import statistics
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,17 +11,13 @@ from pydantic import TypeAdapter
 
 from tools.bench import machine
 from tools.bench.rows import ROWS
+from tools.common.command_line import refused
 from train.errors import UserError
 
 Form = Literal["ratio", "percent", "value"]
 
 _FORMAT = {"format": "mtln-bench", "version": 1}
-_OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<=": operator.le,
-    "<": operator.lt,
-}
+_OPERATORS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Goal:
 
     def is_reached(self, value: float) -> bool:
         """Return whether a median reaches it."""
-        return _OPERATORS[self.sign](value, self.bound)
+        return bool(_OPERATORS[self.sign](value, self.bound))
 
 
 @dataclass(frozen=True)
@@ -162,10 +157,8 @@ class Document:
             for name, row in self.in_order().items()
         }
         tree = {**_FORMAT, "machine": self.machine, "rows": rows}
-        try:
+        with refused(path, "cannot be written"):
             path.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
     @classmethod
     def read(cls, path: Path) -> "Document":
@@ -175,9 +168,8 @@ class Document:
             UserError: It cannot be read, or is something else.
         """
         try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+            with refused(path, "cannot be read"):
+                tree = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{path}: not valid JSON: {error}") from None
         if not isinstance(tree, dict) or not _FORMAT.items() <= tree.items():

@@ -17,8 +17,8 @@ SCENES = (21, 30, 12)
 # Statistics of every data set's channels, on the scale 0..1, those of uniform noise.
 MEAN, STD = 0.5, 0.289
 
-# Of the optimizer, and of the loss.
-LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, LABEL_SMOOTHING = 0.01, 0.9, 5e-4, 0.1
+OPTIMIZER = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+LABEL_SMOOTHING = 0.1
 
 _BATCHES = 4
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.doctor import ascend, compute, gpu, installation, node
+from tools.doctor import ascend, gpu, installation, node
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
 
@@ -59,7 +59,7 @@ def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
             yield from gpu.find_libraries()
     if not quick:
         yield from installation.examine_mpi()
-        yield from compute.examine(machine)
+        yield from installation.examine_mindspore(machine)
 
 
 def as_json(machine: Machine, findings: Sequence[Finding]) -> str:

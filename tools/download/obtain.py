@@ -73,14 +73,15 @@ def _fetched(name: str, about: DataSet, options: Options) -> tuple[Archive, Path
                 return archive, target
             part = Part(target)
             for url in archive.urls:
+                host = url.split("/")[2]
                 try:
-                    with console.transfer(f"{name} from {_host(url)}") as moved:
+                    with console.transfer(f"{name} from {host}") as moved:
                         fetch(url, part, archive.bytes, options.policy, moved)
                     check.check_archive(part.path, archive)
                 except (Unavailable, check.Mismatch) as error:
                     if isinstance(error, check.Mismatch):
                         part.drop()
-                    failures.append(f"{_host(url)}: {error}")
+                    failures.append(f"{host}: {error}")
                     continue
                 part.finish()
                 return archive, target
@@ -101,10 +102,6 @@ def _is_there(target: Path, archive: Archive) -> bool:
         target.unlink()
         return False
     return True
-
-
-def _host(url: str) -> str:
-    return url.split("/")[2]
 
 
 def _unpack(

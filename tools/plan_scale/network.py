@@ -13,7 +13,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from tools.common.training_parts import Parts
-from tools.plan_scale.step import Branches, Plan
+from tools.plan_scale.prediction import Branches, Plan
 from train.config.schema import Config
 from train.config.sections import BYTES, Precision
 from train.data.manifest import Manifest

@@ -14,7 +14,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from tools.bench.peers import Peer
-from tools.bench.workload import LEARNING_RATE, MEAN, MOMENTUM, STD, WEIGHT_DECAY, Workload
+from tools.bench.workload import MEAN, OPTIMIZER, STD, Workload
 from train.model.backend import Backend
 from train.model.mtln import MTLN, DatasetInfo
 from train.model.trunks import WideResNet
@@ -62,9 +62,7 @@ class Trainer(Peer):
         ms.set_seed(1)
         work = Workload.of(spec)
         network = _network(work)
-        optimizer = nn.Momentum(
-            network.trainable_params(), LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, use_nesterov=True
-        )
+        optimizer = nn.Momentum(network.trainable_params(), **OPTIMIZER, use_nesterov=True)
         self.answers = [TaskNetwork(network, name) for name in network.tasks]
         losses = [nn.WithLossCell(own, nn.CrossEntropyLoss()) for own in self.answers]
         self.steps = [nn.TrainOneStepCell(loss, optimizer) for loss in losses]

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tools.bench.group import Group
+import numpy as np
+
 from tools.bench.results import Case, Comparison, Goal
 from tools.bench.session import RANKS, Peers, Session, Turns
 from tools.bench.workload import NETWORKS, Workload
@@ -11,9 +12,6 @@ from tools.bench.workload import NETWORKS, Workload
 # Whether the tensors in the memory of the twin have their channels last.
 _TWINS = {"PyTorch DDP": False, "PyTorch DDP channels_last": True}
 _AGAIN = "ours, graph known"
-_STEPS = 5
-
-_SMALL_BATCH = 6
 _CAP = "ONEDNN_MAX_CPU_ISA"
 
 
@@ -25,9 +23,12 @@ def train(session: Session) -> Iterator[Case]:
             case.comparisons.append(Comparison(f"ours / {name}", "ours", name, Goal(">=", 1.3)))
         with Peers(session, case) as peers:
             _start_all(peers, work)
-            turns = peers.turns(RANKS * work.images_per_step)
-            case.series = session.interleave({name: turn.rate for name, turn in turns.items()})
-            losses = {name: _first_losses(group) for name, group in peers.groups.items()}
+            case.series = peers.train(RANKS * work.images_per_step, "rate")
+            # The losses of the first step, mean over the ranks: equal for all, to rounding.
+            losses = {
+                name: np.mean([rank["losses"][0] for rank in group.info], axis=0).tolist()
+                for name, group in peers.groups.items()
+            }
             case.facts["first_losses"] = losses
         yield case
 
@@ -48,7 +49,7 @@ def memory(session: Session) -> Iterator[Case]:
             peers.start_ranks(_AGAIN, work.spec(), variables=variables)
             shares = {}
             for name, group in peers.groups.items():
-                group.ask("run", steps=_STEPS)
+                group.ask("run", steps=5)
                 answers = group.ask("memory")
                 case.series[name] = [max(answer["peak"] for answer in answers)]
                 shares[name] = [answer["share"] for answer in answers]
@@ -74,12 +75,6 @@ def _missing(session: Session) -> dict[str, str]:
     return {} if why is None else dict.fromkeys(_TWINS, why)
 
 
-def _first_losses(group: Group) -> list[float]:
-    """Return the losses of the first step, mean over the ranks: equal for all, to rounding."""
-    ranks = [info["losses"][0] for info in group.info]
-    return [sum(values) / len(values) for values in zip(*ranks, strict=True)]
-
-
 def reference(session: Session) -> Iterator[Case]:
     """Measure a case with MindSpore as installed, and others with the cap of our set-up.
 
@@ -87,8 +82,8 @@ def reference(session: Session) -> Iterator[Case]:
     which is no slower per image then, is enough to see by how much.
     """
     if not session.quick:
-        how = f"MindSpore as installed, {_SMALL_BATCH} images"
-        yield _reference(session, NETWORKS[0], _SMALL_BATCH, how, {}, Goal(">=", 100))
+        how = "MindSpore as installed, 6 images"
+        yield _reference(session, NETWORKS[0], 6, how, {}, Goal(">=", 100))
     for work in session.networks[:2]:
         # The script has one task in a batch. Both see as many images in a step of all cores.
         images = work.images_per_step * RANKS
@@ -113,8 +108,8 @@ def _reference(
         script = peers.start("script", "reference.Trainer", alone.spec(), both, variables=variables)
         # A turn of the script is one step of every task, at least.
         turns = {
-            "ours": Turns(ours, RANKS * work.images_per_step, session.seconds),
-            "script": Turns(script, alone.images_per_step, session.seconds),
+            "ours": Turns(ours, RANKS * work.images_per_step, session.seconds).rate,
+            "script": Turns(script, alone.images_per_step, session.seconds).rate,
         }
-        case.series = session.interleave({name: turn.rate for name, turn in turns.items()})
+        case.series = session.interleave(turns)
     return case

@@ -8,23 +8,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.bench.group import ROOT, WorkerFailed, handed_on, last_line, mpirun_is_there
-from tools.bench.pictures import run_tool
+from tools.bench.group import ROOT, WorkerFailed, handed_on, last_line, why_no_mpi
 from tools.bench.results import Case, Comparison, Goal
-from tools.bench.session import NO_MPI, RANKS, Session, say
+from tools.bench.session import RANKS, Session, run_tool, say
 
 _CONFIG = "configs/quickstart.yaml"
 _SCRIPTS = {"launch/run_distribute_8p.sh": "shared memory", "launch/run_mpi.sh": "MPI"}
 _FIRST, _NEW, _AGAIN = "first start", "new run folder", "started again"
 _LONGEST = 600.0
-_SECONDS_TO_STOP = 60.0
-_PICTURES_PER_CLASS = 30
 
 
 def start(session: Session) -> Iterator[Case]:
     """Measure a case per script."""
     data = session.folder / "demo"
-    run_tool("demo-data", "--out", str(data), "--images-per-class", str(_PICTURES_PER_CLASS))
+    run_tool("demo-data", "--out", str(data), "--images-per-class", "30")
     for script, engine in _SCRIPTS.items():
         yield _case(session, data, script, engine)
 
@@ -37,8 +34,8 @@ def _case(session: Session, data: Path, script: str, engine: str) -> Case:
         Comparison("the same in a new run folder", _NEW, goal=Goal("<", 8.0), form="value"),
         Comparison("the same command again", _AGAIN, goal=Goal("<", 8.0), form="value"),
     ]
-    if engine == "MPI" and not mpirun_is_there():
-        case.missing = dict.fromkeys((_FIRST, _NEW, _AGAIN), NO_MPI)
+    if why := why_no_mpi(engine):
+        case.missing = dict.fromkeys((_FIRST, _NEW, _AGAIN), why)
         return case
     say(f"  {case.name}")
     case.series = {_FIRST: [], _NEW: [], _AGAIN: []}
@@ -94,7 +91,13 @@ def _start(words: list[str], metrics: Path, graphs: Path) -> float:
                 time.sleep(0.03)
             return time.perf_counter() - begin
         finally:
-            _stop(process)
+            # As its user would; it saves a checkpoint before.
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _has_trained(metrics: Path, since: float) -> bool:
@@ -105,13 +108,3 @@ def _has_trained(metrics: Path, since: float) -> bool:
     except OSError:
         return False
     return any(line["kind"] == "train" and line["time"] > since for line in lines)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a run as its user would; it saves a checkpoint before."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_SECONDS_TO_STOP)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
