@@ -38,7 +38,7 @@ class WorkerFailed(Exception):
     """A worker has ended, or does not answer."""
 
 
-class Group:
+class Group(contextlib.AbstractContextManager["Group"]):
     """Some processes, each pinned to cores of its own.
 
     Args:
@@ -144,9 +144,6 @@ class Group:
             process.wait()
         for connection in self._connections.values():
             connection.close()
-
-    def __enter__(self) -> "Group":
-        return self
 
     def __exit__(self, kind: object, *others: object) -> None:
         if kind is None:

@@ -11,6 +11,7 @@ that lacks most packages, and must run without what ours needs.
 import importlib
 import json
 import os
+import re
 import sys
 import time
 from multiprocessing.connection import Client
@@ -70,13 +71,9 @@ def _peer(kind: str, spec: dict[str, Any], rank: int) -> Peer:
 
 def _memory() -> dict[str, float]:
     """Return MB: the most that was resident, and now with shared pages divided by their users."""
-    status = Path("/proc/self/status").read_text()
-    rollup = Path("/proc/self/smaps_rollup").read_text()
-    return {"peak": _kilobytes(status, "VmHWM:") / 1e3, "share": _kilobytes(rollup, "Pss:") / 1e3}
-
-
-def _kilobytes(text: str, key: str) -> int:
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(key))
+    text = Path("/proc/self/status").read_text() + Path("/proc/self/smaps_rollup").read_text()
+    kilobytes = dict(re.findall(r"(?m)^(VmHWM|Pss):\s+(\d+)", text))
+    return {"peak": int(kilobytes["VmHWM"]) / 1e3, "share": int(kilobytes["Pss"]) / 1e3}
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 Needs numpy only: the peers that read it run in other Python environments too.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,7 +40,7 @@ class Workload:
     classes: tuple[int, ...] = SCENES
 
     @classmethod
-    def of(cls, spec: dict[str, Any]) -> Workload:
+    def of(cls, spec: dict[str, Any]) -> "Workload":
         """Return the workload that a peer was given."""
         tree = spec["workload"]
         return cls(**{**tree, "classes": tuple(tree["classes"])})

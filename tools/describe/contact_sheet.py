@@ -80,12 +80,17 @@ def draw(
     tallest = max(
         sum(heights[start : start + per_column]) for start in range(0, len(rows), per_column)
     )
-    legend = _Legend(manifest, colours, width - 2 * _MARGIN)
-    top = _MARGIN + 74 + legend.height
+    legend, height = _legend(manifest, colours, width - 2 * _MARGIN)
+    top = _MARGIN + 74 + height
     sheet = Image.new("RGB", (width, top + tallest + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(sheet)
     _title(pen, manifest, plan, seed, width - 2 * _MARGIN)
-    legend.draw(pen, _MARGIN, _MARGIN + 74)
+    for x, y, text, colour in legend:
+        x, y = x + _MARGIN, y + _MARGIN + 74
+        if colour is not None:
+            pen.rectangle((x, y, x + 16, y + 16), colour, outline=(150, 150, 150))
+            x += 22
+        pen.text((x, y - 1), text, _INK, _font(14))
     for column in range(plan.columns):
         y = top
         x = _MARGIN + column * (block + _BLOCK_GAP)
@@ -182,39 +187,33 @@ def _tile(image: Image.Image, resampling: Image.Resampling) -> Image.Image:
     return tile
 
 
-class _Legend:
-    """Colours and pixel shares of the classes of all label spaces.
+def _legend(
+    manifest: Manifest, colours: Sequence[Sequence[Colour]], width: int
+) -> tuple[list[tuple[int, int, str, Colour | None]], int]:
+    """Lay out colours and pixel shares of the classes of all label spaces.
 
     Args:
         manifest: The data set.
         colours: Colours of every label space.
         width: Width of the sheet between its margins.
+
+    Returns:
+        Places, texts and colours; and the height of all.
     """
-
-    def __init__(self, manifest: Manifest, colours: Sequence[Sequence[Colour]], width: int) -> None:
-        self._items: list[tuple[int, int, str, Colour | None]] = []
-        y = 0
-        for (name, space), own in zip(manifest.masks.items(), colours, strict=True):
-            found = shares(manifest.splits["train"].pixels[name])
-            texts = [f"{n}  {s:.1%}" for n, s in zip(space.classes, found, strict=False)]
-            entries: list[tuple[str, Colour | None]] = [(f"Masks {name}, pixels of train:", None)]
-            entries += list(zip(texts, own, strict=True))
-            entries.append((f"no class  {found[-1]:.1%}", NO_CLASS))
-            x = 0
-            for text, colour in entries:
-                room = int(_font(14).getlength(text)) + (46 if colour else 22)
-                if x and x + room > width:
-                    x, y = 0, y + 26
-                self._items.append((x, y, text, colour))
-                x += room
-            y += 32
-        self.height = y + 8 if y else 0
-
-    def draw(self, pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
-        """Draw it."""
-        for x, y, text, colour in self._items:
-            if colour is not None:
-                box = (left + x, top + y, left + x + 16, top + y + 16)
-                pen.rectangle(box, colour, outline=(150, 150, 150))
-                x += 22
-            pen.text((left + x, top + y - 1), text, _INK, _font(14))
+    items: list[tuple[int, int, str, Colour | None]] = []
+    y = 0
+    for (name, space), own in zip(manifest.masks.items(), colours, strict=True):
+        found = shares(manifest.splits["train"].pixels[name])
+        texts = [f"{n}  {s:.1%}" for n, s in zip(space.classes, found, strict=False)]
+        entries: list[tuple[str, Colour | None]] = [(f"Masks {name}, pixels of train:", None)]
+        entries += list(zip(texts, own, strict=True))
+        entries.append((f"no class  {found[-1]:.1%}", NO_CLASS))
+        x = 0
+        for text, colour in entries:
+            room = int(_font(14).getlength(text)) + (46 if colour else 22)
+            if x and x + room > width:
+                x, y = 0, y + 26
+            items.append((x, y, text, colour))
+            x += room
+        y += 32
+    return items, y + 8 if y else 0

@@ -110,27 +110,19 @@ def report(sets: Mapping[Path, Manifest]) -> str:
 
 def _one(folder: Path, manifest: Manifest) -> str:
     total = sum(split.records for split in manifest.splits.values())
+    ranges = [manifest.image[side] for side in ("width", "height")]
+    size = " x ".join(f"{low}" if low == high else f"{low}..{high}" for low, high in ranges)
+    form, quality = str(manifest.image["format"]).upper(), manifest.image.get("quality")
+    form += "" if quality is None else f", quality {quality}"
     lines = [
         f"{manifest.name} ({folder})",
-        f"  {total:,} images, {_size(manifest)}, stored as {_form(manifest)}",
+        f"  {total:,} images, {size} pixels, stored as {form}",
         f"  mean {_triple(manifest.mean)}, std {_triple(manifest.std)} (red, green, blue; train)",
     ]
     if manifest.classes:
         lines += [_imbalance(manifest), indent(class_table(manifest), "  ")]
     lines += [_mask_table(manifest, name) for name in manifest.masks]
     return "\n".join(lines)
-
-
-def _size(manifest: Manifest) -> str:
-    ranges = [manifest.image[side] for side in ("width", "height")]
-    sides = [f"{low}" if low == high else f"{low}..{high}" for low, high in ranges]
-    return f"{' x '.join(sides)} pixels"
-
-
-def _form(manifest: Manifest) -> str:
-    quality = manifest.image.get("quality")
-    form = str(manifest.image["format"]).upper()
-    return f"{form}, quality {quality}" if quality is not None else form
 
 
 def _triple(values: Sequence[float]) -> str:

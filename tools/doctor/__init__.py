@@ -30,11 +30,14 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code."""
     machine = Machine(arguments.root, os.environ, arguments.device)
     findings = list(examine(machine, arguments.runs, arguments.quick))
+    failed = any(finding.state == FAIL for finding in findings)
     if arguments.json:
-        print(as_json(machine, findings))
+        checks = [vars(finding) for finding in findings]
+        document = {"ok": not failed, "device": machine.device, "findings": checks}
+        print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         show(machine, findings)
-    return int(any(finding.state == FAIL for finding in findings))
+    return int(failed)
 
 
 def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
@@ -60,16 +63,6 @@ def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
     if not quick:
         yield from installation.examine_mpi()
         yield from installation.examine_mindspore(machine)
-
-
-def as_json(machine: Machine, findings: Sequence[Finding]) -> str:
-    """Return the findings as one JSON document."""
-    document = {
-        "ok": all(finding.state != FAIL for finding in findings),
-        "device": machine.device,
-        "findings": [vars(finding) for finding in findings],
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def show(machine: Machine, findings: Sequence[Finding]) -> None:

@@ -29,20 +29,15 @@ def _cores(machine: Machine) -> Finding:
     cores = len(os.sched_getaffinity(0))
     nodes = len(list(machine.path("/sys/devices/system/node").glob("node[0-9]*"))) or 1
     found = f"{cores} usable of {os.cpu_count()}, {nodes} NUMA node{'s' * (nodes > 1)}"
-    quota = _cpu_quota(machine)
-    if quota is not None and quota < cores:
+    try:
+        limit, period = machine.path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota = int(limit) / int(period)
+    except (OSError, ValueError):  # no such file in cgroup v1; "max" for no limit
+        quota = math.inf
+    if quota < cores:
         remedy = "ranks and threads are counted by cores: give nproc=N, or cores (--cpuset-cpus)"
         return Finding("cores", WARN, f"{found}, but a quota of {quota:g} (--cpus)", remedy)
     return Finding("cores", OK, found)
-
-
-def _cpu_quota(machine: Machine) -> float | None:
-    """Return how many cores' time the container may use, None without a limit."""
-    try:
-        quota, period = machine.path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return int(quota) / int(period)
-    except (OSError, ValueError):  # no such file in cgroup v1; "max" for no limit
-        return None
 
 
 def _threads(machine: Machine) -> Finding:

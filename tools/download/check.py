@@ -53,9 +53,9 @@ def recognise(path: Path, archives: list[Archive]) -> Archive:
                 return archive
             except Mismatch as error:
                 reasons.append(f"not {archive.file}: {error}")
-    unchecked = [archive for archive in archives if not archive.checksums]
-    if unchecked:
-        return unchecked[0]
+    for archive in archives:
+        if not archive.checksums:
+            return archive
     raise UserError(f"{path}: {'; '.join(reasons)}")
 
 

@@ -162,7 +162,12 @@ def _attempt(
             file.truncate(0)
         total = _total(response, offset)
         _check(response, total, expected)
-        _check_room(part.path, (total or expected or 0) - offset)
+        needed, free = (total or expected or 0) - offset, shutil.disk_usage(part.path.parent).free
+        if needed + _SPARE_BYTES > free:
+            raise UserError(
+                f"{part.path.parent}: no room: {needed / 1e6:.0f} MB are still to come, "
+                f"{free / 1e6:.0f} MB are free (give another --out)"
+            )
         part.remember({"url": url, "validator": _validator(response), "total": total})
         _receive(response, file, offset, total, moved)
 
@@ -204,15 +209,6 @@ def _check(response: Response, total: int | None, expected: int | None) -> None:
         raise Unavailable("a web page instead of the file")
     if expected is not None and total is not None and total != expected:
         raise Unavailable(f"another file: {total} bytes instead of {expected}")
-
-
-def _check_room(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if needed + _SPARE_BYTES > free:
-        raise UserError(
-            f"{path.parent}: no room: {needed / 1e6:.0f} MB are still to come, "
-            f"{free / 1e6:.0f} MB are free (give another --out)"
-        )
 
 
 def _receive(

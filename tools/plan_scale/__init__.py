@@ -4,8 +4,6 @@
 the published figures of devices (``devices.yaml``) and the formulas of reductions.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import replace

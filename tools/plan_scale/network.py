@@ -4,8 +4,6 @@ A forward pass counts the multiplications of all convolutions and linear layers.
 step and a consolidation point run once, among ranks that only write down what is sent.
 """
 
-from __future__ import annotations
-
 from typing import Any, get_args
 
 import mindspore as ms

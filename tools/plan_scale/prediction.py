@@ -12,8 +12,6 @@ for clusters of workstations", JPDC 69, 2009. The time to add numbers is part of
 p = ranks, n = bytes of the message of each rank.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -116,7 +114,7 @@ class Machine:
         outside = self.between.all_reduce(ranks // here, size / here)
         return self.inside.all_reduce(here, size) + outside
 
-    def scaled(self, latency: float = 1.0, speed: float = 1.0) -> Machine:
+    def scaled(self, latency: float = 1.0, speed: float = 1.0) -> "Machine":
         """Return the same with other latencies of all links, and quicker devices."""
         inside, between = (
             replace(links, alpha=links.alpha * latency) for links in (self.inside, self.between)
@@ -215,19 +213,10 @@ def predict(plan: Plan, machine: Machine, ranks: int) -> Step:
     visible = reduction - min(plan.overlap * reduction, _BACKWARD * compute)
     consolidation = point / plan.consolidate_every
     seconds = compute + waiting + visible + consolidation
-    return Step(
-        ranks,
-        images * ranks,
-        compute,
-        waiting,
-        reduction,
-        visible,
-        consolidation,
-        seconds,
-        images_per_second=images * ranks / seconds,
-        efficiency=compute / seconds,
-        reduction_share=(visible + consolidation) / seconds,
-    )
+    times = (compute, waiting, reduction, visible, consolidation, seconds)
+    total, in_reductions = images * ranks, visible + consolidation
+    speeds = (total / seconds, compute / seconds, in_reductions / seconds)
+    return Step(ranks, total, *times, *speeds)
 
 
 def images_for(

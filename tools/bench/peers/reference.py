@@ -61,7 +61,14 @@ class Trainer(Peer):
         ms.set_device("CPU")
         ms.set_seed(1)
         work = Workload.of(spec)
-        network = _network(work)
+        names = [f"set{i}" for i in range(len(work.classes))]
+        datasets = [DatasetInfo(name, (MEAN,) * 3, (STD,) * 3) for name in names]
+        tasks = [
+            SceneTask(name, name, tuple(map(str, range(count))))
+            for name, count in zip(names, work.classes, strict=True)
+        ]
+        network = MTLN(WideResNet(work.depth, work.width), datasets, tasks, Backend())
+        network.set_train(True)
         optimizer = nn.Momentum(network.trainable_params(), **OPTIMIZER, use_nesterov=True)
         self.answers = [TaskNetwork(network, name) for name in network.tasks]
         losses = [nn.WithLossCell(own, nn.CrossEntropyLoss()) for own in self.answers]
@@ -84,13 +91,3 @@ class Trainer(Peer):
         self.steps[task](x, Tensor(labels))
         found = self.answers[task](x).asnumpy().argmax(1)
         return float((found == labels).mean())
-
-
-def _network(work: Workload) -> MTLN:
-    names = [f"set{i}" for i in range(len(work.classes))]
-    datasets = [DatasetInfo(name, (MEAN,) * 3, (STD,) * 3) for name in names]
-    classes = [tuple(map(str, range(count))) for count in work.classes]
-    tasks = [SceneTask(name, name, own) for name, own in zip(names, classes, strict=True)]
-    network = MTLN(WideResNet(work.depth, work.width), datasets, tasks, Backend())
-    network.set_train(True)
-    return network

@@ -64,12 +64,10 @@ def reduction(session: Session) -> Iterator[Case]:
 
 def _reduction(session: Session, engine: str, work: Workload) -> Case:
     case = Case(f"{engine}, {work}", "ms")
+    share = partial(Comparison, to=_STEP, form="percent", factor=100.0)
     case.comparisons = [
-        Comparison(what, of, _STEP, goal, form="percent", factor=100.0)
-        for what, of, goal in (
-            ("message alone, all ranks there at once / step", _MESSAGE, Goal("<", 2.0)),
-            ("(step - step without exchange) / step", _DIFFERENCE, None),
-        )
+        share("message alone, all ranks there at once / step", _MESSAGE, goal=Goal("<", 2.0)),
+        share("(step - step without exchange) / step", _DIFFERENCE),
     ]
     if why := why_no_mpi(engine):
         case.missing = dict.fromkeys((_MESSAGE, _DIFFERENCE, _STEP), why)

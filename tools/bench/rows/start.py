@@ -53,20 +53,15 @@ def _case(session: Session, data: Path, script: str, engine: str) -> Case:
 def _overrides(session: Session, data: Path, run: Path) -> list[str]:
     work = session.networks[0]
     names = ("demo_farmland", "demo_urban", "demo_coast")
-    overrides = {
-        "nproc": RANKS,
-        "run_dir": run,
-        "data_root": data.parent,
-        "datasets": json.dumps({n: {"records": f"{data.name}/records/{n}"} for n in names}),
-        "model": json.dumps({"depth": work.depth, "width": work.width}),
+    sets = {name: {"records": f"{data.name}/records/{name}"} for name in names}
+    return [
+        *(f"nproc={RANKS}", f"run_dir={run}", f"data_root={data.parent}"),
+        f"datasets={json.dumps(sets)}",
+        f"model={json.dumps({'depth': work.depth, 'width': work.width})}",
         # Soon there is a consolidation point, at which it stops when it is told to.
-        "schedule": json.dumps({"steps": 1000, "consolidate_every": 2}),
-        "evaluate.every": 0,
-        "checkpoint.every": 0,
-        "log_every": 1,
-        "image.stages": "[]",
-    }
-    return [f"{key}={value}" for key, value in overrides.items()]
+        f"schedule={json.dumps({'steps': 1000, 'consolidate_every': 2})}",
+        *("evaluate.every=0", "checkpoint.every=0", "log_every=1", "image.stages=[]"),
+    ]
 
 
 def _start(words: list[str], metrics: Path, graphs: Path) -> float:
