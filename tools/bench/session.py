@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from launch.plan.machine import allowed_cores
-from tools.bench.group import ROOT, Group, Starter, WorkerFailed
+from tools.bench.group import ROOT, Group, WorkerFailed
 from tools.bench.results import Case
 from tools.bench.workload import NETWORKS, TINY, Workload
 
@@ -67,19 +67,20 @@ class Session:
         cores = [core for group in allowed_cores() for core in group]
         return [[cores[i % len(cores)]] for i in range(ranks)]
 
-    def why_no_torch(self) -> str | None:
-        """Return why peers with torch cannot run; None if they can."""
-        look = "import importlib.util; print(importlib.util.find_spec('torch') is not None)"
-        try:
-            done = subprocess.run([self.python, "-c", look], capture_output=True, check=False)
-        except OSError as error:
-            return f"--python {self.python}: cannot be started: {error.strerror}"
-        if done.stdout == b"True\n":
-            return None
-        return (
+    def without_torch(self, *peers: str) -> dict[str, str]:
+        """Return these peers, each with why it cannot run; nothing if there is a torch for them."""
+        why = (
             "no torch here: pip install -r requirements-bench.txt into an environment of its own, "
             "and name its interpreter with --python"
         )
+        look = "import importlib.util; print(importlib.util.find_spec('torch') is not None)"
+        try:
+            done = subprocess.run([self.python, "-c", look], capture_output=True, check=False)
+            if done.stdout == b"True\n":
+                return {}
+        except OSError as error:
+            why = f"--python {self.python}: cannot be started: {error.strerror}"
+        return dict.fromkeys(peers, why)
 
     def interleave(self, turns: Mapping[str, Turn]) -> Series:
         """Give every peer its turn in every round, in reversed order in every second one.
@@ -129,15 +130,11 @@ class Peers(ExitStack):
         return group
 
     def start_ranks(
-        self,
-        name: str,
-        spec: Mapping[str, Any],
-        starter: Starter = "launch",
-        kind: str = "ours.Trainer",
-        **options: Any,
+        self, name: str, spec: Mapping[str, Any], kind: str = "ours.Trainer", **options: Any
     ) -> Group:
         """Start :data:`RANKS` ranks of ours; by default as launch/run_distribute_8p.sh does."""
-        return self.start(name, kind, spec, self.session.cores(), starter=starter, **options)
+        options = {"starter": "launch", **options}
+        return self.start(name, kind, spec, self.session.cores(), **options)
 
     def train(self, images: int, value: Literal["rate", "milliseconds"], **others: Turn) -> Series:
         """Let all groups, which train so many images in a step, take turns with others.
@@ -154,9 +151,8 @@ class Peers(ExitStack):
         return self.session.interleave({**others, **turns})
 
     def __exit__(self, *error: Any) -> bool | None:
-        groups = self.groups.values()
-        idle = sum(group.idle_seconds for group in groups)
-        used = sum(group.cpu_seconds for group in groups)
+        idle = sum(group.idle_seconds for group in self.groups.values())
+        used = sum(group.cpu_seconds for group in self.groups.values())
         self.case.facts |= {
             "peers": {name: group.info for name, group in self.groups.items()},
             "cpu_share_while_idle": used / idle if idle else 0.0,

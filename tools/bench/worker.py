@@ -42,7 +42,13 @@ def main(address: str, kind: str, text: str) -> None:
             connection.send_bytes(json.dumps(answer).encode())
 
         tell({"rank": rank, "pid": os.getpid()})
-        peer = _peer(kind, spec, rank)
+        if kind in _OURS:
+            from train.environment import prepare_for_mindspore
+
+            prepare_for_mindspore()
+        module, _, name = kind.partition(".")
+        made = getattr(importlib.import_module(f"tools.bench.peers.{module}"), name)
+        peer: Peer = made(spec, rank)
         variables = {k: Path(v).name for k, v in os.environ.items() if k.startswith(_TOLD)}
         cores = sorted(os.sched_getaffinity(0))
         tell({**peer.info, "cores": cores, "variables": variables})
@@ -57,16 +63,6 @@ def main(address: str, kind: str, text: str) -> None:
             begin = time.perf_counter()
             answer = _memory() if do == "memory" else getattr(peer, do)(**values)
             tell({"seconds": time.perf_counter() - begin, **(answer or {})})
-
-
-def _peer(kind: str, spec: dict[str, Any], rank: int) -> Peer:
-    if kind in _OURS:
-        from train.environment import prepare_for_mindspore
-
-        prepare_for_mindspore()
-    module, _, name = kind.partition(".")
-    peer: Peer = getattr(importlib.import_module(f"tools.bench.peers.{module}"), name)(spec, rank)
-    return peer
 
 
 def _memory() -> dict[str, float]:

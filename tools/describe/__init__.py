@@ -50,12 +50,13 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     for folder, path in paths.items():
         manifest = sets[folder]
         rows = len(manifest.classes or next(iter(manifest.masks.values())).classes)
-        plan = contact_sheet.Layout.fitting(rows, len(manifest.masks), arguments.images)
+        fitting = contact_sheet.pictures_in_row(rows, len(manifest.masks))
+        per_row = arguments.images or fitting
         train = manifest.splits["train"].records
         with console.progress(f"drawing {manifest.name}", train) as advance:
-            found = samples(folder, manifest, plan.per_row, arguments.seed, advance)
+            found = samples(folder, manifest, per_row, arguments.seed, advance)
         with refused(path, "cannot be written"):
-            contact_sheet.draw(path, manifest, found, plan, arguments.seed)
+            contact_sheet.draw(path, manifest, found, per_row, arguments.seed)
     print("\n" + "\n".join(f"contact sheet: {path}" for path in paths.values()))
     return 0
 

@@ -52,9 +52,8 @@ def _requirements() -> Finding:
                 other.append(f"{name} {here} (pinned: {wanted})")
     if missing:
         return Finding("requirements", FAIL, f"not installed: {', '.join(missing)}", _SET_UP)
-    if other:
-        return Finding("requirements", WARN, ", ".join(other), _SET_UP)
-    return Finding("requirements", OK, f"all {len(pinned())} in the pinned versions")
+    found = ", ".join(other) or f"all {len(pinned())} in the pinned versions"
+    return worse(bool(other), "requirements", found, _SET_UP)
 
 
 def examine_mpi() -> Iterator[Finding]:

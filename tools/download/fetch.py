@@ -143,8 +143,13 @@ def _attempt(
     offset = file.seek(0, 2) if about.get("validator") else 0
     if offset and offset == about.get("total"):
         return
+    headers = {"User-Agent": "mtln-tools-download", "Accept-Encoding": "identity"}
+    if offset:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": about["validator"]}
     try:
-        response = _open(url, offset, about.get("validator", ""), timeout)
+        # The default opener follows redirections and uses the proxies of the environment.
+        request = urllib.request.Request(url, headers=headers)
+        response: Response = urllib.request.build_opener().open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416:
             # What is there is longer than the file, or the like: begin again.
@@ -170,16 +175,6 @@ def _attempt(
             )
         part.remember({"url": url, "validator": _validator(response), "total": total})
         _receive(response, file, offset, total, moved)
-
-
-def _open(url: str, offset: int, validator: str, timeout: float) -> Response:
-    headers = {"User-Agent": "mtln-tools-download", "Accept-Encoding": "identity"}
-    if offset:
-        headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-    # The default opener follows redirections and uses the proxies of the environment.
-    request = urllib.request.Request(url, headers=headers)
-    response: Response = urllib.request.build_opener().open(request, timeout=timeout)
-    return response
 
 
 def _validator(response: Response) -> str:

@@ -17,10 +17,7 @@ from train.config.schema import Config
 from train.errors import UserError
 
 _MOST_DEVICES = 1_000_000
-_HEADINGS = [
-    *("ranks, branches", "step", "images/s", "efficiency", "reduced", "reduction", "of the step"),
-    "images for 90 %",
-]
+_HEADINGS = "ranks, branches|step|images/s|efficiency|reduced|reduction|of the step|images for 90 %"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +54,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 
     options = {name: getattr(arguments, name) for name in ("images", "overlap", "jitter")}
     plans = [replace(plan, **options) for plan in network.plans_of(config, arguments.tasks)]
-    rows, steps = [_HEADINGS], []
+    rows, steps = [_HEADINGS.split("|")], []
     for ranks in devices:
         for plan in plans:
             step = predict(plan, machine, ranks)

@@ -80,14 +80,10 @@ class Trainer(Peer):
 
     def run(self, steps: int) -> None:
         """Train so many steps of every task, one task after the other."""
-        for task in range(len(self.steps)):
+        tasks = zip(self.steps, self.answers, self.images, self.labels, strict=True)
+        for step, answer, images, target in tasks:
             for _ in range(steps):
-                self._step(task)
-
-    def _step(self, task: int) -> float:
-        """Train one step; return the accuracy on its batch."""
-        x = Tensor(np.ascontiguousarray(self.images[task].transpose(0, 3, 1, 2)))
-        labels = self.labels[task].astype(np.int32)
-        self.steps[task](x, Tensor(labels))
-        found = self.answers[task](x).asnumpy().argmax(1)
-        return float((found == labels).mean())
+                x = Tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+                labels = target.astype(np.int32)
+                step(x, Tensor(labels))
+                self.accuracy = float((answer(x).asnumpy().argmax(1) == labels).mean())

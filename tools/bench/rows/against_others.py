@@ -18,7 +18,7 @@ _CAP = "ONEDNN_MAX_CPU_ISA"
 def train(session: Session) -> Iterator[Case]:
     """Measure a case per network."""
     for work in session.networks:
-        case = Case(str(work), "images/s", missing=_missing(session))
+        case = Case(str(work), "images/s", missing=session.without_torch(*_TWINS))
         for name in _TWINS:
             case.comparisons.append(Comparison(f"ours / {name}", "ours", name, Goal(">=", 1.3)))
         with Peers(session, case) as peers:
@@ -38,7 +38,7 @@ def memory(session: Session) -> Iterator[Case]:
     # Ours as it starts when it does so not for the first time: it reads the graph of its step.
     variables = {"MTLN_GRAPH_CACHE": str(session.folder / "graphs")}
     for work in session.networks:
-        case = Case(str(work), "MB", missing=_missing(session))
+        case = Case(str(work), "MB", missing=session.without_torch(*_TWINS))
         for name in _TWINS:
             for mine in ("ours", _AGAIN):
                 what = f"peak, {mine} / {name}"
@@ -67,12 +67,6 @@ def _start_all(peers: Peers, work: Workload) -> None:
         if name not in peers.case.missing:
             own, cores = {**spec, "channels_last": channels_last}, session.cores()
             peers.start(name, "torch_twin.Trainer", own, cores, python=session.python)
-
-
-def _missing(session: Session) -> dict[str, str]:
-    """Return the twins with the reason, where there is no torch."""
-    why = session.why_no_torch()
-    return {} if why is None else dict.fromkeys(_TWINS, why)
 
 
 def reference(session: Session) -> Iterator[Case]:

@@ -35,8 +35,7 @@ def input(session: Session) -> Iterator[Case]:
         Comparison(f"{_RAM} / {_TORCH} (Pillow)", _RAM, _TORCH),
         Comparison(f"{_OURS} / {_MINDSPORE}", _OURS, _MINDSPORE),
     ]
-    if why := session.why_no_torch():
-        case.missing = {_TORCH: why}
+    case.missing = session.without_torch(_TORCH)
     per_class = 8 if session.quick else 160
     records = _prepared(session.folder, [_CLASSES], per_class, _INPUT)["set0"]
     pictures = str(session.folder / "pictures" / "set0")

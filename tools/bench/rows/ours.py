@@ -73,8 +73,8 @@ def _reduction(session: Session, engine: str, work: Workload) -> Case:
         case.missing = dict.fromkeys((_MESSAGE, _DIFFERENCE, _STEP), why)
         return case
     with Peers(session, case) as peers:
-        joined = peers.start_ranks(_STEP, work.spec(), _ENGINES[engine])
-        peers.start_ranks(_WITHOUT, work.spec(exchange=False), _ENGINES[engine])
+        joined = peers.start_ranks(_STEP, work.spec(), starter=_ENGINES[engine])
+        peers.start_ranks(_WITHOUT, work.spec(exchange=False), starter=_ENGINES[engine])
         images, message = RANKS * work.images_per_step, partial(_message, joined)
         series = peers.train(images, "milliseconds", **{_MESSAGE: message})
         pairs = zip(series[_STEP], series[_WITHOUT], strict=True)
