@@ -82,9 +82,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _measure(document: Any, arguments: argparse.Namespace) -> None:
     """Measure the rows; the file is written after each, so that an interruption loses one only."""
-    from tools.bench import machine
     from tools.bench.group import WorkerFailed
-    from tools.bench.results import Measured
+    from tools.bench.results import Measured, moment
     from tools.bench.session import Session, say
 
     def write() -> None:
@@ -99,7 +98,7 @@ def _measure(document: Any, arguments: argparse.Namespace) -> None:
     for name in dict.fromkeys(arguments.rows or ROWS):
         write()
         title = ROWS[name][1]
-        row = document.rows[name] = Measured(title, settings=settings, moment=machine.moment())
+        row = document.rows[name] = Measured(title, settings=settings, moment=moment())
         say(f"{name}: {title}")
         # The path of this folder is short, as that of a socket must be.
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:

@@ -38,7 +38,7 @@ class WorkerFailed(Exception):
     """A worker has ended, or does not answer."""
 
 
-class Group:
+class Group(contextlib.AbstractContextManager["Group"]):
     """Some processes, each pinned to cores of its own.
 
     Args:
@@ -84,7 +84,7 @@ class Group:
         with socket.socket(socket.AF_UNIX) as listener, self._log.open("w") as log:
             listener.bind(str(address))
             listener.listen(self.ranks)
-            self._processes = _start(command, environment, starter, self.ranks, folder, log)
+            self._processes = self._start(command, environment, folder, log)
             try:
                 self._accept(listener)
                 self.info = self.answers()
@@ -145,14 +145,36 @@ class Group:
         for connection in self._connections.values():
             connection.close()
 
-    def __enter__(self) -> "Group":
-        return self
-
     def __exit__(self, kind: object, *others: object) -> None:
         if kind is None:
             self.stop()
         else:
             self.kill()
+
+    def _start(
+        self, command: list[str], environment: dict[str, str], folder: Path, log: IO[str]
+    ) -> list[subprocess.Popen[bytes]]:
+        if self.starter == "mpirun":
+            # As launch.mpi starts it, but that the workers choose their cores themselves.
+            allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+            environment = {**environment, "OMPI_MCA_mpi_yield_when_idle": "1", **allowed}
+            options = ["-n", str(self.ranks), "--quiet", "--oversubscribe", "--bind-to", "none"]
+            command = ["mpirun", *options, *command]
+        elif self.starter == "launch":
+            job = [sys.executable, "-m", "tools.bench.group", str(self.ranks), str(folder / "job")]
+            command = [*job, *command]
+        return [
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**environment, "BENCH_RANK": str(rank)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            for rank in range(self.ranks if self.starter == "plain" else 1)
+        ]
 
     def _accept(self, listener: socket.socket) -> None:
         """Wait until all ranks have connected and said who they are."""
@@ -197,9 +219,11 @@ def last_line(log: Path) -> str:
     return lines[-1].strip() if lines else "no output"
 
 
-def mpirun_is_there() -> bool:
-    """Return whether ranks can be connected by OpenMPI."""
-    return shutil.which("mpirun") is not None
+def why_no_mpi(engine: str) -> str | None:
+    """Return why ranks cannot be connected by this engine; None if they can."""
+    if engine != "MPI" or shutil.which("mpirun"):
+        return None
+    return "no mpirun here (Debian, Ubuntu: apt install openmpi-bin)"
 
 
 def handed_on(environment: Mapping[str, str]) -> dict[str, str]:
@@ -207,44 +231,9 @@ def handed_on(environment: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environment.items() if not k.startswith(_NOT_HANDED_ON)}
 
 
-def _start(
-    command: list[str],
-    environment: dict[str, str],
-    starter: Starter,
-    ranks: int,
-    folder: Path,
-    log: IO[str],
-) -> list[subprocess.Popen[bytes]]:
-    if starter == "mpirun":
-        # As launch.mpi starts it, but that the workers choose their cores themselves.
-        allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        environment = {**environment, "OMPI_MCA_mpi_yield_when_idle": "1", **allowed}
-        options = ["-n", str(ranks), "--quiet", "--oversubscribe", "--bind-to", "none"]
-        command = ["mpirun", *options, *command]
-    elif starter == "launch":
-        job = [sys.executable, "-m", "tools.bench.group", str(ranks), str(folder / "job")]
-        command = [*job, *command]
-    return [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**environment, "BENCH_RANK": str(rank)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        for rank in range(ranks if starter == "plain" else 1)
-    ]
-
-
-def _launch(ranks: str, folder: str, *command: str) -> int:
-    """Start ranks by the project's launcher; return the exit code of the job."""
+if __name__ == "__main__":
     from launch.job import Job
     from launch.run import run_job
 
-    return run_job(Job(command, Path(folder), int(ranks)))
-
-
-if __name__ == "__main__":
-    sys.exit(_launch(*sys.argv[1:]))
+    _, _ranks, _folder, *_command = sys.argv
+    sys.exit(run_job(Job(tuple(_command), Path(_folder), int(_ranks))))

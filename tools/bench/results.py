@@ -1,28 +1,31 @@
-"""What was measured, the ratios that follow from it round by round, and the file that holds it."""
+"""What was measured, on what, the ratios that follow round by round, and the file that holds it."""
 
+import datetime
 import json
 import operator
+import os
+import platform
+import re
 import statistics
-from collections.abc import Callable
+import subprocess
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from tools.bench import machine
+from tools.bench.group import ROOT
 from tools.bench.rows import ROWS
+from tools.common.command_line import refused
 from train.errors import UserError
 
 Form = Literal["ratio", "percent", "value"]
 
 _FORMAT = {"format": "mtln-bench", "version": 1}
-_OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<=": operator.le,
-    "<": operator.lt,
-}
+_OPERATORS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+# Of the processor's abilities, those that the kernels of convolutions are chosen by.
+_ABILITIES = ("avx", "fma", "sse4_2", "asimd", "sve", "bf16", "amx")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Goal:
 
     def is_reached(self, value: float) -> bool:
         """Return whether a median reaches it."""
-        return _OPERATORS[self.sign](value, self.bound)
+        return bool(_OPERATORS[self.sign](value, self.bound))
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,54 @@ class Measured:
     moment: dict[str, Any] = field(default_factory=dict)
 
 
+def describe_machine() -> dict[str, Any]:
+    """Return plain values: the machine and the software."""
+    flags = (_about_processor("flags") or _about_processor("Features")).split()
+    return {
+        "processor": _about_processor("model name") or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "abilities": [flag for flag in flags if flag.startswith(_ABILITIES)],
+        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("mindspore", "numpy", "mpi4py", "pillow")},
+        "mpirun": _first_line(["mpirun", "--version"]),
+    }
+
+
+def moment() -> dict[str, Any]:
+    """Return plain values that change: time, load, commit."""
+    changed = _first_line(["git", "status", "--porcelain", "--untracked-files=no"])
+    return {
+        "when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "commit": _first_line(["git", "rev-parse", "HEAD"]),
+        "uncommitted_changes": bool(changed),
+    }
+
+
+def _about_processor(key: str) -> str:
+    """Return what Linux says of the first core under a key; "" if nothing."""
+    found = re.search(rf"^{key}\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _first_line(command: list[str]) -> str | None:
+    """Return what a command prints first; None if it cannot be run."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return next(iter(done.stdout.splitlines()), None)
+
+
 @dataclass
 class Document:
     """All rows, and the machine they were measured on."""
 
     rows: dict[str, Measured] = field(default_factory=dict)
-    machine: dict[str, Any] = field(default_factory=machine.describe)
+    machine: dict[str, Any] = field(default_factory=describe_machine)
 
     @property
     def failures(self) -> list[str]:
@@ -162,10 +207,8 @@ class Document:
             for name, row in self.in_order().items()
         }
         tree = {**_FORMAT, "machine": self.machine, "rows": rows}
-        try:
+        with refused(path, "cannot be written"):
             path.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
     @classmethod
     def read(cls, path: Path) -> "Document":
@@ -175,9 +218,8 @@ class Document:
             UserError: It cannot be read, or is something else.
         """
         try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+            with refused(path, "cannot be read"):
+                tree = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{path}: not valid JSON: {error}") from None
         if not isinstance(tree, dict) or not _FORMAT.items() <= tree.items():

@@ -7,25 +7,36 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from launch.plan.machine import allowed_cores
-from tools.bench.group import Group, Starter
+from tools.bench.group import ROOT, Group, WorkerFailed
 from tools.bench.results import Case
 from tools.bench.workload import NETWORKS, TINY, Workload
 
 RANKS = 2
 
-NO_TORCH = (
-    "no torch here: pip install -r requirements-bench.txt into an environment of its own, and name "
-    "its interpreter with --python"
-)
-NO_MPI = "no mpirun here (Debian, Ubuntu: apt install openmpi-bin)"
+Series = dict[str, list[float]]
+Turn = Callable[[], float]
 
 
 def say(text: str) -> None:
     """Tell how far the work is."""
     print(text, file=sys.stderr, flush=True)
+
+
+def run_tool(*words: str) -> None:
+    """Run ``python -m tools`` in a process of its own.
+
+    MindSpore changes the environment of a process that loads it, and peers would inherit that.
+
+    Raises:
+        WorkerFailed: It fails.
+    """
+    command = [sys.executable, "-m", "tools", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WorkerFailed(f"tools {words[0]}: {done.stderr.strip()}")
 
 
 @dataclass
@@ -56,22 +67,28 @@ class Session:
         cores = [core for group in allowed_cores() for core in group]
         return [[cores[i % len(cores)]] for i in range(ranks)]
 
-    def why_no_torch(self) -> str | None:
-        """Return why peers with torch cannot run; None if they can."""
+    def without_torch(self, *peers: str) -> dict[str, str]:
+        """Return these peers, each with why it cannot run; nothing if there is a torch for them."""
+        why = (
+            "no torch here: pip install -r requirements-bench.txt into an environment of its own, "
+            "and name its interpreter with --python"
+        )
         look = "import importlib.util; print(importlib.util.find_spec('torch') is not None)"
         try:
             done = subprocess.run([self.python, "-c", look], capture_output=True, check=False)
+            if done.stdout == b"True\n":
+                return {}
         except OSError as error:
-            return f"--python {self.python}: cannot be started: {error.strerror}"
-        return None if done.stdout == b"True\n" else NO_TORCH
+            why = f"--python {self.python}: cannot be started: {error.strerror}"
+        return dict.fromkeys(peers, why)
 
-    def interleave(self, turns: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+    def interleave(self, turns: Mapping[str, Turn]) -> Series:
         """Give every peer its turn in every round, in reversed order in every second one.
 
         What the machine does meanwhile then meets all of them, and a ratio of two values of one
         round depends on it little.
         """
-        series: dict[str, list[float]] = {name: [] for name in turns}
+        series: Series = {name: [] for name in turns}
         for number in range(self.rounds):
             for name in list(turns)[:: -1 if number % 2 else 1]:
                 series[name].append(turns[name]())
@@ -113,26 +130,29 @@ class Peers(ExitStack):
         return group
 
     def start_ranks(
-        self,
-        name: str,
-        spec: Mapping[str, Any],
-        starter: Starter = "launch",
-        kind: str = "ours.Trainer",
-        **options: Any,
+        self, name: str, spec: Mapping[str, Any], kind: str = "ours.Trainer", **options: Any
     ) -> Group:
         """Start :data:`RANKS` ranks of ours; by default as launch/run_distribute_8p.sh does."""
-        return self.start(name, kind, spec, self.session.cores(), starter=starter, **options)
+        options = {"starter": "launch", **options}
+        return self.start(name, kind, spec, self.session.cores(), **options)
 
-    def turns(self, images: int) -> "dict[str, Turns]":
-        """Return the turns of all groups, which train so many images in a step."""
-        return {
-            name: Turns(group, images, self.session.seconds) for name, group in self.groups.items()
+    def train(self, images: int, value: Literal["rate", "milliseconds"], **others: Turn) -> Series:
+        """Let all groups, which train so many images in a step, take turns with others.
+
+        Args:
+            images: Images of all ranks in a step.
+            value: The method of :class:`Turns` whose values the series hold.
+            others: What else has its turn, before them.
+        """
+        turns = {
+            name: getattr(Turns(group, images, self.session.seconds), value)
+            for name, group in self.groups.items()
         }
+        return self.session.interleave({**others, **turns})
 
     def __exit__(self, *error: Any) -> bool | None:
-        groups = self.groups.values()
-        idle = sum(group.idle_seconds for group in groups)
-        used = sum(group.cpu_seconds for group in groups)
+        idle = sum(group.idle_seconds for group in self.groups.values())
+        used = sum(group.cpu_seconds for group in self.groups.values())
         self.case.facts |= {
             "peers": {name: group.info for name, group in self.groups.items()},
             "cpu_share_while_idle": used / idle if idle else 0.0,
@@ -154,7 +174,7 @@ class Turns:
     def __init__(self, group: Group, images: int, seconds: float, do: str = "run") -> None:
         self.group, self.images, self.do = group, images, do
         self.steps = 1
-        self.steps = max(1, round(seconds / self.step_seconds()))
+        self.steps = max(1, round(1000 * seconds / self.milliseconds()))
 
     def tell(self) -> None:
         """Start a block."""
@@ -164,15 +184,11 @@ class Turns:
         """Wait for its end; return the seconds of the slowest rank."""
         return max(float(answer["seconds"]) for answer in self.group.answers())
 
-    def step_seconds(self) -> float:
-        """Return the seconds of a step, mean of a block."""
-        self.tell()
-        return self.duration() / self.steps
-
     def milliseconds(self) -> float:
-        """Return the same in milliseconds."""
-        return 1000 * self.step_seconds()
+        """Return the milliseconds of a step, mean of a block."""
+        self.tell()
+        return 1000 * self.duration() / self.steps
 
     def rate(self) -> float:
         """Return the images per second of all ranks, mean of a block."""
-        return self.images / self.step_seconds()
+        return 1000 * self.images / self.milliseconds()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tools.bench.results import Case, Comparison, Document, Form, Measured, Spread
 from tools.common import console
+from tools.common.command_line import refused
 from train.errors import UserError
 
 BEGIN = "<!-- tools bench: begin of the table -->"
@@ -37,10 +38,8 @@ def update(page: Path, document: Document) -> None:
         UserError: The page cannot be read or written, or lacks the marks.
     """
     before, after = around_table(page)
-    try:
+    with refused(page, "cannot be written"):
         page.write_text(f"{before}{block(document)}{after}", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{page}: cannot be written: {error.strerror}") from None
 
 
 def around_table(page: Path) -> tuple[str, str]:
@@ -49,10 +48,8 @@ def around_table(page: Path) -> tuple[str, str]:
     Raises:
         UserError: The page cannot be read, or lacks the marks.
     """
-    try:
+    with refused(page, "cannot be read"):
         text = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{page}: cannot be read: {error.strerror}") from None
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

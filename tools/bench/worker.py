@@ -11,6 +11,7 @@ that lacks most packages, and must run without what ours needs.
 import importlib
 import json
 import os
+import re
 import sys
 import time
 from multiprocessing.connection import Client
@@ -41,7 +42,13 @@ def main(address: str, kind: str, text: str) -> None:
             connection.send_bytes(json.dumps(answer).encode())
 
         tell({"rank": rank, "pid": os.getpid()})
-        peer = _peer(kind, spec, rank)
+        if kind in _OURS:
+            from train.environment import prepare_for_mindspore
+
+            prepare_for_mindspore()
+        module, _, name = kind.partition(".")
+        made = getattr(importlib.import_module(f"tools.bench.peers.{module}"), name)
+        peer: Peer = made(spec, rank)
         variables = {k: Path(v).name for k, v in os.environ.items() if k.startswith(_TOLD)}
         cores = sorted(os.sched_getaffinity(0))
         tell({**peer.info, "cores": cores, "variables": variables})
@@ -58,25 +65,11 @@ def main(address: str, kind: str, text: str) -> None:
             tell({"seconds": time.perf_counter() - begin, **(answer or {})})
 
 
-def _peer(kind: str, spec: dict[str, Any], rank: int) -> Peer:
-    if kind in _OURS:
-        from train.environment import prepare_for_mindspore
-
-        prepare_for_mindspore()
-    module, _, name = kind.partition(".")
-    peer: Peer = getattr(importlib.import_module(f"tools.bench.peers.{module}"), name)(spec, rank)
-    return peer
-
-
 def _memory() -> dict[str, float]:
     """Return MB: the most that was resident, and now with shared pages divided by their users."""
-    status = Path("/proc/self/status").read_text()
-    rollup = Path("/proc/self/smaps_rollup").read_text()
-    return {"peak": _kilobytes(status, "VmHWM:") / 1e3, "share": _kilobytes(rollup, "Pss:") / 1e3}
-
-
-def _kilobytes(text: str, key: str) -> int:
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(key))
+    text = Path("/proc/self/status").read_text() + Path("/proc/self/smaps_rollup").read_text()
+    kilobytes = dict(re.findall(r"(?m)^(VmHWM|Pss):\s+(\d+)", text))
+    return {"peak": int(kilobytes["VmHWM"]) / 1e3, "share": int(kilobytes["Pss"]) / 1e3}
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 Needs numpy only: the peers that read it run in other Python environments too.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,8 +15,8 @@ SCENES = (21, 30, 12)
 # Statistics of every data set's channels, on the scale 0..1, those of uniform noise.
 MEAN, STD = 0.5, 0.289
 
-# Of the optimizer, and of the loss.
-LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, LABEL_SMOOTHING = 0.01, 0.9, 5e-4, 0.1
+OPTIMIZER = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+LABEL_SMOOTHING = 0.1
 
 _BATCHES = 4
 
@@ -42,7 +40,7 @@ class Workload:
     classes: tuple[int, ...] = SCENES
 
     @classmethod
-    def of(cls, spec: dict[str, Any]) -> Workload:
+    def of(cls, spec: dict[str, Any]) -> "Workload":
         """Return the workload that a peer was given."""
         tree = spec["workload"]
         return cls(**{**tree, "classes": tuple(tree["classes"])})

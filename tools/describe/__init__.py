@@ -42,9 +42,22 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     sets = {folder: Manifest.read(folder) for folder in arguments.folders}
     paths = {} if arguments.no_sheet else _paths(sets, arguments.out)
     print(report.report(sets))
-    if paths:
-        _draw(sets, paths, arguments.images, arguments.seed)
-        print("\n" + "\n".join(f"contact sheet: {path}" for path in paths.values()))
+    if not paths:
+        return 0
+    from tools.describe import contact_sheet
+    from tools.describe.samples import samples
+
+    for folder, path in paths.items():
+        manifest = sets[folder]
+        rows = len(manifest.classes or next(iter(manifest.masks.values())).classes)
+        fitting = contact_sheet.pictures_in_row(rows, len(manifest.masks))
+        per_row = arguments.images or fitting
+        train = manifest.splits["train"].records
+        with console.progress(f"drawing {manifest.name}", train) as advance:
+            found = samples(folder, manifest, per_row, arguments.seed, advance)
+        with refused(path, "cannot be written"):
+            contact_sheet.draw(path, manifest, found, per_row, arguments.seed)
+    print("\n" + "\n".join(f"contact sheet: {path}" for path in paths.values()))
     return 0
 
 
@@ -64,19 +77,3 @@ def _paths(sets: dict[Path, Manifest], out: Path) -> dict[Path, Path]:
         free = [name, *(f"{name}-{number}" for number in range(2, len(sets) + 1))]
         paths[folder] = out / f"{next(stem for stem in free if stem not in taken)}.png"
     return paths
-
-
-def _draw(
-    sets: dict[Path, Manifest], paths: dict[Path, Path], per_row: int | None, seed: int
-) -> None:
-    from tools.describe import contact_sheet
-    from tools.describe.samples import samples
-
-    for folder, manifest in sets.items():
-        rows = len(manifest.classes or next(iter(manifest.masks.values())).classes)
-        plan = contact_sheet.Layout.fitting(rows, len(manifest.masks), per_row)
-        train = manifest.splits["train"].records
-        with console.progress(f"drawing {manifest.name}", train) as advance:
-            found = samples(folder, manifest, plan.per_row, seed, advance)
-        with refused(paths[folder], "cannot be written"):
-            contact_sheet.draw(paths[folder], manifest, found, plan, seed)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -28,34 +27,24 @@ _PAPER = (252, 252, 250)
 _Font = ImageFont.FreeTypeFont
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a sheet is laid out.
+def columns_of(rows: int) -> int:
+    """Return the columns of rows side by side: as few rows below each other as that allows."""
+    return 1 if rows <= 12 else 2 if rows <= 30 else 3
 
-    Attributes:
-        columns: Columns of rows side by side.
-        per_row: Pictures in a row.
+
+def pictures_in_row(rows: int, label_spaces: int) -> int:
+    """Return how many pictures of a row make the sheet about as wide as a screen.
+
+    Args:
+        rows: Number of classes.
+        label_spaces: Label spaces of masks, which stand beside each picture.
     """
-
-    columns: int
-    per_row: int
-
-    @classmethod
-    def fitting(cls, rows: int, label_spaces: int, per_row: int | None) -> "Layout":
-        """Make it about as wide as a screen, with as few rows below each other as that allows.
-
-        Args:
-            rows: Number of classes.
-            label_spaces: Label spaces of masks, which stand beside each picture.
-            per_row: Pictures in a row, or None for as many as fit.
-        """
-        columns = 1 if rows <= 12 else 2 if rows <= 30 else 3
-        fitting = {1: 12, 2: 7, 3: 4}[columns]
-        return cls(columns, per_row or max(2, round(fitting / (1 + label_spaces))))
+    fitting = {1: 12, 2: 7, 3: 4}[columns_of(rows)]
+    return max(2, round(fitting / (1 + label_spaces)))
 
 
 def draw(
-    path: Path, manifest: Manifest, rows: Sequence[Sequence[Sample]], plan: Layout, seed: int
+    path: Path, manifest: Manifest, rows: Sequence[Sequence[Sample]], per_row: int, seed: int
 ) -> None:
     """Draw the sheet and put it at ``path`` once it is whole.
 
@@ -63,9 +52,10 @@ def draw(
         path: PNG file.
         manifest: The data set.
         rows: For every scene class, or class of the first masks, the records to show.
-        plan: Its layout.
+        per_row: Most pictures in a row.
         seed: Seed that the records were chosen with, to be told.
     """
+    columns = columns_of(len(rows))
     colours = [palette(space.classes) for space in manifest.masks.values()]
     names, notes = _row_texts(manifest)
     labels = [wrap(name, _font(16), _NAMES_WIDTH) for name in names]
@@ -73,20 +63,25 @@ def draw(
     widths += [_font(12).getlength(note) for note in notes]
     names_width = int(max(widths)) + _NAMES_GAP
     sample_width = _TILE + (_TILE + 2) * len(manifest.masks)
-    block = names_width + plan.per_row * (sample_width + _GAP) - _GAP
-    width = max(760, _MARGIN * 2 + plan.columns * (block + _BLOCK_GAP) - _BLOCK_GAP)
+    block = names_width + per_row * (sample_width + _GAP) - _GAP
+    width = max(760, _MARGIN * 2 + columns * (block + _BLOCK_GAP) - _BLOCK_GAP)
     heights = [max(_TILE, len(lines) * _LINE + 26) + _GAP for lines in labels]
-    per_column = -(-len(rows) // plan.columns)
+    per_column = -(-len(rows) // columns)
     tallest = max(
         sum(heights[start : start + per_column]) for start in range(0, len(rows), per_column)
     )
-    legend = _Legend(manifest, colours, width - 2 * _MARGIN)
-    top = _MARGIN + 74 + legend.height
+    legend, height = _legend(manifest, colours, width - 2 * _MARGIN)
+    top = _MARGIN + 74 + height
     sheet = Image.new("RGB", (width, top + tallest + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    _title(pen, manifest, plan, seed, width - 2 * _MARGIN)
-    legend.draw(pen, _MARGIN, _MARGIN + 74)
-    for column in range(plan.columns):
+    _title(pen, manifest, per_row, seed, width - 2 * _MARGIN)
+    for x, y, text, colour in legend:
+        x, y = x + _MARGIN, y + _MARGIN + 74
+        if colour is not None:
+            pen.rectangle((x, y, x + 16, y + 16), colour, outline=(150, 150, 150))
+            x += 22
+        pen.text((x, y - 1), text, _INK, _font(14))
+    for column in range(columns):
         y = top
         x = _MARGIN + column * (block + _BLOCK_GAP)
         for place in range(column * per_column, min(len(rows), (column + 1) * per_column)):
@@ -104,7 +99,7 @@ def _font(size: int, bold: bool = False) -> _Font:
 
 
 def _title(
-    pen: ImageDraw.ImageDraw, manifest: Manifest, plan: Layout, seed: int, room: int
+    pen: ImageDraw.ImageDraw, manifest: Manifest, per_row: int, seed: int, room: int
 ) -> None:
     total = sum(split.records for split in manifest.splits.values())
     parts = [f"{total:,} images"]
@@ -112,7 +107,7 @@ def _title(
         splits = " / ".join(manifest.splits)
         parts.append(f"{len(manifest.classes)} scene classes, below each its {splits} images")
     parts += [f"masks {name}: {len(s.classes)} classes" for name, s in manifest.masks.items()]
-    parts.append(f"up to {plan.per_row} of the train split in each row, seed {seed}")
+    parts.append(f"up to {per_row} of the train split in each row, seed {seed}")
     font = _font(26, bold=True)
     pen.text((_MARGIN, _MARGIN - 6), wrap(manifest.name, font, room)[0], _INK, font)
     pen.text((_MARGIN, _MARGIN + 32), " · ".join(parts), _FAINT, _font(14))
@@ -182,39 +177,33 @@ def _tile(image: Image.Image, resampling: Image.Resampling) -> Image.Image:
     return tile
 
 
-class _Legend:
-    """Colours and pixel shares of the classes of all label spaces.
+def _legend(
+    manifest: Manifest, colours: Sequence[Sequence[Colour]], width: int
+) -> tuple[list[tuple[int, int, str, Colour | None]], int]:
+    """Lay out colours and pixel shares of the classes of all label spaces.
 
     Args:
         manifest: The data set.
         colours: Colours of every label space.
         width: Width of the sheet between its margins.
+
+    Returns:
+        Places, texts and colours; and the height of all.
     """
-
-    def __init__(self, manifest: Manifest, colours: Sequence[Sequence[Colour]], width: int) -> None:
-        self._items: list[tuple[int, int, str, Colour | None]] = []
-        y = 0
-        for (name, space), own in zip(manifest.masks.items(), colours, strict=True):
-            found = shares(manifest.splits["train"].pixels[name])
-            texts = [f"{n}  {s:.1%}" for n, s in zip(space.classes, found, strict=False)]
-            entries: list[tuple[str, Colour | None]] = [(f"Masks {name}, pixels of train:", None)]
-            entries += list(zip(texts, own, strict=True))
-            entries.append((f"no class  {found[-1]:.1%}", NO_CLASS))
-            x = 0
-            for text, colour in entries:
-                room = int(_font(14).getlength(text)) + (46 if colour else 22)
-                if x and x + room > width:
-                    x, y = 0, y + 26
-                self._items.append((x, y, text, colour))
-                x += room
-            y += 32
-        self.height = y + 8 if y else 0
-
-    def draw(self, pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
-        """Draw it."""
-        for x, y, text, colour in self._items:
-            if colour is not None:
-                box = (left + x, top + y, left + x + 16, top + y + 16)
-                pen.rectangle(box, colour, outline=(150, 150, 150))
-                x += 22
-            pen.text((left + x, top + y - 1), text, _INK, _font(14))
+    items: list[tuple[int, int, str, Colour | None]] = []
+    y = 0
+    for (name, space), own in zip(manifest.masks.items(), colours, strict=True):
+        found = shares(manifest.splits["train"].pixels[name])
+        texts = [f"{n}  {s:.1%}" for n, s in zip(space.classes, found, strict=False)]
+        entries: list[tuple[str, Colour | None]] = [(f"Masks {name}, pixels of train:", None)]
+        entries += list(zip(texts, own, strict=True))
+        entries.append((f"no class  {found[-1]:.1%}", NO_CLASS))
+        x = 0
+        for text, colour in entries:
+            room = int(_font(14).getlength(text)) + (46 if colour else 22)
+            if x and x + room > width:
+                x, y = 0, y + 26
+            items.append((x, y, text, colour))
+            x += room
+        y += 32
+    return items, y + 8 if y else 0

@@ -36,10 +36,13 @@ def palette(classes: Sequence[str]) -> list[Colour]:
     taken = [_lab(np.array(colour)) for colour in (NO_CLASS, _PAPER)]
     colours: list[Colour | None] = []
     for name in classes:
-        colour = next((shade for shade in _usual(name) if _free(shade, taken)), None)
-        if colour is not None:
-            taken.append(_lab(np.array(colour)))
-        colours.append(colour)
+        colours.append(None)
+        for shade in _usual(name):
+            own = _lab(np.array(shade))
+            if all(np.linalg.norm(own - other) >= _APART for other in taken):
+                taken.append(own)
+                colours[-1] = shade
+                break
     grid = np.stack(np.meshgrid(*[np.linspace(20, 240, 11)] * 3), axis=-1).reshape(-1, 3)
     candidates = _lab(grid)
     nearest = np.min([np.linalg.norm(candidates - other, axis=1) for other in taken], axis=0)
@@ -69,11 +72,6 @@ def _usual(name: str) -> list[Colour]:
             light = (red + 255) // 2, (green + 255) // 2, (blue + 255) // 2
             return [(red, green, blue), dark, light]
     return []
-
-
-def _free(colour: Colour, taken: Sequence[npt.NDArray[np.float64]]) -> bool:
-    own = _lab(np.array(colour))
-    return all(np.linalg.norm(own - other) >= _APART for other in taken)
 
 
 def _lab(rgb: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -32,11 +32,7 @@ class Sample:
 
 
 def samples(
-    folder: Path,
-    manifest: Manifest,
-    per_row: int,
-    seed: int,
-    advance: Advance = lambda count: None,
+    folder: Path, manifest: Manifest, per_row: int, seed: int, advance: Advance = lambda count: None
 ) -> list[list[Sample]]:
     """Choose up to ``per_row`` train records for every row of the sheet.
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.doctor import ascend, compute, gpu, installation, node
+from tools.doctor import ascend, gpu, installation, node
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
 
@@ -30,11 +30,14 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code."""
     machine = Machine(arguments.root, os.environ, arguments.device)
     findings = list(examine(machine, arguments.runs, arguments.quick))
+    failed = any(finding.state == FAIL for finding in findings)
     if arguments.json:
-        print(as_json(machine, findings))
+        checks = [vars(finding) for finding in findings]
+        document = {"ok": not failed, "device": machine.device, "findings": checks}
+        print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         show(machine, findings)
-    return int(any(finding.state == FAIL for finding in findings))
+    return int(failed)
 
 
 def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
@@ -59,17 +62,7 @@ def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
             yield from gpu.find_libraries()
     if not quick:
         yield from installation.examine_mpi()
-        yield from compute.examine(machine)
-
-
-def as_json(machine: Machine, findings: Sequence[Finding]) -> str:
-    """Return the findings as one JSON document."""
-    document = {
-        "ok": all(finding.state != FAIL for finding in findings),
-        "device": machine.device,
-        "findings": [vars(finding) for finding in findings],
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+        yield from installation.examine_mindspore(machine)
 
 
 def show(machine: Machine, findings: Sequence[Finding]) -> None:

@@ -5,16 +5,33 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tools.doctor import cann
 from tools.doctor.finding import FAIL, IN_CONTAINER, OK, WARN, Finding, Machine, output_of, worse
 
 _MANAGERS = ("davinci_manager", "devmm_svm", "hisi_hdc")
 _HCCN_TOOL = "/usr/local/Ascend/driver/tools/hccn_tool"
 _DEVICE_PORT = 16666
 _HOST_PORTS = 32
+_CANN_FOLDERS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest")
+
+# MindSpore: (the CANN releases it accepts, best last; the driver released with them, if known).
+# From MindSpore's release notes; 2.10: from the check MindSpore itself makes when it starts, and
+# the version its custom operators are built with. 2.8 is a guess: it is in no table.
+_TABLE: dict[str, tuple[tuple[str, ...], str]] = {
+    "2.4.10": (("8.0.0",), "24.1.0"),
+    "2.5.0": (("8.0.0",), "24.1.0"),
+    "2.6.0": (("8.1.RC1",), "25.0.RC1"),
+    "2.7.0": (("8.2.RC1",), "25.2.0"),
+    "2.7.1": (("8.3.RC1",), "25.3.RC1"),
+    "2.7.2": (("8.5.0",), "25.5.0"),
+    "2.8.0": (("8.5.0",), "25.5.0"),
+    "2.9.0": (("9.0.0",), "26.0.RC1"),
+    "2.10.0": (("8.2", "8.3", "8.5", "9.0", "9.1"), ""),
+}
+_UNKNOWN: tuple[tuple[str, ...], str] = ((), "")
 
 
 def examine(machine: Machine) -> Iterator[Finding]:
@@ -22,7 +39,8 @@ def examine(machine: Machine) -> Iterator[Finding]:
     yield _devices(machine)
     yield _managers(machine)
     yield _visible(machine)
-    yield from cann.examine(machine)
+    yield _driver(machine)
+    yield from _cann(machine)
     yield _ports(machine)
 
 
@@ -60,6 +78,80 @@ def _visible(machine: Machine) -> Finding:
     numbers = [int(part) for part in parts if re.fullmatch(r"[0-9]+", part)]
     good = len(numbers) == len(parts) and numbers == sorted(set(numbers)) and numbers[-1] < count
     return worse(not good, "visible NPUs", f"{name}={value!r}", remedy, FAIL)
+
+
+def _driver(machine: Machine) -> Finding:
+    folder = machine.path("/usr/local/Ascend/driver")
+    if not (folder / "lib64").is_dir():
+        found = "/usr/local/Ascend/driver/lib64 is not there"
+        return Finding("driver", FAIL, found, f"install the driver; {IN_CONTAINER}")
+    here, wanted = _version_in(folder / "version.info"), _TABLE.get(_mindspore(), _UNKNOWN)[1]
+    if not here:
+        found = "/usr/local/Ascend/driver/version.info is not there"
+        return Finding("driver", WARN, found, IN_CONTAINER)
+    remedy = f"MindSpore {_mindspore()} was released with driver {wanted}: older ones may not do"
+    older = bool(wanted) and _numbers(here) < _numbers(wanted)
+    return worse(older, "driver", here, remedy)
+
+
+def _numbers(version: str) -> list[int]:
+    """Return the first two numbers of a version; what follows may be RC1."""
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]
+
+
+def _cann(machine: Machine) -> Iterator[Finding]:
+    given = machine.environment.get("ASCEND_HOME_PATH", "")
+    folders = [Path(given)] if given else []
+    folders += [machine.path(folder) for folder in _CANN_FOLDERS]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
+        remedy = "install CANN (toolkit and the kernels of your NPU), or use the ascend image"
+        yield Finding("CANN", FAIL, f"not in {', '.join(map(str, folders))}", remedy)
+        return
+    accepted = accepted_cann(_mindspore())
+    here = _version_in(folder / "compiler" / "version.info")
+    if not here:
+        found = f"{folder} has no compiler/version.info"
+        yield Finding("CANN", WARN, found, "CANN is not whole, or an unusual build")
+    else:
+        remedy = f"MindSpore {_mindspore()} goes with CANN {' '.join(accepted)}"
+        bad = bool(accepted) and not matches(here, accepted)
+        yield worse(bad, "CANN", f"{here} in {folder}", remedy)
+    sourced = bool(machine.environment.get("ASCEND_OPP_PATH"))
+    remedy = "the scripts in launch/ do it; by hand: source .../set_env.sh (not under `set -u`)"
+    found = "set" if sourced else "ASCEND_OPP_PATH is not set"
+    yield worse(not sourced, "CANN's variables", found, remedy)
+
+
+def _mindspore() -> str:
+    try:
+        return version("mindspore").split("+")[0].split(".post")[0]
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _version_in(path: Path) -> str:
+    """Return the version in one of Ascend's version.info files, "" if there is none."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return ""
+    found = re.search(r"(?mi)^version=\[?\s*([^\s\]:]+)", text)
+    return found[1] if found else ""
+
+
+def accepted_cann(mindspore: str) -> tuple[str, ...]:
+    """Return the CANN releases a MindSpore accepts, best last; nothing if that is unknown."""
+    return _TABLE.get(mindspore, _UNKNOWN)[0]
+
+
+def matches(cann: str, accepted: tuple[str, ...]) -> bool:
+    """Whether a CANN is one of the accepted ones: 9.1.0 and 9.1.RC1 are 9.1, but 9.10 is not."""
+    return any(_parts(cann)[: len(_parts(release))] == _parts(release) for release in accepted)
+
+
+def _parts(version: str) -> list[str]:
+    return re.split(r"[.\-]", version.lower())
 
 
 def _ports(machine: Machine) -> Finding:
@@ -121,36 +213,31 @@ def ask_hccn_tool(machine: Machine) -> Iterator[Finding]:
         remedy = "one server does without; for several mount /usr/local/Ascend/driver"
         yield Finding("NPU network", WARN, "hccn_tool not found", remedy)
         return
-    npus = machine.npus
-    yield _addresses(tool, npus)
-    yield _links(tool, npus)
-    yield _tls(tool, npus)
-
-
-def _addresses(tool: str, npus: Sequence[int]) -> Finding:
-    answers = {n: _ask(tool, n, "-ip", r"ipaddr:\s*(\S+)") for n in npus}
-    missing = [str(n) for n, address in answers.items() if not address]
-    remedy = "several servers need them: hccn_tool -i N -ip -s address A netmask M"
+    addresses, links, switches = (
+        {number: _ask(tool, number, topic, pattern) for number in machine.npus}
+        for topic, pattern in (
+            ("-ip", r"ipaddr:\s*(\S+)"),
+            ("-link", r"link status:\s*(\S+)"),
+            ("-tls", r"tls switch\[(\d)\]"),
+        )
+    )
+    missing = [str(n) for n, address in addresses.items() if not address]
     if missing:
-        return Finding("NPU addresses", WARN, f"none for NPU {', '.join(missing)}", remedy)
-    twice = len(set(answers.values())) < len(answers)
-    return worse(twice, "NPU addresses", ", ".join(answers.values()), "each must be unique")
-
-
-def _links(tool: str, npus: Sequence[int]) -> Finding:
-    answers = {n: _ask(tool, n, "-link", r"link status:\s*(\S+)") for n in npus}
-    down = [f"NPU {n}: {status or 'no answer'}" for n, status in answers.items() if status != "UP"]
+        remedy = "several servers need them: hccn_tool -i N -ip -s address A netmask M"
+        yield Finding("NPU addresses", WARN, f"none for NPU {', '.join(missing)}", remedy)
+    else:
+        twice, shown = len(set(addresses.values())) < len(addresses), ", ".join(addresses.values())
+        yield worse(twice, "NPU addresses", shown, "each must be unique")
+    down = [f"NPU {n}: {status or 'no answer'}" for n, status in links.items() if status != "UP"]
     remedy = "several servers need them: cable, switch port; hccn_tool -i N -link_stat -g"
-    return worse(bool(down), "NPU links", ", ".join(down) or "all UP", remedy)
-
-
-def _tls(tool: str, npus: Sequence[int]) -> Finding:
-    answers = {_ask(tool, n, "-tls", r"tls switch\[(\d)\]") or "unknown" for n in npus}
+    yield worse(bool(down), "NPU links", ", ".join(down) or "all UP", remedy)
+    states = sorted({switch or "unknown" for switch in switches.values()})
+    state = {"0": "off", "1": "on"}.get("".join(states), "unknown")
+    found = f"{state} on all (must be so on the other servers too)"
+    if len(states) > 1:
+        found = f"differs: {', '.join(states)}"
     remedy = "must be the same on all NPUs of all servers: hccn_tool -i N -tls -s enable 0"
-    if len(answers) > 1:
-        return Finding("NPU TLS", WARN, f"differs: {', '.join(sorted(answers))}", remedy)
-    state = {"0": "off", "1": "on"}.get("".join(answers), "unknown")
-    return Finding("NPU TLS", OK, f"{state} on all (must be so on the other servers too)")
+    yield worse(len(states) > 1, "NPU TLS", found, remedy)
 
 
 def _ask(tool: str, number: int, topic: str, pattern: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine, output_of, worse
+from tools.doctor.finding import FAIL, WARN, Finding, Machine, output_of, worse
 
 _PLUGINS = "libmindspore_gpu.so."
 _IMAGE = "use the gpu image (launch/run_docker.sh gpu)"
@@ -69,10 +69,8 @@ def find_libraries() -> Iterator[Finding]:
     remedy = (
         f"the driver brings libcuda.so.1, the wheels of requirements-gpu.txt the rest; {_IMAGE}"
     )
-    if missing:
-        yield Finding("GPU libraries", FAIL, f"not found: {', '.join(missing)}", remedy)
-    else:
-        yield Finding("GPU libraries", OK, f"all that {plugin.name} links to")
+    found = f"not found: {', '.join(missing)}" if missing else f"all that {plugin.name} links to"
+    yield worse(bool(missing), "GPU libraries", found, remedy, FAIL)
 
 
 def plugins() -> dict[str, Path]:

@@ -29,27 +29,22 @@ def _cores(machine: Machine) -> Finding:
     cores = len(os.sched_getaffinity(0))
     nodes = len(list(machine.path("/sys/devices/system/node").glob("node[0-9]*"))) or 1
     found = f"{cores} usable of {os.cpu_count()}, {nodes} NUMA node{'s' * (nodes > 1)}"
-    quota = _cpu_quota(machine)
-    if quota is not None and quota < cores:
+    try:
+        limit, period = machine.path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota = int(limit) / int(period)
+    except (OSError, ValueError):  # no such file in cgroup v1; "max" for no limit
+        quota = math.inf
+    if quota < cores:
         remedy = "ranks and threads are counted by cores: give nproc=N, or cores (--cpuset-cpus)"
         return Finding("cores", WARN, f"{found}, but a quota of {quota:g} (--cpus)", remedy)
-    return worse(False, "cores", found, "")
-
-
-def _cpu_quota(machine: Machine) -> float | None:
-    """Return how many cores' time the container may use, None without a limit."""
-    try:
-        quota, period = machine.path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return int(quota) / int(period)
-    except (OSError, ValueError):  # no such file in cgroup v1; "max" for no limit
-        return None
+    return Finding("cores", OK, found)
 
 
 def _threads(machine: Machine) -> Finding:
     text = machine.environment.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0))
     if not text:
-        return worse(False, "threads", "OMP_NUM_THREADS is not set: the launcher shares cores", "")
+        return Finding("threads", OK, "OMP_NUM_THREADS is not set: the launcher shares cores")
     bad = not text.isdecimal() or not 1 <= int(text) <= cores
     remedy = f"unset it, or at most {cores} divided by the ranks of this machine"
     return worse(bad, "threads", f"OMP_NUM_THREADS={text} for every rank", remedy)
@@ -105,20 +100,12 @@ def _disk(runs: Path) -> Finding:
 
 
 def _limits() -> Finding:
-    files = _limit(resource.RLIMIT_NOFILE)
-    processes = _limit(resource.RLIMIT_NPROC)
-    found = f"open files {_count(files)}, processes and threads {_count(processes)}"
+    soft = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)]
+    files, processes = (math.inf if n == resource.RLIM_INFINITY else n for n in soft)
+    shown = ["unlimited" if math.isinf(n) else f"{n:,.0f}" for n in (files, processes)]
+    found = "open files {}, processes and threads {}".format(*shown)
     remedy = "raise them: ulimit -n 65536 -u 65536 (container: --ulimit nofile=65536)"
     return worse(files < 1024 or processes < 4096, "limits", found, remedy)
-
-
-def _limit(kind: int) -> float:
-    soft, _ = resource.getrlimit(kind)
-    return math.inf if soft == resource.RLIM_INFINITY else soft
-
-
-def _count(number: float) -> str:
-    return "unlimited" if math.isinf(number) else f"{number:,.0f}"
 
 
 def _amount(size: int) -> str:

@@ -46,7 +46,12 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code."""
     known = registry.read(arguments.registry)
     if arguments.list:
-        print(listing(known))
+        rows: list[list[object]] = [
+            ["name", "classes", "images", "pixels", "MB", "checked by", "how"]
+        ]
+        for name, about in known.datasets.items():
+            rows.append([name, about.classes, f"{about.images:,}", *facts(about)])
+        print(console.table(rows))
         return 0
     _check(arguments)
     wanted = dict(known.find(name) for name in arguments.names)
@@ -70,20 +75,13 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     if not arguments.names:
         raise UserError("name the data sets to fetch (--list shows the known ones)")
-    if arguments.archive is not None and len(arguments.names) != 1:
-        raise UserError("--archive goes with one NAME")
-    if arguments.archive is not None and not arguments.archive.is_file():
-        raise UserError(f"{arguments.archive}: no such file")
+    if arguments.archive is not None:
+        if len(arguments.names) != 1:
+            raise UserError("--archive goes with one NAME")
+        if not arguments.archive.is_file():
+            raise UserError(f"{arguments.archive}: no such file")
     if arguments.tries < 1 or not arguments.timeout > 0:
         raise UserError("--tries must be at least 1 and --timeout above 0")
-
-
-def listing(known: registry.Registry) -> str:
-    """Return the known data sets as a table for a terminal."""
-    rows: list[list[object]] = [["name", "classes", "images", "pixels", "MB", "checked by", "how"]]
-    for name, about in known.datasets.items():
-        rows.append([name, about.classes, f"{about.images:,}", *facts(about)])
-    return console.table(rows)
 
 
 def facts(about: registry.DataSet) -> list[str]:

@@ -8,8 +8,6 @@ from tools.common.picture_files import count_directly_in, pictures
 from tools.download.registry import Archive, DataSet
 from train.errors import UserError
 
-_BLOCK = 2**20
-
 
 class Mismatch(Exception):
     """A file or folder is not what the registry says."""
@@ -20,7 +18,7 @@ def digests(path: Path, names: Iterable[str] = ("md5", "sha256")) -> dict[str, s
     # Against accidents only, so md5 will do where a record has nothing better.
     running = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(2**20):
             for digest in running.values():
                 digest.update(block)
     return {name: digest.hexdigest() for name, digest in running.items()}
@@ -55,9 +53,9 @@ def recognise(path: Path, archives: list[Archive]) -> Archive:
                 return archive
             except Mismatch as error:
                 reasons.append(f"not {archive.file}: {error}")
-    unchecked = [archive for archive in archives if not archive.checksums]
-    if unchecked:
-        return unchecked[0]
+    for archive in archives:
+        if not archive.checksums:
+            return archive
     raise UserError(f"{path}: {'; '.join(reasons)}")
 
 
@@ -84,8 +82,8 @@ def check_content(folder: Path, about: DataSet) -> None:
         Mismatch: They differ.
     """
     root = folder / about.images_in
-    below = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-    counts = [sum(1 for _ in pictures(path)) for path in below]
+    below = root.iterdir() if root.is_dir() else ()
+    counts = [sum(1 for _ in pictures(path)) for path in below if path.is_dir()]
     classes, images = sum(n > 0 for n in counts), sum(counts)
     if (classes, images) != (about.classes, about.images):
         raise Mismatch(
@@ -96,22 +94,18 @@ def check_content(folder: Path, about: DataSet) -> None:
 
 def git_tree(folder: Path) -> str:
     """Return git's id of a folder of plain files: a digest over all names and contents in it."""
-    return _tree(folder).hex()
-
-
-def _tree(folder: Path) -> bytes:
     entries = []
     for path in folder.iterdir():
         if path.is_dir():
             # Git sorts a folder as if its name ended in a slash.
-            entries.append((f"{path.name}/", b"40000 " + path.name.encode(), _tree(path)))
+            entries.append((f"{path.name}/", b"40000 " + path.name.encode(), git_tree(path)))
         else:
-            blob = _object(b"blob", path.read_bytes())
+            blob = _git_id(b"blob", path.read_bytes())
             entries.append((path.name, b"100644 " + path.name.encode(), blob))
-    body = b"".join(head + b"\0" + digest for _, head, digest in sorted(entries))
-    return _object(b"tree", body)
+    body = b"".join(head + b"\0" + bytes.fromhex(own) for _, head, own in sorted(entries))
+    return _git_id(b"tree", body)
 
 
-def _object(kind: bytes, body: bytes) -> bytes:
+def _git_id(kind: bytes, body: bytes) -> str:
     head = kind + b" %d\0" % len(body)
-    return hashlib.sha1(head + body, usedforsecurity=False).digest()
+    return hashlib.sha1(head + body, usedforsecurity=False).hexdigest()

@@ -143,8 +143,13 @@ def _attempt(
     offset = file.seek(0, 2) if about.get("validator") else 0
     if offset and offset == about.get("total"):
         return
+    headers = {"User-Agent": "mtln-tools-download", "Accept-Encoding": "identity"}
+    if offset:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": about["validator"]}
     try:
-        response = _open(url, offset, about.get("validator", ""), timeout)
+        # The default opener follows redirections and uses the proxies of the environment.
+        request = urllib.request.Request(url, headers=headers)
+        response: Response = urllib.request.build_opener().open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416:
             # What is there is longer than the file, or the like: begin again.
@@ -162,19 +167,14 @@ def _attempt(
             file.truncate(0)
         total = _total(response, offset)
         _check(response, total, expected)
-        _check_room(part.path, (total or expected or 0) - offset)
+        needed, free = (total or expected or 0) - offset, shutil.disk_usage(part.path.parent).free
+        if needed + _SPARE_BYTES > free:
+            raise UserError(
+                f"{part.path.parent}: no room: {needed / 1e6:.0f} MB are still to come, "
+                f"{free / 1e6:.0f} MB are free (give another --out)"
+            )
         part.remember({"url": url, "validator": _validator(response), "total": total})
         _receive(response, file, offset, total, moved)
-
-
-def _open(url: str, offset: int, validator: str, timeout: float) -> Response:
-    headers = {"User-Agent": "mtln-tools-download", "Accept-Encoding": "identity"}
-    if offset:
-        headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-    # The default opener follows redirections and uses the proxies of the environment.
-    request = urllib.request.Request(url, headers=headers)
-    response: Response = urllib.request.build_opener().open(request, timeout=timeout)
-    return response
 
 
 def _validator(response: Response) -> str:
@@ -204,15 +204,6 @@ def _check(response: Response, total: int | None, expected: int | None) -> None:
         raise Unavailable("a web page instead of the file")
     if expected is not None and total is not None and total != expected:
         raise Unavailable(f"another file: {total} bytes instead of {expected}")
-
-
-def _check_room(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if needed + _SPARE_BYTES > free:
-        raise UserError(
-            f"{path.parent}: no room: {needed / 1e6:.0f} MB are still to come, "
-            f"{free / 1e6:.0f} MB are free (give another --out)"
-        )
 
 
 def _receive(

@@ -61,7 +61,13 @@ def obtain(name: str, about: DataSet, options: Options) -> str:
             raise
         if not options.keep_archive:
             path.unlink()
-    return _told(name, about, archive, folder)
+    checked = [*archive.checksums, *(["git's tree id"] if archive.git_tree else [])]
+    how = f"checked by {' and '.join(checked)}" if checked else "no digest is on public record"
+    return (
+        f"{folder}: {about.images} images in {about.classes} classes; {how}, and counted\n"
+        f"terms: {about.licence or 'none on public record'}; cite: {about.citation or '?'}\n"
+        f"{_next(name, about, folder)}"
+    )
 
 
 def _fetched(name: str, about: DataSet, options: Options) -> tuple[Archive, Path]:
@@ -73,14 +79,15 @@ def _fetched(name: str, about: DataSet, options: Options) -> tuple[Archive, Path
                 return archive, target
             part = Part(target)
             for url in archive.urls:
+                host = url.split("/")[2]
                 try:
-                    with console.transfer(f"{name} from {_host(url)}") as moved:
+                    with console.transfer(f"{name} from {host}") as moved:
                         fetch(url, part, archive.bytes, options.policy, moved)
                     check.check_archive(part.path, archive)
                 except (Unavailable, check.Mismatch) as error:
                     if isinstance(error, check.Mismatch):
                         part.drop()
-                    failures.append(f"{_host(url)}: {error}")
+                    failures.append(f"{host}: {error}")
                     continue
                 part.finish()
                 return archive, target
@@ -103,10 +110,6 @@ def _is_there(target: Path, archive: Archive) -> bool:
     return True
 
 
-def _host(url: str) -> str:
-    return url.split("/")[2]
-
-
 def _unpack(
     name: str, path: Path, archive: Archive, about: DataSet, folder: Path, overwrite: bool
 ) -> None:
@@ -118,7 +121,13 @@ def _unpack(
             with console.progress(f"unpacking {name}", about.images) as advance:
                 unpack(path, inner, root, archive.unpacked_bytes, advance)
             if root is None:
-                _raise_up(check.find_class_folders(inner, about.classes), inner, made)
+                # Move the class folders to the top and forget what was around them.
+                classes = check.find_class_folders(inner, about.classes)
+                classes = classes.rename(made / ".classes")
+                shutil.rmtree(inner, ignore_errors=True)
+                for each in sorted(classes.iterdir()):
+                    each.rename(made / each.name)
+                classes.rmdir()
             if archive.git_tree and check.git_tree(made) != archive.git_tree:
                 raise check.Mismatch("its content is not what git's tree id says")
             check.check_content(made, about)
@@ -128,15 +137,6 @@ def _unpack(
                 (made / MASK_CLASSES).write_text(json.dumps(about.mask_classes) + "\n", "utf-8")
     except check.Mismatch as error:
         raise Damaged(f"{path}: not {about.title}: {error}") from None
-
-
-def _raise_up(classes: Path, inner: Path, made: Path) -> None:
-    """Move the class folders to the top and forget what was around them."""
-    classes = classes.rename(made / ".classes")
-    shutil.rmtree(inner, ignore_errors=True)
-    for path in sorted(classes.iterdir()):
-        path.rename(made / path.name)
-    classes.rmdir()
 
 
 def _is_ours(folder: Path) -> bool:
@@ -149,16 +149,6 @@ def _is_whole(folder: Path, about: DataSet) -> bool:
     except check.Mismatch:
         return False
     return _is_ours(folder)
-
-
-def _told(name: str, about: DataSet, archive: Archive, folder: Path) -> str:
-    checked = [*archive.checksums, *(["git's tree id"] if archive.git_tree else [])]
-    how = f"checked by {' and '.join(checked)}" if checked else "no digest is on public record"
-    return (
-        f"{folder}: {about.images} images in {about.classes} classes; {how}, and counted\n"
-        f"terms: {about.licence or 'none on public record'}; cite: {about.citation or '?'}\n"
-        f"{_next(name, about, folder)}"
-    )
 
 
 def _next(name: str, about: DataSet, folder: Path) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from tools.common.command_line import refused
 from train.errors import UserError
@@ -12,11 +12,7 @@ from train.errors import UserError
 BUILT_IN = Path(__file__).with_name("datasets.yaml")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Proved(_Strict):
+class _Proved(BaseModel, extra="forbid", frozen=True):
     """Facts from public records.
 
     Attributes:
@@ -28,7 +24,7 @@ class _Proved(_Strict):
     unknown: str = ""
 
 
-class Archive(_Proved):
+class Archive(_Proved, frozen=True):
     """One archive that holds the whole data set.
 
     Attributes:
@@ -57,7 +53,7 @@ class Archive(_Proved):
         return {name: digest for name, digest in known.items() if digest}
 
 
-class DataSet(_Proved):
+class DataSet(_Proved, frozen=True):
     """One data set.
 
     Attributes:
@@ -90,7 +86,7 @@ class DataSet(_Proved):
         return "image" if self.kind == "scene and masks" else "."
 
 
-class Registry(_Strict):
+class Registry(BaseModel, extra="forbid", frozen=True):
     """All known data sets by name.
 
     Attributes:

@@ -45,9 +45,10 @@ class Damaged(UserError):
 
 @dataclass(frozen=True)
 class _Member:
-    """A file in an archive: its name, the size that the archive states, and how to read it."""
+    """What is no folder in an archive: the size as the archive states it, and how to read it."""
 
     name: str
+    is_plain_file: bool
     size: int
     open: Callable[[], IO[bytes]]
 
@@ -81,12 +82,12 @@ def unpack(
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
-                _write_all(archive, _zip_members(archive, zipped), into, root, limit, advance)
+                _write_all(archive, _zip_members(zipped), into, root, limit, advance)
         elif _is_rar(archive):
             _unpack_rar(archive, into, root, limit, advance)
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
-                _write_all(archive, _tar_members(archive, tar), into, root, limit, advance)
+                _write_all(archive, _tar_members(tar), into, root, limit, advance)
         else:
             raise Damaged(f"{archive}: not a zip, tar or rar archive")
     except _DAMAGED as error:
@@ -97,24 +98,19 @@ def unpack(
         raise Damaged(f"{archive}: nothing in it under {root or 'its top'}")
 
 
-def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
+def _zip_members(zipped: zipfile.ZipFile) -> Iterator[_Member]:
     for info in zipped.infolist():
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if info.is_dir():
-            continue
-        if kind not in (0, stat.S_IFREG):
-            raise Damaged(f"{archive}: {info.filename!r} in it is no plain file")
-        yield _Member(info.filename, info.file_size, partial(zipped.open, info))
+        if not info.is_dir():
+            plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+            yield _Member(info.filename, plain, info.file_size, partial(zipped.open, info))
 
 
-def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
+def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
     for info in tar:
-        if info.isdir():
-            continue
-        if not info.isreg():
-            raise Damaged(f"{archive}: {info.name!r} in it is no plain file")
-        # Of a plain file it is never None.
-        yield _Member(info.name, info.size, partial(cast(_Extract, tar.extractfile), info))
+        if not info.isdir():
+            # Of a plain file it is never None.
+            read = partial(cast(_Extract, tar.extractfile), info)
+            yield _Member(info.name, info.isreg(), info.size, read)
 
 
 def _write_all(
@@ -127,6 +123,8 @@ def _write_all(
 ) -> None:
     written = 0
     for member in members:
+        if not member.is_plain_file:
+            raise Damaged(f"{archive}: {member.name!r} in it is no plain file")
         inner = _inside(archive, member.name, root)
         if inner is None:
             continue
@@ -185,13 +183,12 @@ def _unpack_rar(archive: Path, into: Path, root: str | None, limit: int, advance
         if ended.returncode:
             reason = (ended.stderr.strip() or ended.stdout.strip()).splitlines()[-1:]
             raise UserError(f"{archive}: {tool} failed: {''.join(reason) or ended.returncode}")
-        _write_all(archive, _made_members(archive, Path(made)), into, root, limit, advance)
+        _write_all(archive, _made_members(Path(made)), into, root, limit, advance)
 
 
-def _made_members(archive: Path, folder: Path) -> Iterator[_Member]:
+def _made_members(folder: Path) -> Iterator[_Member]:
     for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise Damaged(f"{archive}: {name!r} in it is no plain file")
-        if path.is_file():
-            yield _Member(name, path.stat().st_size, partial(io.FileIO, path))
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            name, plain = path.relative_to(folder).as_posix(), stat.S_ISREG(status.st_mode)
+            yield _Member(name, plain, status.st_size, partial(io.FileIO, path))

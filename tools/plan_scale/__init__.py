@@ -1,29 +1,23 @@
 """python -m tools plan-scale: how long a step takes on many devices, by a model, before there are.
 
-``network`` counts what a configuration computes and sends, ``machine`` has the published figures of
-devices and the formulas of reductions, ``step`` makes a step of both.
+``network`` counts what a configuration computes and sends; ``prediction`` makes a step of that, by
+the published figures of devices (``devices.yaml``) and the formulas of reductions.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tools.common import console
-from tools.plan_scale.machine import Machine, known_machines
-from tools.plan_scale.step import Plan, Step, images_for, predict
+from tools.common.command_line import refused
+from tools.plan_scale.prediction import Machine, images_for, known_machines, predict
 from train.config.reader import load_config
 from train.config.schema import Config
 from train.errors import UserError
 
-_EFFICIENCY, _MOST_IMAGES, _MOST_DEVICES = 0.9, 1 << 20, 1_000_000
-_HEADINGS = [
-    *("ranks, branches", "step", "images/s", "efficiency", "reduced", "reduction", "of the step"),
-    "images for 90 %",
-]
+_MOST_DEVICES = 1_000_000
+_HEADINGS = "ranks, branches|step|images/s|efficiency|reduced|reduction|of the step|images for 90 %"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,25 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code."""
-    rows, tree = _predict(arguments)
-    if arguments.json is not None:
-        try:
-            arguments.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{arguments.json}: cannot be written: {error.strerror}") from None
-    print(console.table(rows, arguments.markdown))
-    return 0
-
-
-def table_of(words: list[str]) -> str:
-    """Return the table of a command line, for a Markdown page."""
-    parser = argparse.ArgumentParser(prog="plan-scale")
-    add_arguments(parser)
-    return console.table(_predict(parser.parse_args(words))[0], markdown=True)
-
-
-def _predict(arguments: argparse.Namespace) -> tuple[list[list[str]], dict[str, Any]]:
-    """Return the rows of the table, and the figures in it as plain values."""
     machine = _machine_of(arguments)
     devices = _devices_of(arguments.devices, machine.node)
     config = _config_of(arguments)
@@ -79,27 +54,30 @@ def _predict(arguments: argparse.Namespace) -> tuple[list[list[str]], dict[str, 
 
     options = {name: getattr(arguments, name) for name in ("images", "overlap", "jitter")}
     plans = [replace(plan, **options) for plan in network.plans_of(config, arguments.tasks)]
-    rows, steps = [_HEADINGS], []
+    rows, steps = [_HEADINGS.split("|")], []
     for ranks in devices:
         for plan in plans:
             step = predict(plan, machine, ranks)
-            images = images_for(plan, machine, ranks, _EFFICIENCY, _MOST_IMAGES)
-            rows.append(_row(plan, step, images))
+            images = images_for(plan, machine, ranks, efficiency=0.9, most=1 << 20)
+            rows.append(
+                [
+                    f"{step.ranks:,} {plan.branches}",
+                    f"{1e3 * step.seconds:.2f} ms",
+                    f"{step.images_per_second:,.0f}",
+                    f"{100 * step.efficiency:.1f} %",
+                    f"{sum(plan.messages) / 1e6:.2f} MB",
+                    f"{1e3 * step.reduction:.2f} ms",
+                    f"{100 * step.reduction_share:.1f} %",
+                    "-" if images is None else f"{images:,}",
+                ]
+            )
             steps.append({"branches": plan.branches, **vars(step), "images_for_90_percent": images})
-    return rows, {"machine": arguments.machine, "plans": list(map(vars, plans)), "steps": steps}
-
-
-def _row(plan: Plan, step: Step, images: int | None) -> list[str]:
-    return [
-        f"{step.ranks:,} {plan.branches}",
-        f"{1e3 * step.seconds:.2f} ms",
-        f"{step.images_per_second:,.0f}",
-        f"{100 * step.efficiency:.1f} %",
-        f"{sum(plan.messages) / 1e6:.2f} MB",
-        f"{1e3 * step.reduction:.2f} ms",
-        f"{100 * step.reduction_share:.1f} %",
-        "-" if images is None else f"{images:,}",
-    ]
+    if arguments.json is not None:
+        tree = {"machine": arguments.machine, "plans": list(map(vars, plans)), "steps": steps}
+        with refused(arguments.json, "cannot be written"):
+            arguments.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+    print(console.table(rows, arguments.markdown))
+    return 0
 
 
 def _machine_of(arguments: argparse.Namespace) -> Machine:

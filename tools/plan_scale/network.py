@@ -4,8 +4,6 @@ A forward pass counts the multiplications of all convolutions and linear layers.
 step and a consolidation point run once, among ranks that only write down what is sent.
 """
 
-from __future__ import annotations
-
 from typing import Any, get_args
 
 import mindspore as ms
@@ -13,7 +11,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from tools.common.training_parts import Parts
-from tools.plan_scale.step import Branches, Plan
+from tools.plan_scale.prediction import Branches, Plan
 from train.config.schema import Config
 from train.config.sections import BYTES, Precision
 from train.data.manifest import Manifest

@@ -11,9 +11,9 @@ from PIL import Image
 
 from tests.tools.commands import Tools
 from tools.__main__ import main
-from tools.describe.class_names import Class, bare, shared
 from tools.describe.contact_sheet import _font, wrap
 from tools.describe.mask_colours import NO_CLASS, palette
+from tools.describe.report import Class, bare, shared
 
 # Class: colour of its pictures, number of pictures.
 LAND = {

@@ -16,7 +16,7 @@ import pytest
 from tests.paths import ROOT
 from tests.train.native.calls import native
 from tools.doctor import ascend, gpu, installation, node
-from tools.doctor.cann import accepted_cann, matches
+from tools.doctor.ascend import accepted_cann, matches
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
 # What the real ones print (npu-smi 24 and 25).

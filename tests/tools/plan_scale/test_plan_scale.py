@@ -18,17 +18,19 @@ from hypothesis import strategies as st
 
 from tests.paths import ROOT
 from tests.tools.commands import Outcome
-from tools.plan_scale import machine as machines
-from tools.plan_scale import table_of
-from tools.plan_scale.machine import (
+from tools.plan_scale import prediction
+from tools.plan_scale.prediction import (
     Links,
     Machine,
+    Plan,
+    expected_maximum,
     halving_doubling,
+    images_for,
     known_machines,
     mesh,
+    predict,
     ring,
 )
-from tools.plan_scale.step import Plan, expected_maximum, images_for, predict
 
 Tools = Callable[..., Outcome]
 
@@ -145,7 +147,7 @@ def test_the_quickest_algorithm_is_taken() -> None:
     assert links.all_reduce(64, 8) == halving_doubling(LINKS, 64, 8) < ring(LINKS, 64, 8)
     assert links.all_reduce(6, 1e9) == ring(LINKS, 6, 1e9) < halving_doubling(LINKS, 6, 1e9)
     assert mesh(LINKS, 8, 8e6) == pytest.approx(2 * 3e-6 + 2 * 1e6 * 2e-9)
-    assert set(machines.ALGORITHMS) == {"ring", "halving_doubling", "mesh"}
+    assert set(prediction.ALGORITHMS) == {"ring", "halving_doubling", "mesh"}
 
 
 # From tables of order statistics.
@@ -229,7 +231,7 @@ def test_published_scaling_of_resnet50_lies_between_no_and_full_overlap() -> Non
 
 @pytest.mark.parametrize("name", known_machines())
 def test_every_figure_of_a_machine_has_a_source(name: str) -> None:
-    tree = yaml.safe_load(Path(machines.__file__).with_name("devices.yaml").read_text())[name]
+    tree = yaml.safe_load(Path(prediction.__file__).with_name("devices.yaml").read_text())[name]
     for part in ("inside", "between", "compute"):
         figures = set(tree[part]) - {"sources"}
         assert figures == set(tree[part]["sources"])
@@ -307,6 +309,9 @@ def test_mistakes_are_one_line(
 
 
 @pytest.mark.parametrize(("words", "rows"), TABLES)
-def test_tables_of_the_page_are_those_of_their_commands(words: str, rows: str) -> None:
+def test_tables_of_the_page_are_those_of_their_commands(
+    words: str, rows: str, tools: Tools
+) -> None:
     assert rows.count("\n") > 2
-    assert rows == table_of(shlex.split(words)) + "\n"
+    config, *options = shlex.split(words)
+    assert rows == tools("plan-scale", ROOT / config, *options, "--markdown").out

@@ -17,8 +17,6 @@ CROP_AREA, CROP_ASPECT, SHAKE = (0.4, 1.0), (0.8, 1.25), 0.2
 
 # Read before the clock starts: more than any pipeline has made in advance while it was idle.
 _AHEAD = 64 * BATCH
-# Steps between two consolidation points: a usual number.
-_INTERVAL = 50
 
 
 class Loading(Peer):
@@ -71,14 +69,7 @@ class Ours(Loading):
         from train.data.manifest import open_record_sets
 
         self.versions["mindspore"] = ms.__version__
-        augment = {
-            "crop_area": CROP_AREA,
-            "crop_aspect": CROP_ASPECT,
-            "flips": True,
-            "quarter_turns": True,
-            "brightness": SHAKE,
-            "contrast": SHAKE,
-        }
+        augment = {"flips": True, "quarter_turns": True, "brightness": SHAKE, "contrast": SHAKE}
         tree = {
             "run_dir": "none",
             "datasets": {"pictures": {"records": spec["records"]}},
@@ -86,8 +77,8 @@ class Ours(Loading):
             "batch": {"images_per_task": BATCH},
             "image": {"size": spec["size"]},
             "cache": spec["cache"],
-            "augment": augment,
-            "schedule": {"steps": 10**7, "consolidate_every": _INTERVAL},
+            "augment": {**augment, "crop_area": CROP_AREA, "crop_aspect": CROP_ASPECT},
+            "schedule": {"steps": 10**7, "consolidate_every": 50},
         }
         config = Config.model_validate(tree)
         sets = open_record_sets(config)

@@ -11,15 +11,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from tools.bench.peers import Peer
-from tools.bench.workload import (
-    LABEL_SMOOTHING,
-    LEARNING_RATE,
-    MEAN,
-    MOMENTUM,
-    STD,
-    WEIGHT_DECAY,
-    Workload,
-)
+from tools.bench.workload import LABEL_SMOOTHING, MEAN, OPTIMIZER, STD, Workload
 from tools.common.training_parts import Parts, sets_on_paper
 from train import build
 from train.config.schedule import Schedule
@@ -51,7 +43,7 @@ class Rank(Peer):
         cluster.start(self.place)
         self.config = _configuration(self.work, self.place.world_size, spec.get("records"))
         self.collectives = build.build_collectives(self.place)
-        self.rate, self.number = scalar(LEARNING_RATE), 0
+        self.rate, self.number = scalar(OPTIMIZER["learning_rate"]), 0
         self.info = {
             "versions": {"mindspore": ms.__version__, "numpy": np.__version__},
             "no_native_operators": build.native_problem(self.config),
@@ -166,11 +158,7 @@ def _configuration(work: Workload, world_size: int, records: dict[str, str] | No
         "image": {"size": work.size},
         "model": {"depth": work.depth, "width": work.width},
         "loss": {"label_smoothing": LABEL_SMOOTHING},
-        "optimizer": {
-            "learning_rate": LEARNING_RATE,
-            "momentum": MOMENTUM,
-            "weight_decay": WEIGHT_DECAY,
-        },
+        "optimizer": OPTIMIZER,
         "schedule": {"steps": 10**6},
     }
     return Config.model_validate(tree)

@@ -14,7 +14,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from tools.bench.peers import Peer
-from tools.bench.workload import LEARNING_RATE, MEAN, MOMENTUM, STD, WEIGHT_DECAY, Workload
+from tools.bench.workload import MEAN, OPTIMIZER, STD, Workload
 from train.model.backend import Backend
 from train.model.mtln import MTLN, DatasetInfo
 from train.model.trunks import WideResNet
@@ -61,10 +61,15 @@ class Trainer(Peer):
         ms.set_device("CPU")
         ms.set_seed(1)
         work = Workload.of(spec)
-        network = _network(work)
-        optimizer = nn.Momentum(
-            network.trainable_params(), LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, use_nesterov=True
-        )
+        names = [f"set{i}" for i in range(len(work.classes))]
+        datasets = [DatasetInfo(name, (MEAN,) * 3, (STD,) * 3) for name in names]
+        tasks = [
+            SceneTask(name, name, tuple(map(str, range(count))))
+            for name, count in zip(names, work.classes, strict=True)
+        ]
+        network = MTLN(WideResNet(work.depth, work.width), datasets, tasks, Backend())
+        network.set_train(True)
+        optimizer = nn.Momentum(network.trainable_params(), **OPTIMIZER, use_nesterov=True)
         self.answers = [TaskNetwork(network, name) for name in network.tasks]
         losses = [nn.WithLossCell(own, nn.CrossEntropyLoss()) for own in self.answers]
         self.steps = [nn.TrainOneStepCell(loss, optimizer) for loss in losses]
@@ -75,24 +80,10 @@ class Trainer(Peer):
 
     def run(self, steps: int) -> None:
         """Train so many steps of every task, one task after the other."""
-        for task in range(len(self.steps)):
+        tasks = zip(self.steps, self.answers, self.images, self.labels, strict=True)
+        for step, answer, images, target in tasks:
             for _ in range(steps):
-                self._step(task)
-
-    def _step(self, task: int) -> float:
-        """Train one step; return the accuracy on its batch."""
-        x = Tensor(np.ascontiguousarray(self.images[task].transpose(0, 3, 1, 2)))
-        labels = self.labels[task].astype(np.int32)
-        self.steps[task](x, Tensor(labels))
-        found = self.answers[task](x).asnumpy().argmax(1)
-        return float((found == labels).mean())
-
-
-def _network(work: Workload) -> MTLN:
-    names = [f"set{i}" for i in range(len(work.classes))]
-    datasets = [DatasetInfo(name, (MEAN,) * 3, (STD,) * 3) for name in names]
-    classes = [tuple(map(str, range(count))) for count in work.classes]
-    tasks = [SceneTask(name, name, own) for name, own in zip(names, classes, strict=True)]
-    network = MTLN(WideResNet(work.depth, work.width), datasets, tasks, Backend())
-    network.set_train(True)
-    return network
+                x = Tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+                labels = target.astype(np.int32)
+                step(x, Tensor(labels))
+                self.accuracy = float((answer(x).asnumpy().argmax(1) == labels).mean())

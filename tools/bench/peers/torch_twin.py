@@ -18,15 +18,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from tools.bench.peers import Peer
-from tools.bench.workload import (
-    LABEL_SMOOTHING,
-    LEARNING_RATE,
-    MEAN,
-    MOMENTUM,
-    STD,
-    WEIGHT_DECAY,
-    Workload,
-)
+from tools.bench.workload import LABEL_SMOOTHING, MEAN, OPTIMIZER, STD, Workload
 
 # Our name of a batch norm's parameter: PyTorch's.
 _NORMS = {
@@ -233,5 +225,6 @@ def _optimizer(network: TorchMTLN) -> torch.optim.Optimizer:
     """Return SGD with Nesterov momentum; weight decay on weights only."""
     weights = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others}]
-    return torch.optim.SGD(groups, LEARNING_RATE, MOMENTUM, nesterov=True, fused=True)
+    rate, momentum, decay = OPTIMIZER.values()
+    groups = [{"params": weights, "weight_decay": decay}, {"params": others}]
+    return torch.optim.SGD(groups, rate, momentum, nesterov=True, fused=True)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tools.bench.group import Group
+import numpy as np
+
 from tools.bench.results import Case, Comparison, Goal
 from tools.bench.session import RANKS, Peers, Session, Turns
 from tools.bench.workload import NETWORKS, Workload
@@ -11,23 +12,23 @@ from tools.bench.workload import NETWORKS, Workload
 # Whether the tensors in the memory of the twin have their channels last.
 _TWINS = {"PyTorch DDP": False, "PyTorch DDP channels_last": True}
 _AGAIN = "ours, graph known"
-_STEPS = 5
-
-_SMALL_BATCH = 6
 _CAP = "ONEDNN_MAX_CPU_ISA"
 
 
 def train(session: Session) -> Iterator[Case]:
     """Measure a case per network."""
     for work in session.networks:
-        case = Case(str(work), "images/s", missing=_missing(session))
+        case = Case(str(work), "images/s", missing=session.without_torch(*_TWINS))
         for name in _TWINS:
             case.comparisons.append(Comparison(f"ours / {name}", "ours", name, Goal(">=", 1.3)))
         with Peers(session, case) as peers:
             _start_all(peers, work)
-            turns = peers.turns(RANKS * work.images_per_step)
-            case.series = session.interleave({name: turn.rate for name, turn in turns.items()})
-            losses = {name: _first_losses(group) for name, group in peers.groups.items()}
+            case.series = peers.train(RANKS * work.images_per_step, "rate")
+            # The losses of the first step, mean over the ranks: equal for all, to rounding.
+            losses = {
+                name: np.mean([rank["losses"][0] for rank in group.info], axis=0).tolist()
+                for name, group in peers.groups.items()
+            }
             case.facts["first_losses"] = losses
         yield case
 
@@ -37,7 +38,7 @@ def memory(session: Session) -> Iterator[Case]:
     # Ours as it starts when it does so not for the first time: it reads the graph of its step.
     variables = {"MTLN_GRAPH_CACHE": str(session.folder / "graphs")}
     for work in session.networks:
-        case = Case(str(work), "MB", missing=_missing(session))
+        case = Case(str(work), "MB", missing=session.without_torch(*_TWINS))
         for name in _TWINS:
             for mine in ("ours", _AGAIN):
                 what = f"peak, {mine} / {name}"
@@ -48,7 +49,7 @@ def memory(session: Session) -> Iterator[Case]:
             peers.start_ranks(_AGAIN, work.spec(), variables=variables)
             shares = {}
             for name, group in peers.groups.items():
-                group.ask("run", steps=_STEPS)
+                group.ask("run", steps=5)
                 answers = group.ask("memory")
                 case.series[name] = [max(answer["peak"] for answer in answers)]
                 shares[name] = [answer["share"] for answer in answers]
@@ -68,18 +69,6 @@ def _start_all(peers: Peers, work: Workload) -> None:
             peers.start(name, "torch_twin.Trainer", own, cores, python=session.python)
 
 
-def _missing(session: Session) -> dict[str, str]:
-    """Return the twins with the reason, where there is no torch."""
-    why = session.why_no_torch()
-    return {} if why is None else dict.fromkeys(_TWINS, why)
-
-
-def _first_losses(group: Group) -> list[float]:
-    """Return the losses of the first step, mean over the ranks: equal for all, to rounding."""
-    ranks = [info["losses"][0] for info in group.info]
-    return [sum(values) / len(values) for values in zip(*ranks, strict=True)]
-
-
 def reference(session: Session) -> Iterator[Case]:
     """Measure a case with MindSpore as installed, and others with the cap of our set-up.
 
@@ -87,8 +76,8 @@ def reference(session: Session) -> Iterator[Case]:
     which is no slower per image then, is enough to see by how much.
     """
     if not session.quick:
-        how = f"MindSpore as installed, {_SMALL_BATCH} images"
-        yield _reference(session, NETWORKS[0], _SMALL_BATCH, how, {}, Goal(">=", 100))
+        how = "MindSpore as installed, 6 images"
+        yield _reference(session, NETWORKS[0], 6, how, {}, Goal(">=", 100))
     for work in session.networks[:2]:
         # The script has one task in a batch. Both see as many images in a step of all cores.
         images = work.images_per_step * RANKS
@@ -113,8 +102,8 @@ def _reference(
         script = peers.start("script", "reference.Trainer", alone.spec(), both, variables=variables)
         # A turn of the script is one step of every task, at least.
         turns = {
-            "ours": Turns(ours, RANKS * work.images_per_step, session.seconds),
-            "script": Turns(script, alone.images_per_step, session.seconds),
+            "ours": Turns(ours, RANKS * work.images_per_step, session.seconds).rate,
+            "script": Turns(script, alone.images_per_step, session.seconds).rate,
         }
-        case.series = session.interleave({name: turn.rate for name, turn in turns.items()})
+        case.series = session.interleave(turns)
     return case

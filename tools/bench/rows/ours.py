@@ -1,13 +1,13 @@
 """Ours against itself: on another number of ranks, without the reduction, with many tasks."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from tools.bench.group import Group, Starter, mpirun_is_there
+from tools.bench.group import Group, Starter, why_no_mpi
 from tools.bench.results import Case, Comparison, Goal
-from tools.bench.session import NO_MPI, RANKS, Peers, Session, Turns
+from tools.bench.session import RANKS, Peers, Session, Turn, Turns
 from tools.bench.workload import Workload
 
 _JOINED, _ALONE, _APART = "2 ranks", "1 rank", "2 ranks apart"
@@ -15,7 +15,6 @@ _MACHINE = "2 ranks apart, at the same time / (2 x 1 rank): the machine's part"
 
 _ENGINES: dict[str, Starter] = {"shared memory": "launch", "MPI": "mpirun"}
 _STEP, _WITHOUT, _MESSAGE, _DIFFERENCE = "step", "step without exchange", "message", "difference"
-_REPEATS = 20
 
 _CLASSES = 12
 
@@ -38,7 +37,7 @@ def scaling(session: Session) -> Iterator[Case]:
             ]
             images = work.images_per_step
             first, second = (Turns(rank, images, session.seconds) for rank in ranks)
-            turns: dict[str, Callable[[], float]] = {
+            turns: dict[str, Turn] = {
                 _JOINED: Turns(joined, RANKS * images, session.seconds).rate,
                 _ALONE: first.rate,
                 _APART: partial(_rate_together, first, second),
@@ -50,9 +49,9 @@ def scaling(session: Session) -> Iterator[Case]:
 def _rate_together(first: Turns, second: Turns) -> float:
     """Return the images per second of two groups that work at the same time."""
     second.steps = first.steps
-    for one in (first, second):
-        one.tell()
-    seconds = max(one.duration() for one in (first, second))
+    first.tell()
+    second.tell()
+    seconds = max(first.duration(), second.duration())
     return (first.images + second.images) * first.steps / seconds
 
 
@@ -65,22 +64,19 @@ def reduction(session: Session) -> Iterator[Case]:
 
 def _reduction(session: Session, engine: str, work: Workload) -> Case:
     case = Case(f"{engine}, {work}", "ms")
+    share = partial(Comparison, to=_STEP, form="percent", factor=100.0)
     case.comparisons = [
-        Comparison(what, of, _STEP, goal, form="percent", factor=100.0)
-        for what, of, goal in (
-            ("message alone, all ranks there at once / step", _MESSAGE, Goal("<", 2.0)),
-            ("(step - step without exchange) / step", _DIFFERENCE, None),
-        )
+        share("message alone, all ranks there at once / step", _MESSAGE, goal=Goal("<", 2.0)),
+        share("(step - step without exchange) / step", _DIFFERENCE),
     ]
-    if engine == "MPI" and not mpirun_is_there():
-        case.missing = dict.fromkeys((_MESSAGE, _DIFFERENCE, _STEP), NO_MPI)
+    if why := why_no_mpi(engine):
+        case.missing = dict.fromkeys((_MESSAGE, _DIFFERENCE, _STEP), why)
         return case
     with Peers(session, case) as peers:
-        joined = peers.start_ranks(_STEP, work.spec(), _ENGINES[engine])
-        peers.start_ranks(_WITHOUT, work.spec(exchange=False), _ENGINES[engine])
-        turns = peers.turns(RANKS * work.images_per_step)
-        steps = {name: turn.milliseconds for name, turn in turns.items()}
-        series = session.interleave({_MESSAGE: lambda: _message(joined), **steps})
+        joined = peers.start_ranks(_STEP, work.spec(), starter=_ENGINES[engine])
+        peers.start_ranks(_WITHOUT, work.spec(exchange=False), starter=_ENGINES[engine])
+        images, message = RANKS * work.images_per_step, partial(_message, joined)
+        series = peers.train(images, "milliseconds", **{_MESSAGE: message})
         pairs = zip(series[_STEP], series[_WITHOUT], strict=True)
         case.series = {**series, _DIFFERENCE: [a - b for a, b in pairs]}
         case.facts["bytes"] = joined.info[0]["message_bytes"]
@@ -89,7 +85,7 @@ def _reduction(session: Session, engine: str, work: Workload) -> Case:
 
 def _message(group: Group) -> float:
     """Return the milliseconds of a reduction of the step's message: median, slowest rank."""
-    answers = group.ask("reduce", repeats=_REPEATS)
+    answers = group.ask("reduce", repeats=20)
     return 1000 * max(float(statistics.median(answer["times"])) for answer in answers)
 
 
@@ -108,8 +104,7 @@ def tasks(session: Session) -> Iterator[Case]:
     with Peers(session, case) as peers:
         for name, work in works.items():
             peers.start(name, "ours.Trainer", work.spec(), session.cores(1))
-        turns = peers.turns(works[few].images_per_step)
-        case.series = session.interleave({name: turn.milliseconds for name, turn in turns.items()})
+        case.series = peers.train(works[few].images_per_step, "milliseconds")
         infos = {name: group.info[0] for name, group in peers.groups.items()}
         compiling.series = {name: [info["compile_seconds"]] for name, info in infos.items()}
     yield case

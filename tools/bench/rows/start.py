@@ -8,23 +8,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.bench.group import ROOT, WorkerFailed, handed_on, last_line, mpirun_is_there
-from tools.bench.pictures import run_tool
+from tools.bench.group import ROOT, WorkerFailed, handed_on, last_line, why_no_mpi
 from tools.bench.results import Case, Comparison, Goal
-from tools.bench.session import NO_MPI, RANKS, Session, say
+from tools.bench.session import RANKS, Session, run_tool, say
 
 _CONFIG = "configs/quickstart.yaml"
 _SCRIPTS = {"launch/run_distribute_8p.sh": "shared memory", "launch/run_mpi.sh": "MPI"}
 _FIRST, _NEW, _AGAIN = "first start", "new run folder", "started again"
 _LONGEST = 600.0
-_SECONDS_TO_STOP = 60.0
-_PICTURES_PER_CLASS = 30
 
 
 def start(session: Session) -> Iterator[Case]:
     """Measure a case per script."""
     data = session.folder / "demo"
-    run_tool("demo-data", "--out", str(data), "--images-per-class", str(_PICTURES_PER_CLASS))
+    run_tool("demo-data", "--out", str(data), "--images-per-class", "30")
     for script, engine in _SCRIPTS.items():
         yield _case(session, data, script, engine)
 
@@ -37,8 +34,8 @@ def _case(session: Session, data: Path, script: str, engine: str) -> Case:
         Comparison("the same in a new run folder", _NEW, goal=Goal("<", 8.0), form="value"),
         Comparison("the same command again", _AGAIN, goal=Goal("<", 8.0), form="value"),
     ]
-    if engine == "MPI" and not mpirun_is_there():
-        case.missing = dict.fromkeys((_FIRST, _NEW, _AGAIN), NO_MPI)
+    if why := why_no_mpi(engine):
+        case.missing = dict.fromkeys((_FIRST, _NEW, _AGAIN), why)
         return case
     say(f"  {case.name}")
     case.series = {_FIRST: [], _NEW: [], _AGAIN: []}
@@ -56,20 +53,15 @@ def _case(session: Session, data: Path, script: str, engine: str) -> Case:
 def _overrides(session: Session, data: Path, run: Path) -> list[str]:
     work = session.networks[0]
     names = ("demo_farmland", "demo_urban", "demo_coast")
-    overrides = {
-        "nproc": RANKS,
-        "run_dir": run,
-        "data_root": data.parent,
-        "datasets": json.dumps({n: {"records": f"{data.name}/records/{n}"} for n in names}),
-        "model": json.dumps({"depth": work.depth, "width": work.width}),
+    sets = {name: {"records": f"{data.name}/records/{name}"} for name in names}
+    return [
+        *(f"nproc={RANKS}", f"run_dir={run}", f"data_root={data.parent}"),
+        f"datasets={json.dumps(sets)}",
+        f"model={json.dumps({'depth': work.depth, 'width': work.width})}",
         # Soon there is a consolidation point, at which it stops when it is told to.
-        "schedule": json.dumps({"steps": 1000, "consolidate_every": 2}),
-        "evaluate.every": 0,
-        "checkpoint.every": 0,
-        "log_every": 1,
-        "image.stages": "[]",
-    }
-    return [f"{key}={value}" for key, value in overrides.items()]
+        f"schedule={json.dumps({'steps': 1000, 'consolidate_every': 2})}",
+        *("evaluate.every=0", "checkpoint.every=0", "log_every=1", "image.stages=[]"),
+    ]
 
 
 def _start(words: list[str], metrics: Path, graphs: Path) -> float:
@@ -94,7 +86,13 @@ def _start(words: list[str], metrics: Path, graphs: Path) -> float:
                 time.sleep(0.03)
             return time.perf_counter() - begin
         finally:
-            _stop(process)
+            # As its user would; it saves a checkpoint before.
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _has_trained(metrics: Path, since: float) -> bool:
@@ -105,13 +103,3 @@ def _has_trained(metrics: Path, since: float) -> bool:
     except OSError:
         return False
     return any(line["kind"] == "train" and line["time"] > since for line in lines)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a run as its user would; it saves a checkpoint before."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_SECONDS_TO_STOP)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -1,0 +1,246 @@
+"""How long a step of a data-parallel MTLN job takes on the machines of devices.yaml.
+
+step = compute + waiting for the slowest rank + what of the reduction is not hidden behind the
+backward pass + the share of a step in the next consolidation point.
+
+A message of n bytes takes alpha + n * beta seconds between two ranks (Hockney, "The communication
+challenge for MPP", Parallel Computing 20, 1994). The formulas of the algorithms are those of
+Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH",
+IJHPCA 19, 2005, and, for the ring, of Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms
+for clusters of workstations", JPDC 69, 2009. The time to add numbers is part of beta.
+
+p = ranks, n = bytes of the message of each rank.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+Branches = Literal["local", "allreduce"]
+
+# A forward pass, and two products as large for the gradients of a layer's input and weights; a
+# multiplication comes with an addition.
+_OPERATIONS = 3 * 2
+# Of the compute, what is left when the first gradients are known: the backward pass.
+_BACKWARD = 2 / 3
+# Of the integration: standard deviations to either side, and points.
+_REACH, _POINTS = 9.0, 3601
+
+
+@dataclass(frozen=True)
+class Links:
+    """What connects any two of some ranks.
+
+    Attributes:
+        alpha: Seconds that a message costs, whatever its size.
+        beta: Seconds per byte, in one direction while the other one is busy as well.
+        algorithms: Those that the library chooses from; it is taken to choose the quickest.
+    """
+
+    alpha: float
+    beta: float
+    algorithms: Sequence[str] = ("ring",)
+
+    def all_reduce(self, ranks: int, size: float) -> float:
+        """Return the seconds of an all-reduce of ``size`` bytes over so many ranks."""
+        if ranks == 1:
+            return 0.0
+        return min(ALGORITHMS[name](self, ranks, size) for name in self.algorithms)
+
+
+def ring(links: Links, ranks: int, size: float) -> float:
+    """Return the seconds of 2 (p - 1) messages of n / p bytes."""
+    return 2 * (ranks - 1) * (links.alpha + size / ranks * links.beta)
+
+
+def halving_doubling(links: Links, ranks: int, size: float) -> float:
+    """Return the seconds of 2 log2(p) messages, 2 (p - 1) / p n bytes in all.
+
+    Rabenseifner's algorithm, recursive halving, then doubling. With p no power of two, the ranks
+    too many hand their vectors to others first and get the result at the end.
+    """
+    power = 1 << (ranks.bit_length() - 1)
+    folded = 0.0 if power == ranks else 2 * (links.alpha + size * links.beta)
+    messages, share = 2 * (power.bit_length() - 1), 2 * (power - 1) / power
+    return messages * links.alpha + share * size * links.beta + folded
+
+
+def mesh(links: Links, ranks: int, size: float) -> float:
+    """Return the seconds of two halves, which both send n / p bytes to every rank at once."""
+    return 2 * (links.alpha + size / ranks * links.beta)
+
+
+ALGORITHMS = {"ring": ring, "halving_doubling": halving_doubling, "mesh": mesh}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A cluster of equal nodes.
+
+    Attributes:
+        node: Devices of a node.
+        inside: The links within a node.
+        between: The links between nodes, one per device.
+        speed: Operations per second that a network really reaches on a device.
+        overhead: Seconds of a step that do not depend on the number of images.
+    """
+
+    node: int
+    inside: Links
+    between: Links
+    speed: float
+    overhead: float
+
+    def all_reduce(self, ranks: int, size: float) -> float:
+        """Return the seconds of an all-reduce of ``size`` bytes.
+
+        A reduce-scatter inside the nodes, an all-reduce of every rank's part with the ranks of the
+        same place on the other nodes, each through a port of its own, and an all-gather inside the
+        nodes. The first and the last together cost as much as an all-reduce inside a node.
+
+        Raises:
+            ValueError: The last node would not be full.
+        """
+        if ranks > self.node and ranks % self.node:
+            raise ValueError(f"{ranks} ranks do not fill nodes of {self.node}")
+        here = min(self.node, ranks)
+        outside = self.between.all_reduce(ranks // here, size / here)
+        return self.inside.all_reduce(here, size) + outside
+
+    def scaled(self, latency: float = 1.0, speed: float = 1.0) -> "Machine":
+        """Return the same with other latencies of all links, and quicker devices."""
+        inside, between = (
+            replace(links, alpha=links.alpha * latency) for links in (self.inside, self.between)
+        )
+        return replace(self, inside=inside, between=between, speed=self.speed * speed)
+
+
+@cache
+def known_machines() -> dict[str, Machine]:
+    """Return the machines of devices.yaml by name."""
+
+    def machine(tree: Mapping[str, Any]) -> Machine:
+        inside, between = (
+            Links(links["latency"] * 1e-6, 1e-9 / links["bandwidth"], tuple(links["algorithms"]))
+            for links in (tree["inside"], tree["between"])
+        )
+        compute = tree["compute"]
+        speed = compute["rate"] * compute["multiplications"] * _OPERATIONS
+        return Machine(tree["node"], inside, between, speed, compute["overhead"] * 1e-6)
+
+    text = Path(__file__).with_name("devices.yaml").read_text(encoding="utf-8")
+    return {name: machine(tree) for name, tree in yaml.safe_load(text).items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job without the number of its ranks.
+
+    Attributes:
+        branches: As in the configuration.
+        multiplications: Of a forward pass, per image of the mixed batch, on average.
+        datasets: Number of data sets.
+        messages: Bytes of every message that a rank reduces in a step.
+        consolidation: Bytes of every message that it reduces at a consolidation point.
+        consolidate_every: Steps between two consolidation points.
+        images: Images per data set, step and rank.
+        overlap: Part of the reduction that can go on while the rest is computed, in 0..1.
+        jitter: Standard deviation of a rank's compute time, as a fraction of it.
+    """
+
+    branches: Branches
+    multiplications: float
+    datasets: int
+    messages: Sequence[int]
+    consolidation: Sequence[int]
+    consolidate_every: int
+    images: int = 16
+    overlap: float = 0.0
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A predicted step; times in seconds.
+
+    Attributes:
+        ranks: Number of ranks.
+        images: Images of the step, over all ranks.
+        compute: Of one rank, as if it were alone.
+        waiting: For the slowest rank.
+        reduction: The whole of it.
+        visible: What of it is not hidden.
+        consolidation: A consolidation point, divided by the steps between two.
+        seconds: The whole step.
+        images_per_second: Over all ranks.
+        efficiency: Speed per rank against a rank alone, with as many images per rank.
+        reduction_share: The part of the step that is spent in reductions, consolidation included.
+    """
+
+    ranks: int
+    images: int
+    compute: float
+    waiting: float
+    reduction: float
+    visible: float
+    consolidation: float
+    seconds: float
+    images_per_second: float
+    efficiency: float
+    reduction_share: float
+
+
+def predict(plan: Plan, machine: Machine, ranks: int) -> Step:
+    """Predict a step.
+
+    Raises:
+        ValueError: The ranks do not fill the nodes.
+    """
+    images = plan.images * plan.datasets
+    compute = machine.overhead + _OPERATIONS * plan.multiplications * images / machine.speed
+    waiting = compute * plan.jitter * expected_maximum(ranks)
+    reduction, point = (
+        sum(machine.all_reduce(ranks, size) for size in sizes)
+        for sizes in (plan.messages, plan.consolidation)
+    )
+    visible = reduction - min(plan.overlap * reduction, _BACKWARD * compute)
+    consolidation = point / plan.consolidate_every
+    seconds = compute + waiting + visible + consolidation
+    times = (compute, waiting, reduction, visible, consolidation, seconds)
+    total, in_reductions = images * ranks, visible + consolidation
+    speeds = (total / seconds, compute / seconds, in_reductions / seconds)
+    return Step(ranks, total, *times, *speeds)
+
+
+def images_for(
+    plan: Plan, machine: Machine, ranks: int, efficiency: float, most: int
+) -> int | None:
+    """Return the least images per data set and rank that reach an efficiency; None if none do.
+
+    The efficiency grows with the images, as only the compute does.
+    """
+
+    def reached(images: int) -> float:
+        return predict(replace(plan, images=images), machine, ranks).efficiency
+
+    images = bisect_left(range(most + 1), efficiency, lo=1, key=reached)
+    return images if images <= most else None
+
+
+@cache
+def expected_maximum(count: int) -> float:
+    """Return the expected largest of ``count`` independent standard normal numbers.
+
+    The upper bound of the integration less the integral of F(x)^count up to it, F being their
+    distribution (by parts, from David and Nagaraja, "Order Statistics", 2003, section 3.1).
+    """
+    x = np.linspace(-_REACH, _REACH, _POINTS)
+    distribution = np.array([NormalDist().cdf(value) for value in x])
+    return _REACH - float(np.trapz(distribution**count, x))
