@@ -7,7 +7,7 @@ branches it is the usual baseline, hard parameter sharing: heads on the maps of 
 Parameter names carry the partition: ``shared.*`` and ``tasks.<name>.*``.
 
 Shapes: n_d = images of data set d in the mixed batch, N = their sum, C = channels, H, W = height
-and width. Feature maps are (N, C, H, W), or as the backend order their axes.
+and width. Feature maps are (N, C, H, W), or as the backend orders their axes.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, mint, nn, ops
 
+from train.model.attention import AttentionModule, FeatureExtractor
 from train.model.backend import Backend
 from train.model.trunks import Trunk
 
@@ -70,51 +71,6 @@ def split_by_branch(network: nn.Cell) -> tuple[list[Parameter], list[Parameter]]
     trainable = network.trainable_params()
     shared = [p for p in trainable if is_shared(p.name)]
     return shared, [p for p in trainable if not is_shared(p.name)]
-
-
-class AttentionModule(nn.Cell):
-    """1x1 conv - norm - ReLU - 1x1 conv - norm: the logits of a soft mask over a shared map.
-
-    Its images are those of one task, so it has one domain.
-    """
-
-    def __init__(self, in_channels: int, channels: int, backend: Backend) -> None:
-        super().__init__()
-        self.conv1 = backend.conv(in_channels, channels, 1)
-        self.norm1 = backend.norm(channels, relu=True)
-        self.conv2 = backend.conv(channels, channels, 1)
-        self.norm2 = backend.norm(channels)
-
-    def construct(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> (N, C, H, W)."""
-        counts = [x.shape[0]]
-        x = self.norm1(self.conv1(x), counts)
-        logits: Tensor = self.norm2(self.conv2(x), counts)
-        return logits
-
-
-class FeatureExtractor(nn.Cell):
-    """3x3 conv - norm - ReLU, and a max-pool down to the next level's size.
-
-    Args:
-        in_channels: Channels of the masked maps.
-        channels: Channels of the next level.
-        tasks: The tasks whose maps come together here.
-        stride: By how much the next level is smaller.
-        backend: What it is made of.
-    """
-
-    def __init__(
-        self, in_channels: int, channels: int, tasks: Sequence[str], stride: int, backend: Backend
-    ) -> None:
-        super().__init__()
-        self.conv = backend.conv(in_channels, channels, 3)
-        self.norm = backend.norm(channels, tasks, relu=True)
-        self.pool = backend.max_pool(stride, stride) if stride > 1 else nn.Identity()
-
-    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """(N, C_in, H, W), ``counts[t]`` images of every task -> (N, C, ceil(H / stride), ...)."""
-        return self.pool(self.norm(self.conv(x), counts))
 
 
 class SharedBranch(nn.Cell):
