@@ -10,7 +10,7 @@ from train.errors import FAILURE, UserError, error_text
 from train.storage.copier import Progress
 
 _EPILOG = """\
-SRC and DST are paths, s3://BUCKET/KEY or obs://BUCKET/KEY; one of both is on this machine.
+SRC and DST are paths, s3://BUCKET/KEY or obs://BUCKET/KEY; one of the two is on this machine.
 DST is always a folder: a file is copied into it, and of a folder everything below it, except
 what begins with a dot. What DST holds already, with the same size and not older, is left alone;
 nothing is ever deleted. Files that a data set's manifest.json or a checkpoint's state.json lists

@@ -71,7 +71,7 @@ def write_split(
 ) -> Split:
     """Stream records into ``folder/<split>.mindrecord0 .. N-1``.
 
-    Every shard holds a stretch of the records, so their numbers do not depend on how many shards
+    Every shard holds consecutive records, so their numbers do not depend on how many shards
     there are. A few dozen records are held at a time.
 
     Args:

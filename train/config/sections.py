@@ -275,4 +275,4 @@ class CheckpointConfig(Section):
     every: NonNegativeInt = 0
     """Steps between checkpoints; 0 for one at the end only."""
     keep: PositiveInt = 2
-    """The newest so many are kept."""
+    """How many of the newest ones are kept."""

@@ -11,7 +11,7 @@ import mindspore as ms
 from mindspore import communication
 
 from train.distributed import mpi_engine, mpirun
-from train.environment import visible_npus
+from train.environment import visible_npus, whole_number
 from train.errors import UserError
 from train.native import library as native
 
@@ -121,8 +121,8 @@ def start(cluster: Cluster) -> None:
 
 def _num_threads(environment: Mapping[str, str]) -> int:
     """Return the number of cores of this process, or OMP_NUM_THREADS where that is fewer."""
-    cores, wanted = len(os.sched_getaffinity(0)), environment.get("OMP_NUM_THREADS", "")
-    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, whole_number(environment, "OMP_NUM_THREADS") or cores)
 
 
 def close(cluster: Cluster) -> None:

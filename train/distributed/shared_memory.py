@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mindspore import Tensor, nn
 
+from train.environment import whole_number
 from train.native import library
 from train.native.operators import operator
 
@@ -64,8 +65,8 @@ def share(memory: mmap.mmap, rank: int, world_size: int, piece: int = _PIECE) ->
     ``piece`` is the number of values that are summed at a time.
     """
     address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
-    text = os.environ.get("MS_CPU_COMM_OP_TIMEOUT", "")
-    seconds = int(text) if text.isdecimal() else 600
+    timeout = whole_number(os.environ, "MS_CPU_COMM_OP_TIMEOUT")
+    seconds = 600 if timeout is None else timeout
     library.load().mtln_share(address, ctypes.c_int64(piece), rank, world_size, seconds)
     _mapped.append(memory)  # for as long as this process lives
 

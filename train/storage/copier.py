@@ -92,7 +92,7 @@ class Copier:
     ) -> None:
         if not isinstance(source, Folder) and not isinstance(target, Folder):
             raise UserError(
-                f"{source.address} and {target.address}: one of both must be on this machine"
+                f"{source.address} and {target.address}: one of the two must be on this machine"
             )
         if isinstance(target, Folder) and Path(target.address).is_file():
             raise UserError(f"{target.address}: is a file, where a folder is needed")

@@ -40,7 +40,7 @@ class Learn(nn.Cell):
 def test_the_rule(graph_mode: None) -> None:
     """Against plain Python: halved at once, not below 1; doubled after three good ones in a row."""
     rng = np.random.default_rng(0)
-    # Long bad and good stretches, so that both ends are reached.
+    # Many bad and many good ones in a row, so that both ends are reached.
     finite = [*[False] * 20, *[True] * 90, *(rng.random(100) < 0.8)]
     scale = LossScale(good_steps=3)
     learn = Learn(scale)

@@ -258,7 +258,11 @@ def test_wrong_and_missing_keys(tmp_path: Path, object_store: ObjectStore) -> No
 @pytest.mark.parametrize(
     ("source", "target", "text"),
     [
-        ("s3://a-bucket/x", "obs://another/y", "s3://a-bucket/x and obs://another/y: one of both"),
+        (
+            "s3://a-bucket/x",
+            "obs://another/y",
+            "s3://a-bucket/x and obs://another/y: one of the two",
+        ),
         ("gs://bucket/x", "there", "gs://bucket/x: must be a path or begin with s3:// or obs://"),
         ("s3:///x", "there", "s3:///x: '' is not the name of a bucket"),
         (f"s3://key:{SECRET}@bucket/x", "there", "s3://: keys do not belong into an address"),
