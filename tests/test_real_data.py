@@ -14,10 +14,10 @@ import yaml
 from tests.object_store import ObjectStore, foreign_variables
 from tests.paths import ROOT
 from tools.__main__ import main as run_tool
-from train import storage
 from train.__main__ import main as run_training
 from train.data.manifest import Manifest
 from train.run.checkpoint import load_newest
+from train.storage.copier import copy
 
 REAL = ROOT.parent / "shared" / "data"
 
@@ -72,13 +72,13 @@ def test_from_folders_over_a_bucket_to_results_in_the_bucket(
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("MTLN_STORAGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    storage.copy(str(tmp_path / "records"), object_store.url("records"))
+    copy(str(tmp_path / "records"), object_store.url("records"))
     config = tmp_path / "real.yaml"
     config.write_text(yaml.safe_dump(job(object_store)))
     capfd.readouterr()
     assert run_training([str(config)]) == 0, capfd.readouterr().err
 
-    storage.copy(object_store.url("results/real"), str(tmp_path / "fetched"))
+    copy(object_store.url("results/real"), str(tmp_path / "fetched"))
     summary = json.loads((tmp_path / "fetched" / "summary.json").read_text())
     assert summary["status"] == "completed" and summary["bad_records"]["found"] == 0
     for name, task in summary["tasks"].items():

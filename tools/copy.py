@@ -5,9 +5,10 @@ import sys
 import time
 
 from tools.common.command_line import describe
-from train import storage
 from train.errors import FAILURE, UserError, error_text
-from train.storage.copier import Progress
+from train.storage.copier import Copier, Progress
+from train.storage.retry import StorageError
+from train.storage.stores import open_store
 
 _EPILOG = """\
 SRC and DST are paths, s3://BUCKET/KEY or obs://BUCKET/KEY; one of the two is on this machine.
@@ -41,10 +42,10 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code."""
     if arguments.tries < 1:
         raise UserError(f"--tries must be at least 1, not {arguments.tries}")
-    source = storage.open_store(arguments.src)
-    target = storage.open_store(arguments.dst)
+    source = open_store(arguments.src)
+    target = open_store(arguments.dst)
     progress = Progress(lambda line: print(line, flush=True))
-    copier = storage.Copier(source, target, arguments.tries, progress.move)
+    copier = Copier(source, target, arguments.tries, progress.move)
     started = time.monotonic()
     try:
         plan = copier.plan(arguments.all, arguments.missing_ok)
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
             print(f"copying {_amount(len(plan.files), plan.bytes)} ...", flush=True)
         progress.begin(plan.bytes)
         copied = copier.run(plan)
-    except storage.StorageError as error:
+    except StorageError as error:
         print(error_text(error), file=sys.stderr)
         return FAILURE
     for name in copied.vanished:

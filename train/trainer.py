@@ -42,8 +42,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config, cluster: Cluster) -> None:
-        # A part that the configuration chooses among several comes from a build function, any other
-        # from its constructor.
+        # Parts that are put together from several sections of the configuration come from build.
         self.config = config
         self.cluster = cluster
         build.require_precisions(config, cluster)
@@ -67,13 +66,27 @@ class Trainer:
         self.consolidator = Consolidator(
             self.network, optimizer, self.collectives, config.branches == "local"
         )
-        place, masks = (cluster.rank, cluster.world_size), wanted_masks(self.tasks)
-        self.loader = TrainLoader(config, self.sets, self.shares, self.watch, *place, masks)
+        self.loader = TrainLoader(
+            config,
+            self.sets,
+            self.shares,
+            self.watch,
+            cluster.rank,
+            cluster.world_size,
+            wanted_masks(self.tasks),
+        )
         losses = TaskLosses(
             self.tasks, self.loader.layout, self.loader.weights, self.network.backend
         )
-        others = optimizer, self.balance, self.collectives, self.loss_scale
-        self.train_step = build.build_step(config, self.network, losses, *others)
+        self.train_step = build.build_step(
+            config,
+            self.network,
+            losses,
+            optimizer,
+            self.balance,
+            self.collectives,
+            self.loss_scale,
+        )
         self.compiled_sizes: set[int] = set()
         self.graphs = build.build_graph_cache(config, cluster, self.collectives, self.sets)
         self.heartbeat = Heartbeat(os.environ)

@@ -14,9 +14,10 @@ from tools.common.training_parts import Parts
 from tools.plan_scale.prediction import Branches, Plan
 from train.config.schema import Config
 from train.config.sections import BYTES, Precision
-from train.data.manifest import Manifest
+from train.data.manifest import Manifest, RecordSet
 from train.distributed.collectives import Floats, OneProcess
 from train.errors import UserError
+from train.tasks.registry import KINDS
 
 # Where neither the configuration nor prepared data tell.
 DEFAULT_CLASSES = 30
@@ -125,11 +126,10 @@ def _classes(config: Config, task: str) -> int:
     options = config.tasks[task]
     if options.classes:
         return options.classes
+    name = config.dataset_of(task)
+    folder = config.records_of(name)
     try:
-        manifest = Manifest.read_alone(config.records_of(config.dataset_of(task)))
+        record_set = RecordSet(name, folder, Manifest.read_alone(folder))
+        return len(KINDS[options.kind].load().resolve(task, config, record_set).classes)
     except UserError:
         return DEFAULT_CLASSES
-    if options.kind == "scene":
-        return len(manifest.classes)
-    space = options.masks or next(iter(manifest.masks), "")
-    return len(manifest.masks[space].classes) if space in manifest.masks else DEFAULT_CLASSES

@@ -82,7 +82,8 @@ class TaskConfig(Section):
     dataset: Name | None = None
     """The data set that feeds it; by default the one of the task's own name."""
     kind: str = DEFAULT_KIND
-    """``scene``: one label per image; ``segmentation``: one label per pixel, from masks."""
+    """A kind of the registry: ``scene``, one label per image; ``segmentation``, one per pixel, from
+    masks."""
     masks: Name | None = None
     """Segmentation: the label space of the masks; by default the only one that the data set has."""
     classes: PositiveInt | None = None

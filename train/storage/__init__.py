@@ -28,9 +28,3 @@ The run folder, in and out::
 Files and folders whose name begins with a dot do not count: this project names what is not whole
 yet like that. s3fs is not imported before a bucket is really used.
 """
-
-from train.storage.copier import Copier, copy
-from train.storage.retry import StorageError
-from train.storage.stores import open_store
-
-__all__ = ["Copier", "StorageError", "copy", "open_store"]

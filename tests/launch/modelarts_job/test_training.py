@@ -18,7 +18,7 @@ from tests.launch.modelarts_job.containers import (
     project_copy,
 )
 from tests.object_store import KEY, SECRET, TOKEN, ObjectStore
-from train import storage
+from train.storage.copier import copy
 
 # Where the machine is slow, a consolidation point may be far.
 PATIENT = ("--grace", "300")
@@ -30,7 +30,7 @@ STEPS = 100
 def bucket(object_store: ObjectStore, small_sets: dict[str, Path]) -> ObjectStore:
     """A bucket with the small data sets below "data"."""
     for name, path in small_sets.items():
-        storage.copy(str(path), object_store.url(f"data/{name}"), object_store.variables)
+        copy(str(path), object_store.url(f"data/{name}"), object_store.variables)
     return object_store
 
 

@@ -10,9 +10,9 @@ import pytest
 from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, Seen, headers_that_obs_takes
 from tests.train.storage.stored_sets import sha256
 from train.errors import UserError
-from train.storage import open_store
 from train.storage.run_mirror import Mirror, noted_numbers
 from train.storage.run_upload import Uploader
+from train.storage.stores import open_store
 
 Mirrored = Callable[..., Mirror]
 
