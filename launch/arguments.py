@@ -57,7 +57,7 @@ OPTIONS: tuple[tuple[str, str, float | None, str], ...] = (
     ),
     (
         *("--max-restarts", "K", 0),
-        "start a job that failed again, from its newest checkpoint, so often",
+        "restart a failed job from its newest checkpoint at most K times",
     ),
     (
         *("--hang-timeout", "S", DEFAULT_HANG_TIMEOUT),

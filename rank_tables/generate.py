@@ -181,7 +181,7 @@ def _look_up(conf: Path, device: int, family: int) -> tuple[str, str]:
 
 
 def _valid(text: str, families: Sequence[int]) -> bool:
-    """Whether this is an address of one of the families, 4 and 6, that a device may have."""
+    """Return whether this is an address of one of the families, 4 and 6, that a device may have."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

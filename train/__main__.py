@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder: RunFolder | None = None
     try:
         config = load_config(options.config, options.overrides)
-        # MindSpore takes seconds to import: a mistake in the configuration is told before.
+        # MindSpore takes seconds to import: report mistakes in the configuration first.
         environment.prepare_for_mindspore()
         from train.distributed import cluster
         from train.trainer import Trainer

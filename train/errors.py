@@ -1,4 +1,4 @@
-"""The error that stands for a mistake of the user's, and how programs of ours report it.
+"""The error for user mistakes, and how our programs report it.
 
 Needs the standard library only: the launcher, the rank tables and the tools use it too.
 """
@@ -20,5 +20,5 @@ def error_text(error: object) -> str:
 
 
 def is_error_line(line: str) -> bool:
-    """Whether a printed line tells a mistake of the user's."""
+    """Return whether a printed line tells a mistake of the user's."""
     return line.startswith(_PREFIX)

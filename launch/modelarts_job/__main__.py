@@ -93,7 +93,8 @@ def plan(request: Request, place: Node | Card) -> tuple[list[str], dict[str, str
         if place.rank_table:
             variables = {**SEVERAL_RANKS, **variables, "DEVICE_ID": str(place.device)}
         elif Path(variables.get(_TABLE) or "").is_dir():
-            del variables[_TABLE]  # names a folder, which no rank can read; and none has to
+            # A folder: a rank cannot read it, and a single rank needs no table.
+            del variables[_TABLE]
         job = launch.arguments.parse(words).job
         return list(job.worker_command), {"PYTHONUNBUFFERED": "1", **variables}, job
     words += _options_of_node(place, request.options)

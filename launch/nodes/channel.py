@@ -34,7 +34,7 @@ class Channel:
     @property
     def own_address(self) -> str:
         """Address of this machine by which the other end reaches it."""
-        # A socket for both families shows IPv4 addresses in IPv6's clothes.
+        # A socket for both families shows IPv4 addresses as IPv4-mapped IPv6.
         return str(self._connection.getsockname()[0]).removeprefix("::ffff:")
 
     def send(self, kind: str, **values: Any) -> None:
@@ -47,7 +47,7 @@ class Channel:
             self.is_open = False
 
     def receive(self, most: int | None = None) -> list[Message]:
-        """Return the messages that have come and were not returned yet, or so many of them."""
+        """Return the messages that are there and not yet returned, at most ``most`` of them."""
         self._read()
         messages: list[Message] = []
         while b"\n" in self._buffer and len(messages) != most:

@@ -223,7 +223,7 @@ class MemberLinks(OtherNodes):
             member.channel.send(kind, **values)
 
     def finished(self) -> bool:
-        """Say whether all nodes have ended the attempt."""
+        """Return whether all nodes have ended the attempt."""
         self.listen()
         return all(member.ended is not None for member in self.all)
 

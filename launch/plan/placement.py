@@ -90,7 +90,7 @@ def _find(table: RankTable) -> int:
     known = ", ".join(server.server_id for server in table.servers)
     raise UserError(
         f"{table.source}: no server_id is an address or the name of this machine "
-        f"({socket.gethostname()}); give --node-rank, or mend the table (it has {known})"
+        f"({socket.gethostname()}); give --node-rank, or correct the table (it has {known})"
     )
 
 

@@ -100,5 +100,5 @@ def _problem(host: str, port: int) -> int:
 
 
 def is_own_address(address: str) -> bool:
-    """Say whether an IP address is one of this machine's."""
+    """Return whether an IP address is one of this machine's."""
     return _problem(address, 0) == 0

@@ -75,7 +75,7 @@ class OtherNodes(ABC):
 
     @abstractmethod
     def finished(self) -> bool:
-        """Say whether this node may leave once its own ranks have ended well."""
+        """Return whether this node may leave once its own ranks have ended well."""
 
 
 def run_attempt(
@@ -163,7 +163,7 @@ class _Supervisor:
                 self.nodes.send("fail")
                 return self.end_after("failure")
             if self.is_hung():
-                # Every rank writes its stacks to its log (train/process/failure.py).
+                # Every rank writes its stacks to its log (train/process/health.py).
                 self.stop_workers(signal.SIGUSR1, _TIME_FOR_STACKS)
                 self.nodes.send("fail")
                 return self.end_after("hang")
@@ -238,9 +238,10 @@ class _Supervisor:
         return stop
 
     def is_hung(self) -> bool:
-        """Say whether no rank of this node has made progress for too long.
+        """Return whether no rank of this node has made progress for too long.
 
-        One that gets on is enough: a rank that waits for another in a collective does not.
+        One rank that makes progress is enough: a rank that waits for another in a collective makes
+        none.
         """
         heartbeats = [self.reports.heartbeat(process) for process in self.plan]
         if heartbeats != self.heartbeats:

@@ -124,7 +124,7 @@ def _settle_in(dies_by: int, prepare: Callable[[], None] = lambda: None) -> Call
 
 
 def has_ended(popen: Popen) -> bool:
-    """Say whether a process has ended, without collecting it.
+    """Return whether a process has ended, without collecting it.
 
     As long as it is not collected its number cannot be given to another process, so that a
     signal to its group cannot hit a stranger.
@@ -141,5 +141,5 @@ def kill_group(popen: Popen) -> None:
 
 
 def shell_code(returncode: int) -> int:
-    """Return the exit code by which a shell tells of a program's end: 128 + N after signal N."""
+    """Return the exit code a shell would report: 128 + N after signal N."""
     return returncode if returncode >= 0 else 128 - returncode

@@ -61,7 +61,7 @@ class Cause:
         exit_code: With which the launcher is to end if this is the end.
         error: What tells this failure from others: the message, without where and when.
         step: The step the job had come to, None before its first.
-        is_final: Whether another attempt would not mend it, as with a mistake of the user.
+        is_final: Whether another attempt could not fix it, as with a mistake of the user.
     """
 
     text: str

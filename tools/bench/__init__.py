@@ -1,4 +1,4 @@
-"""python -m tools bench: how fast this is, side by side with what one would otherwise run.
+"""python -m tools bench: how fast this is, compared with the alternatives.
 
 Workers are imported from this package too, with interpreters that lack most requirements: what the
 command itself needs is imported where it is used.

@@ -137,7 +137,7 @@ class Peers(ExitStack):
         return self.start(name, kind, spec, self.session.cores(), **options)
 
     def train(self, images: int, value: Literal["rate", "milliseconds"], **others: Turn) -> Series:
-        """Let all groups, which train so many images in a step, take turns with others.
+        """Let all groups, which train ``images`` images in a step, take turns with others.
 
         Args:
             images: Images of all ranks in a step.

@@ -105,7 +105,7 @@ def _explain(out: Path, about: dict[str, Any], overwrite: bool) -> None:
     found = _read_about(out)
     if found and not overwrite:
         why = "is damaged" if found == about else f"was made by: {_command(found)}"
-        raise UserError(f"{out}: {why} (make it anew with --overwrite, or give another --out)")
+        raise UserError(f"{out}: {why} (--overwrite replaces it, or give another --out)")
     check_free(out, overwrite, _is_demo)
 
 

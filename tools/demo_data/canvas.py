@@ -46,7 +46,7 @@ class Canvas:
         return float(self.rng.uniform(low, high))
 
     def chance(self, probability: float) -> bool:
-        """Whether something that has this probability happens."""
+        """Return whether something that has this probability happens."""
         return bool(self.rng.random() < probability)
 
     def number(self, low: int, end: int) -> int:

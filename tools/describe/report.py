@@ -93,7 +93,7 @@ def shared(classes: Iterable[Class]) -> tuple[dict[str, list[Class]], dict[str, 
 
 
 def _told(items: Sequence[Class]) -> bool:
-    """Whether a group says something: a data set's scenes and masks often share all their names."""
+    """Return whether a group says something: scenes and masks often share all their names."""
     spaces = [item.space for item in items]
     return len({item.dataset for item in items}) > 1 or len(set(spaces)) < len(spaces)
 

@@ -16,8 +16,8 @@ from train.data.manifest import Manifest
 from train.data.records import mask_column
 from train.errors import UserError
 
-# Where the rows are classes of masks, the pictures are chosen among so many; and how often
-# progress is told.
+# Number of pictures among which those of classes of masks are chosen, and between two reports of
+# progress.
 _LOOKED_AT = 400
 # A class shows in a picture if it fills at least this share of it.
 _SHOWS = 0.05

@@ -146,7 +146,7 @@ def accepted_cann(mindspore: str) -> tuple[str, ...]:
 
 
 def matches(cann: str, accepted: tuple[str, ...]) -> bool:
-    """Whether a CANN is one of the accepted ones: 9.1.0 and 9.1.RC1 are 9.1, but 9.10 is not."""
+    """Return whether a CANN is accepted: 9.1.0 and 9.1.RC1 are 9.1, but 9.10 is not."""
     return any(_parts(cann)[: len(_parts(release))] == _parts(release) for release in accepted)
 
 

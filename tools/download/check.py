@@ -1,4 +1,4 @@
-"""Whether what was fetched is right: digests of the archive, content of the unpacked folder."""
+"""The check of what was fetched: digests of the archive, content of the unpacked folder."""
 
 import hashlib
 from collections.abc import Iterable

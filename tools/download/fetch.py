@@ -185,7 +185,7 @@ def _validator(response: Response) -> str:
 
 
 def _goes_on(response: Response, offset: int, about: dict[str, Any]) -> bool:
-    """Whether a partial answer begins where asked, in the same version of the file."""
+    """Return whether a partial answer begins where asked, in the same version of the file."""
     begin = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     same = _validator(response) in ("", about.get("validator"))
     return bool(begin and int(begin[1]) == offset and same)

@@ -99,7 +99,7 @@ def _fetched(name: str, about: DataSet, options: Options) -> tuple[Archive, Path
 
 
 def _is_there(target: Path, archive: Archive) -> bool:
-    """Whether an earlier call has left the whole archive. What is wrong is removed."""
+    """Return whether an earlier call has left the whole archive. What is wrong is removed."""
     if not target.is_file():
         return False
     try:

@@ -49,7 +49,7 @@ class Links:
     algorithms: Sequence[str] = ("ring",)
 
     def all_reduce(self, ranks: int, size: float) -> float:
-        """Return the seconds of an all-reduce of ``size`` bytes over so many ranks."""
+        """Return the seconds of an all-reduce of ``size`` bytes over ``ranks`` ranks."""
         if ranks == 1:
             return 0.0
         return min(ALGORITHMS[name](self, ranks, size) for name in self.algorithms)

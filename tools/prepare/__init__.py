@@ -1,9 +1,9 @@
 """python -m tools prepare: turns a folder of pictures into MindRecord shards and a manifest.
 
 Read make.py first: it shows the whole way. source_pictures.py finds pictures, source_masks.py
-their masks; decode.py decodes everything once, in several processes, into a
-temporary catalogue; splits.py and tools/common/duplicates/ decide who goes where;
-output.py writes. rerun.py tells whether anything has to be done at all.
+their masks; decode.py decodes everything once, in several processes, into a temporary catalogue;
+splits.py and tools/common/duplicates/ decide who goes where; output.py writes. rerun.py tells
+whether anything has to be done at all.
 """
 
 import argparse

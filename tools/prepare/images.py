@@ -136,7 +136,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _is_plain(image: Image.Image) -> bool:
-    """Whether decoding alone gives the 8-bit RGB picture."""
+    """Return whether decoding alone gives the 8-bit RGB picture."""
     if image.mode != "RGB" or image.has_transparency_data:
         return False
     if image.format == "PNG" and "16B" in str(getattr(image, "tile", "")):

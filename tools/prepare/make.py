@@ -46,7 +46,7 @@ def prepare(options: Options) -> Manifest:
 
 
 def already_made(options: Options) -> bool:
-    """Whether ``options.out`` is there, whole, what would be made again, and may stay.
+    """Return whether ``options.out`` is there, whole, what would be made again, and may stay.
 
     Nothing is decoded.
 
@@ -59,7 +59,7 @@ def already_made(options: Options) -> bool:
     try:
         manifest = pairs.open_prepared(options.out).manifest
     except UserError as error:
-        raise UserError(f"{error} (--overwrite makes it anew)") from None
+        raise UserError(f"{error} (--overwrite replaces it)") from None
     spaces = read_spaces(options)
     others = [pairs.open_prepared(folder) for folder in options.against]
     rerun.check_options(options.out, manifest, rerun.arguments(options, spaces, others))

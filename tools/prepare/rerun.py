@@ -1,4 +1,4 @@
-"""Whether a data set need not be made again: made with the same options, of an unchanged source.
+"""The check that a data set need not be made again: same options, an unchanged source.
 
 Nothing is decoded for that.
 """
@@ -41,7 +41,7 @@ _QUERIES = {
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder was made by this command, whole or since damaged."""
+    """Return whether a folder was made by this command, whole or since damaged."""
     try:
         data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -82,7 +82,7 @@ def check_options(out: Path, manifest: Manifest, options: dict[str, Any]) -> Non
         )
         raise UserError(
             f"{out}: exists already, made with other options: {shown} "
-            "(--overwrite makes it anew, or give another --out)"
+            "(--overwrite replaces it, or give another --out)"
         )
 
 
@@ -122,7 +122,7 @@ def check_source(
     if changes:
         raise UserError(
             f"{options.src}: changed since {options.out} was made: {'; '.join(changes)} "
-            "(--overwrite makes it anew)"
+            "(--overwrite replaces it)"
         )
 
 

@@ -43,7 +43,7 @@ class Result:
 
 
 def check(folder: Path, workers: int) -> Result:
-    """Read and check everything in a prepared data set, decoding in so many processes.
+    """Read and check everything in a prepared data set, decoding in ``workers`` processes.
 
     Raises:
         UserError: There is no such folder.

@@ -47,5 +47,5 @@ def marked(section: type[BaseModel], mark: Mark) -> dict[str, Any]:
 
 
 def is_section(kind: object) -> TypeGuard[type[BaseModel]]:
-    """Tell whether the type of a key is a section, with keys of its own."""
+    """Return whether the type of a key is a section, with keys of its own."""
     return isinstance(kind, type) and issubclass(kind, BaseModel)

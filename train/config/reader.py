@@ -164,7 +164,7 @@ def _explain(error: ErrorDetails, path: Path, overridden: list[tuple[str, ...]])
 
 
 def _is_overridden(where: tuple[str, ...], overridden: list[tuple[str, ...]]) -> bool:
-    """Tell whether an override set what is at a place, or a part of it."""
+    """Return whether an override set what is at a place, or a part of it."""
     common = [min(len(where), len(key)) for key in overridden]
     return any(n > 0 and where[:n] == key[:n] for n, key in zip(common, overridden, strict=True))
 

@@ -2,8 +2,8 @@
 
 A shard whose digests are those of the manifest is whole. Of another one every record is read and
 compared with its own checksum, so that it is known which can still be used. On some damaged files
-MindSpore ends or blocks the process that reads them, and on others it prints pages: so that gets a
-process of its own, without a voice.
+MindSpore ends or blocks the process that reads them, and on others it prints pages: so they are
+read in a separate process, with its output discarded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from train.files import sha256_file
 
 # Without news for so long, the reader is taken to hang. It takes some seconds to start.
 _PATIENCE_SECONDS = 60.0
-# Reading is tried so often to get around what cannot be read.
+# Largest number of reads to isolate what cannot be read.
 _MOST_TRIES = 200
 
 # Numbers of damaged records, each with a line that names the record and says what is wrong.
@@ -75,7 +75,7 @@ def salvage(folder: Path, shard: Shard, masks: Sequence[str]) -> dict[int, tuple
 
     Returns:
         Number in the shard -> (key, whether the checksum is right), without what cannot be read;
-        nothing if its reader came to harm, as whoever reads it next would.
+        nothing if its reader crashed or hung, as the next one would.
     """
     path = folder / shard.file
     try:

@@ -88,7 +88,7 @@ def device_target(device: str) -> str:
 
 
 def is_scheduler(environment: Mapping[str, str]) -> bool:
-    """Whether this process is the scheduler of a dynamic cluster (msrun starts it like a rank)."""
+    """Return whether this process is the scheduler of a dynamic cluster, started by msrun."""
     return environment.get("MS_ROLE") == "MS_SCHED"
 
 

@@ -110,7 +110,7 @@ class PredictStep(nn.Cell):
         return self.concat((pixels, left_right, up_down, ops.flip(pixels, (1, 2))))
 
     def _merge(self, scores: Tensor) -> Tensor:
-        """Sums of the scores, mirrored back: (4 n_d, K[, H, W]) -> (n_d, K[, H, W])."""
+        """Return the sums of the scores, mirrored back: (4 n_d, K[, H, W]) -> (n_d, K[, H, W])."""
         same, left_right, up_down, both = mint.split(scores, scores.shape[0] // 4)
         if scores.ndim == 4:
             left_right, up_down = ops.flip(left_right, (3,)), ops.flip(up_down, (2,))

@@ -50,7 +50,7 @@ class Backend:
         stride: int = 1,
         bias: bool = True,
     ) -> nn.Cell:
-        """A convolution with Kaiming initialisation that maps H to ceil(H / stride).
+        """Return a convolution with Kaiming initialisation that maps H to ceil(H / stride).
 
         Called with a second map, it adds that to its result.
         """
@@ -61,15 +61,15 @@ class Backend:
     def stem(
         self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
     ) -> nn.Cell:
-        """The convolution of the images, whose gradient nobody needs."""
+        """Return the first convolution, whose input needs no gradient."""
         return self.conv(3, out_channels, kernel_size, stride, bias)
 
     def linear(self, in_channels: int, out_channels: int) -> nn.Cell:
-        """A linear layer with small initial weights: (N, C_in) -> (N, C_out)."""
+        """Return a linear layer with small initial weights: (N, C_in) -> (N, C_out)."""
         return layers.Linear(in_channels, out_channels, self.precision)
 
     def norm(self, channels: int, domains: Sequence[str] = (), relu: bool = False) -> nn.Cell:
-        """A norm: ``norm(x, counts)`` normalises a map of ``counts[d]`` images each.
+        """Return a norm: ``norm(x, counts)`` normalises a map of ``counts[d]`` images each.
 
         Args:
             channels: C.
@@ -84,40 +84,40 @@ class Backend:
         return self.layers.BatchNorm(channels, relu)
 
     def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
-        """A max-pool that maps H to ceil(H / stride)."""
+        """Return a max-pool that maps H to ceil(H / stride)."""
         # "same" rounds odd sizes up, as the strided convolutions do.
         return nn.MaxPool2d(kernel_size, stride, pad_mode="same")
 
     def resize(self) -> nn.Cell:
-        """Bilinear interpolation: ``resize(x, (height, width))``."""
+        """Return the cell of bilinear interpolation: ``resize(x, (height, width))``."""
         return self.layers.Resize()
 
     def attention_level(self, modules: Sequence[nn.Cell]) -> nn.Cell:
-        """Attention of all tasks on a level; see :class:`train.model.layers.AttentionLevel`."""
+        """Return the attention of all tasks on a level; see :class:`layers.AttentionLevel`."""
         return layers.AttentionLevel(modules, self.layers.Gate(), self.channel_axis)
 
     def linear_heads(self, heads: Sequence[nn.Cell], tasks: Sequence[int]) -> nn.Cell:
-        """Pooling and linear layers of many tasks; see :class:`train.model.layers.LinearHeads`."""
+        """Return the heads of many tasks as one; see :class:`train.model.layers.LinearHeads`."""
         return self.layers.LinearHeads(heads, tasks)
 
     def cross_entropies(self, smoothing: float) -> nn.Cell:
-        """The losses of many tasks; see :class:`train.model.layers.CrossEntropies`."""
+        """Return the losses of many tasks; see :class:`train.model.layers.CrossEntropies`."""
         return self.layers.CrossEntropies(smoothing)
 
     def from_images(self) -> nn.Cell:
-        """Images (N, H, W, 3) -> map."""
+        """Return the cell that makes a map of images: (N, H, W, 3) -> map."""
         return layers.Transpose((0, 3, 1, 2))
 
     def channels_first(self) -> nn.Cell:
-        """Map -> (N, C, H, W)."""
+        """Return the cell that puts the channels of a map first: map -> (N, C, H, W)."""
         return nn.Identity()
 
     def flatten(self) -> nn.Cell:
-        """Makes one vector of many tensors; see :class:`train.optim.optimizers.Flatten`."""
+        """Return the cell that makes one vector of many tensors; see :class:`Flatten`."""
         return Flatten()
 
     def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
-        """What updates parameters; see :class:`train.optim.optimizers.Update`."""
+        """Return the cell that updates parameters; see :class:`train.optim.optimizers.Update`."""
         return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
 
 

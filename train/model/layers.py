@@ -69,7 +69,7 @@ class Linear(nn.Dense):
 
 
 def num_groups(channels: int) -> int:
-    """Groups of a group norm: the largest divisor of ``channels`` up to 8."""
+    """Return the groups of a group norm: the largest divisor of ``channels`` up to 8."""
     return max(g for g in range(1, _MAX_GROUPS + 1) if channels % g == 0)
 
 
@@ -152,7 +152,7 @@ class Transpose(nn.Cell):
         self.order = order
 
     def construct(self, x: Tensor) -> Tensor:
-        """The tensor with its axes in ``order``."""
+        """Return the tensor with its axes in ``order``."""
         return x.transpose(self.order)
 
 
@@ -173,7 +173,7 @@ class AttentionLevel(nn.Cell):
         self.concat_channels = ops.Concat(channel_axis)
 
     def construct(self, counts: Sequence[int], shared: Tensor, *extracted: Tensor) -> Tensor:
-        """Masks the shared map.
+        """Mask the shared map.
 
         Args:
             counts: Images of every task.
@@ -206,7 +206,7 @@ class LinearHeads(nn.Cell):
         self.tasks = tuple(tasks)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
-        """The logits of every head.
+        """Return the logits of every head.
 
         Args:
             x: The last level's map with the images of all tasks, one task after the other.
@@ -230,7 +230,7 @@ class CrossEntropies(nn.Cell):
     def construct(
         self, logits: Sequence[Tensor], labels: Sequence[Tensor], *mixing: Sequence[Tensor]
     ) -> Tensor:
-        """Losses of the T tasks, (T,).
+        """Return the losses of the T tasks, (T,).
 
         Args:
             logits: Of every task, (N, K).

@@ -49,7 +49,7 @@ class NetworkTask(Protocol):
         """The data set that feeds it."""
 
     def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
-        """Return its head, for maps with so many channels on every level."""
+        """Return its head, for maps with ``channels[l]`` channels on level l."""
 
 
 def group_by_kind(tasks: Sequence[T]) -> dict[type[T], tuple[int, ...]]:
@@ -175,20 +175,20 @@ class MTLN(nn.Cell):
         return [answers[i] for i in self.order]
 
     def _mix(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> Tensor:
-        """Normalises every data set with its own statistics: a map of all images."""
+        """Normalise every data set with its own statistics; return a map of all images."""
         pixels = self.concat(images).astype(ms.float32)
         scales, shifts = _per_image(self.scales, counts), _per_image(self.shifts, counts)
         return self.from_images(pixels * scales + shifts)
 
     def _by_task(self, shared: Tensor, counts: Sequence[int]) -> Tensor:
-        """A map of the images of all tasks, one task after the other."""
+        """Return a map of the images of all tasks, one task after the other."""
         if self.tasks_are_datasets:
             return shared
         of_dataset = mint.split(shared, counts)
         return self.concat([of_dataset[d] for d in self.dataset_of_task])
 
     def _distil(self, levels: list[Tensor], counts: Sequence[int]) -> list[Tensor]:
-        """Makes task-specific maps of the shared ones, level by level, for all tasks together.
+        """Make task-specific maps of the shared ones, level by level, for all tasks together.
 
         Every task masks its slice; all masked slices pass the shared extractor together, and what
         comes out is seen by the task's next mask. The last level's is what the heads see.
@@ -207,6 +207,6 @@ class MTLN(nn.Cell):
 
 @ops.constexpr  # type: ignore[untyped-decorator]
 def _per_image(values: tuple[tuple[float, ...], ...], counts: tuple[int, ...]) -> Tensor:
-    """Values of every data set's channels, repeated for each of its images: (N, 1, 1, 3)."""
+    """Return the values of a data set's channels for each of its images: (N, 1, 1, 3)."""
     rows = np.repeat(np.asarray(values, np.float32), counts, axis=0)
     return Tensor(rows[:, None, None, :])

@@ -230,12 +230,12 @@ class _NormParameters(nn.Cell):
         self.variances = ParameterTuple([n.moving_variance for n in batch_norms])
 
     def construct(self) -> tuple[tuple[Tensor, ...], ...]:
-        """Gammas, betas, moving means and moving variances, each K times (C,)."""
+        """Return gammas, betas, moving means and moving variances, each K times (C,)."""
         return self.gammas, self.betas, self.means, self.variances
 
 
 def _conv_parameters(convs: Sequence[nn.Conv2d]) -> tuple[ParameterTuple, ParameterTuple]:
-    """Weights and biases."""
+    """Return weights and biases."""
     return ParameterTuple([c.weight for c in convs]), ParameterTuple([c.bias for c in convs])
 
 

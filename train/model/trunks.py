@@ -237,7 +237,7 @@ def _stage(
     domains: Sequence[str],
     backend: Backend,
 ) -> nn.CellList:
-    """``depth`` blocks, of which the first one has the stride."""
+    """Return ``depth`` blocks, of which the first one has the stride."""
     first = block(in_channels, width, stride, domains, backend)
     channels = width * block.expansion
     others = [block(channels, width, 1, domains, backend) for _ in range(depth - 1)]
@@ -247,7 +247,7 @@ def _stage(
 def _projection(
     in_channels: int, channels: int, stride: int, domains: Sequence[str], backend: Backend
 ) -> nn.CellList:
-    """The shortcut where the map's shape changes: a 1x1 convolution and a norm."""
+    """Return the shortcut where the map's shape changes: a 1x1 convolution and a norm."""
     return nn.CellList(
         [
             backend.conv(in_channels, channels, 1, stride, bias=False),
@@ -265,5 +265,5 @@ _TRUNKS: dict[str, Callable[[ModelConfig, Backend, Sequence[str]], Trunk]] = {
 
 
 def build_trunk(model: ModelConfig, backend: Backend, domains: Sequence[str]) -> Trunk:
-    """The trunk of a configuration, for images of these data sets."""
+    """Return the trunk of a configuration, for images of these data sets."""
     return _TRUNKS[model.trunk](model, backend, domains)

@@ -18,7 +18,7 @@ FLAGS = (
 
 
 def compiler() -> str:
-    """The C++ compiler: that of the variable CXX, g++ or clang++.
+    """Return the C++ compiler: that of the variable CXX, g++ or clang++.
 
     Raises:
         NativeUnavailable: There is none.
@@ -30,7 +30,7 @@ def compiler() -> str:
 
 
 def build() -> Path:
-    """Builds what is missing; the folder of the libraries.
+    """Build what is missing; return the folder of the libraries.
 
     Raises:
         NativeUnavailable: It cannot be built here.
@@ -50,7 +50,7 @@ def build() -> Path:
 def compile_to(
     program: str, output: Path, level: str, extra: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the compiler.
+    """Run the compiler.
 
     Args:
         program: The compiler.
@@ -70,7 +70,7 @@ def compile_to(
 
 
 def _build(program: str, level: str) -> None:
-    """Builds one library; a half-written one never has its name."""
+    """Build one library; a half-written one never has its name."""
     output = library.path_of(level)
     with tempfile.NamedTemporaryFile(dir=output.parent, suffix=".so", delete=False) as file:
         unfinished = Path(file.name)

@@ -27,7 +27,7 @@ class NativeUnavailable(Exception):
 
 
 def is_switched_off() -> bool:
-    """Whether the user does not want the operators."""
+    """Return whether the user does not want the operators."""
     return os.environ.get(SWITCH, "1") == "0"
 
 

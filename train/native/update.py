@@ -35,7 +35,7 @@ class Subtract(nn.Cell):
         self.subtract = operator("subtract", lambda *_: (1,), written=(False, True))
 
     def construct(self, change: Tensor) -> Tensor:
-        """Change of all values, one parameter after the other: (P,)."""
+        """Subtract the change of all values, parameter after parameter: (P,)."""
         return self.subtract(change, self.parameters)
 
 

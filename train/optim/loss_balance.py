@@ -203,7 +203,10 @@ class FAMO(Balance):
         ops.assign(self.logits, ops.where(finite, moved, self.logits))
 
     def gradient(self, losses: Tensor, after: Tensor) -> Tensor:
-        """Of ``sum(z * (log losses - log after))`` by the logits (K,), with their decay."""
+        """Return the gradient with respect to the logits (K,), with their decay.
+
+        It is that of ``sum(z * (log losses - log after))``.
+        """
         z = ops.softmax(self.logits, -1)
         before = ops.log(ops.maximum(losses, _SMALLEST_LOSS))
         fallen = before - ops.log(ops.maximum(after, _SMALLEST_LOSS))

@@ -166,7 +166,7 @@ class Subtract(nn.Cell):
         self.map = ops.Map()
 
     def construct(self, change: Tensor) -> None:
-        """Change of all values, one parameter after the other: (sum of their sizes,)."""
+        """Subtract the change of all values, parameter after parameter: (sum of their sizes,)."""
         # Not mint.split: of some 250 parts it exceeds MindSpore's limit of the call depth.
         self.map(ops.partial(_subtract, change), self.parameters, self.begins, self.sizes)
 

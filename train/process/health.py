@@ -1,4 +1,4 @@
-"""How a rank is: signs of life for the hang watch; a failure told by log, file and exit code."""
+"""Heartbeat for the hang watch, and the report of a failure: log, file and exit code."""
 
 import faulthandler
 import json

@@ -79,7 +79,7 @@ class RunClock:
             yield batch
 
     def count(self, images: int, size: int) -> None:
-        """Count a step with so many images of ``size`` x ``size`` pixels, which was started."""
+        """Count a step, which was started, with ``images`` images of ``size`` x ``size`` pixels."""
         self._images += images
         self._pixels += images * size * size
 
@@ -96,6 +96,6 @@ class RunClock:
         return lap
 
     def seconds_for(self, pixels: int) -> float:
-        """Estimate the seconds for so many pixels from the recent laps: cost grows with area."""
+        """Estimate the seconds for ``pixels`` pixels from the recent laps: cost grows with area."""
         done = sum(p for p, _ in self._recent)
         return pixels * sum(s for _, s in self._recent) / done if done else 0.0

@@ -1,4 +1,4 @@
-"""Whether a run may go on from a checkpoint: only if nothing differs that changes its result."""
+"""The check that a run may go on from a checkpoint: nothing differs that changes its result."""
 
 import hashlib
 import json

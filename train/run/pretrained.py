@@ -17,7 +17,7 @@ from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint, load_newes
 
 # What a norm per data set (train.model.layers.DomainNorm) adds to the names of its parameters.
 _DOMAIN = re.compile(r"\.of\.[^.]+")
-# A message lists so many names.
+# Most names that a message lists.
 _LISTED = 4
 
 

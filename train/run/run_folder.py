@@ -148,7 +148,7 @@ class RunFolder:
 
 
 def is_incomplete(summary: Values | None) -> bool:
-    """Whether a summary notes that results are missing in object storage."""
+    """Return whether a summary notes that results are missing in object storage."""
     storage = (summary or {}).get("storage")
     return isinstance(storage, dict) and bool(storage.get("missing"))
 

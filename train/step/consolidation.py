@@ -40,7 +40,7 @@ class Consolidator:
         self.collectives = collectives
 
     def consolidate(self) -> None:
-        """Afterwards network and optimizer are the same, bit for bit, on all ranks."""
+        """Make network and optimizer the same, bit for bit, on all ranks."""
         if self.collectives.world_size == 1:
             return
         self._merge_statistics()
@@ -48,7 +48,7 @@ class Consolidator:
             self._average_branches()
 
     def _merge_statistics(self) -> None:
-        """Mean and variance of all ranks' images together, from those of every rank."""
+        """Set mean and variance to those of all ranks' images together."""
         if not self.means:  # group norm keeps none
             return
         own_mean = pack(self.means)

@@ -32,12 +32,12 @@ _OF_A_START = (
     *(_ENABLE, _FOLDER, _FORCE),
 )
 
-# About 1 MB each. Beyond so many those that were not used for the longest time are removed.
+# About 1 MB each. Beyond this number, the least recently used are removed.
 _MOST_GRAPHS = 200
 
 
 def folder_of(environment: Mapping[str, str]) -> Path | None:
-    """Where graphs are kept: as the variable says ("0": nowhere), or in the user's cache folder."""
+    """Return the folder of graphs: the variable's ("0": none), or one in the user's cache."""
     named = environment.get(VARIABLE)
     if named == "0" or _ENABLE in environment:  # or the user has arranged it otherwise
         return None
@@ -48,7 +48,7 @@ def folder_of(environment: Mapping[str, str]) -> Path | None:
 
 
 def settings_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables with which a user can change what MindSpore makes of a network."""
+    """Return the variables with which a user can change what MindSpore makes of a network."""
     return {
         name: value
         for name, value in sorted(environment.items())
@@ -72,7 +72,7 @@ class GraphCache:
 
     @contextlib.contextmanager
     def compiling(self, *name: object) -> Iterator[None]:
-        """Within it exactly one graph is compiled, or read where it is known.
+        """Compile exactly one graph in this context, or read it from the cache.
 
         Args:
             name: What tells the graphs of the run apart.
@@ -100,7 +100,7 @@ class _Compiler:
 
     @contextlib.contextmanager
     def next_graph(self, rank: int) -> Iterator[Path]:
-        """The file from which MindSpore reads the next graph, or to which it writes it."""
+        """Yield the file from which MindSpore reads the next graph, or to which it writes it."""
         if self._folder is None:  # MindSpore looks at the variable once
             self._folder = Path(tempfile.mkdtemp(prefix="mtln_graphs_"))
             os.environ.update({_FOLDER: str(self._folder), _FORCE: "1"})
@@ -128,7 +128,7 @@ class _Store:
         self._folder = folder
 
     def read(self, key: str) -> bytes | None:
-        """A graph; None if it is not there or damaged."""
+        """Return a graph; None if it is not there or damaged."""
         with contextlib.suppress(OSError):
             for path in self._folder.glob(f"{key}-*"):
                 content = path.read_bytes()
@@ -139,7 +139,7 @@ class _Store:
         return None
 
     def write(self, key: str, content: bytes) -> None:
-        """Keeps a graph."""
+        """Keep a graph."""
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             replace_file(self._folder / f"{key}-{_digest(content)}", content)
@@ -149,7 +149,7 @@ class _Store:
 
 
 def digest_of_sources(package: Path) -> str:
-    """Digest of all source files of a package."""
+    """Return the digest of all source files of a package."""
     files = sorted(package.rglob("*.py"))
     return _digest("".join(f"{f.relative_to(package)} {sha256_file(f)}\n" for f in files).encode())
 

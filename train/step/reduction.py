@@ -79,7 +79,7 @@ class Reduction(nn.Cell):
         return (self.concat((part, *parts)) if parts else part), tail
 
     def average(self, numbers: Tensor) -> Tensor:
-        """Mean of a float32 vector over the ranks, a message of its own."""
+        """Return the mean of a float32 vector over the ranks, a message of its own."""
         if self.all_reduce is None:
             return numbers
         return self.all_reduce(numbers) / self.world_size
@@ -90,12 +90,12 @@ class Reduction(nn.Cell):
         return self.all_reduce_in_half(part) / self.world_size
 
     def _after(self, sent: tuple[Tensor, ...], part: Tensor) -> Tensor:
-        """``part``, which does not leave before what was sent last is back."""
+        """Return ``part``, made to wait for the previous message."""
         return self.depend(part, sent[0]) if sent else part
 
 
 def cut_into_buckets(sizes: Sequence[int], limit: int) -> tuple[tuple[int, int], ...]:
-    """Cuts a row of parameters, from its end on, into pieces [begin, end) of many values.
+    """Cut a row of parameters, from its end on, into pieces [begin, end) of many values.
 
     Args:
         sizes: Values of every parameter.

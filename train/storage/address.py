@@ -9,12 +9,12 @@ _BUCKET_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
 
 
 def is_remote(address: str) -> bool:
-    """Whether an address is one of object storage."""
+    """Return whether an address is one of object storage."""
     return address.startswith(SCHEMES)
 
 
 def is_visible(name: str) -> bool:
-    """Whether a file of this name counts: no part of it begins with a dot."""
+    """Return whether a file of this name counts: no part of it begins with a dot."""
     return not any(part.startswith(".") for part in name.split("/"))
 
 

@@ -84,7 +84,7 @@ def _first(environment: Mapping[str, str], prefixes: tuple[str, ...], name: str)
 
 
 def is_endpoint(address: str) -> bool:
-    """Whether an address can be that of a service, without keys in it."""
+    """Return whether an address can be that of a service, without keys in it."""
     parts = urlsplit(address)
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
 
@@ -113,7 +113,7 @@ def _style(environment: Mapping[str, str], prefixes: tuple[str, ...], host: str 
 
 
 def _is_machine(host: str) -> bool:
-    """Whether a host is one machine, before whose name no bucket's can be put."""
+    """Return whether a host is one machine (an IP address or localhost), which needs path style."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

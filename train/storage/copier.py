@@ -302,7 +302,7 @@ class Progress:
         self.begin(0)
 
     def begin(self, total: int) -> None:
-        """Start to count a transfer of so many bytes."""
+        """Start to count a transfer of ``total`` bytes."""
         self._total = total
         self._moved = 0
         self._next = time.monotonic() + 15.0

@@ -32,7 +32,7 @@ class Expected:
 
 
 def is_marker(name: str) -> bool:
-    """Whether a file declares those beside it complete."""
+    """Return whether a file declares those beside it complete."""
     return name.rsplit("/", 1)[-1] in MARKERS
 
 
@@ -86,7 +86,7 @@ class Verified:
                 self._found = dict(json.loads(path.read_text(encoding="utf-8")))
 
     def matches(self, path: Path, sha256: str) -> bool:
-        """Whether a file is there and has the digest."""
+        """Return whether a file is there and has the digest."""
         try:
             stamp = stamp_of(path)
             if self._found.get(str(path)) != [*stamp, sha256]:

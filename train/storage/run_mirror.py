@@ -173,7 +173,7 @@ class Mirror:
                 self._sent |= {name: stamp for name in files if (stamp := self._stamp(name))}
 
     def _looks_sent(self, name: str, stamp: Stamp) -> bool:
-        """Whether an earlier process has sent a file; of checkpoints their state.json tells it."""
+        """Return whether an earlier process has sent a file; state.json tells it of checkpoints."""
         if name.startswith(f"{CHECKPOINTS}/"):
             return False
         there = self._there.get(name_there(name, self._numbers))

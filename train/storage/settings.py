@@ -52,7 +52,7 @@ def key_problem(place: Path | str) -> str | None:
 
 
 def is_secret(key: tuple[str, ...]) -> bool:
-    """Whether what stands at this place of a configuration must not be repeated."""
+    """Return whether what stands at this place of a configuration must not be repeated."""
     return key[:1] == ("storage",) and (len(key) == 1 or key[1] in _SECRETS)
 
 

@@ -39,7 +39,7 @@ class Loading(Peer):
         raise NotImplementedError
 
     def run(self, seconds: float, most_ahead: int) -> dict[str, float]:
-        """Take the images per second, over so many seconds."""
+        """Measure the images per second, over ``seconds`` seconds."""
         self._read(min(_AHEAD, most_ahead))
         begin, images, passed = time.perf_counter(), 0, 0.0
         while passed < seconds:
@@ -48,7 +48,7 @@ class Loading(Peer):
         return {"rate": images / passed}
 
     def _read(self, images: int) -> int:
-        """Read at least so many images; return how many they were."""
+        """Read at least ``images`` images; return how many they were."""
         read = 0
         while read < images:
             read += next(self.made)

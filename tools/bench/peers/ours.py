@@ -141,7 +141,7 @@ class Evaluator(Rank):
         self.evaluate(1)
 
     def evaluate(self, steps: int) -> None:
-        """Evaluate so many times."""
+        """Evaluate ``steps`` times."""
         for _ in range(steps):
             self.evaluator.evaluate("val")
 

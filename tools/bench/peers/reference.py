@@ -79,7 +79,7 @@ class Trainer(Peer):
         self.info = {"versions": {"mindspore": ms.__version__}}
 
     def run(self, steps: int) -> None:
-        """Train so many steps of every task, one task after the other."""
+        """Train every task for ``steps`` steps, one task after the other."""
         tasks = zip(self.steps, self.answers, self.images, self.labels, strict=True)
         for step, answer, images, target in tasks:
             for _ in range(steps):

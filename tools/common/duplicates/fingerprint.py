@@ -70,7 +70,7 @@ def fingerprint(image: Image.Image) -> Fingerprint:
 
 
 def alike(one: bytes, other: bytes) -> bool:
-    """Whether two thumbnails show the same picture."""
+    """Return whether two thumbnails show the same picture."""
     a, b = (np.frombuffer(thumb, np.uint8).astype(np.float32) for thumb in (one, other))
     if np.abs(a - b).mean() > _MAX_DIFFERENCE:
         return False

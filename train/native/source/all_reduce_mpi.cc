@@ -2,7 +2,7 @@
 //
 // What MPI's handles are differs from library to library (pointers or integers), so none of its
 // headers is used: Python hands over the functions and the handles as they are
-// (train/native/mpi.py).
+// (train/distributed/mpi_engine.py).
 
 #include <algorithm>
 #include <cstdint>

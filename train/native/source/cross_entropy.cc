@@ -2,7 +2,7 @@
 //
 // Shapes: K = scene tasks; for every one logits_t (n_t, C_t), label_t int32 (n_t,) and, if images
 // are mixed with each other, partner_t int32 (n_t,) and share_t (n_t,): the label of what an image is
-// mixed with, and what its own counts. Smoothing (): see smoothed() in train/tasks/losses.py.
+// mixed with, and what its own counts. Smoothing (): see smoothed() in train/model/layers.py.
 
 #include "operator.h"
 #include "threads.h"

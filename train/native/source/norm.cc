@@ -12,7 +12,7 @@ namespace {
 // Values of one tensor that are worked on at once: half of a small L1 cache.
 constexpr int64_t BLOCK_VALUES = 4096;
 
-// Loops run over at least so many values side by side: several vectors of any instruction set.
+// Fewest values side by side that loops run over: several vectors of any instruction set.
 constexpr int64_t FEWEST_LANES = 128;
 constexpr int64_t VECTOR = 16;
 

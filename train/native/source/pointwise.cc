@@ -15,7 +15,7 @@
 namespace mtln {
 namespace {
 
-// Values of the maps that a thread works on at a time: so many stay in the second-level cache.
+// Values of the maps that a thread works on at a time: this many stay in the second-level cache.
 constexpr int64_t kBlockValues = 64 * 1024;
 
 // Rows (pixels) [begin, end) of one task.
