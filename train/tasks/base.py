@@ -71,7 +71,7 @@ class Task(ABC):
 
     @abstractmethod
     def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:
-        """Return its head, for maps with so many channels on every level."""
+        """Return its head, for maps with ``channels[l]`` channels on level l."""
 
     @abstractmethod
     def tally(self, layout: BatchLayout, scene_classes: Sequence[str]) -> "Tally":
