@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.aliases import WriteConfig
 from tests.object_store import moto, object_store, proxy, through  # noqa: F401  fixtures
 from train import environment
 from train.step import graph_cache
@@ -132,7 +132,7 @@ def one_task_config(one_task_tree: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def write_config(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+def write_config(tmp_path: Path) -> WriteConfig:
     """Writes a configuration tree to a file."""
 
     def write(tree: dict[str, Any], name: str = "job.yaml") -> Path:

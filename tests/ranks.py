@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.aliases import Ended
 from tests.paths import ROOT
 from train.step import graph_cache
 
 # Real jobs keep their graphs, as users' jobs do.
 GRAPHS = ROOT / ".pytest_cache" / "graphs"
 
-Result = subprocess.CompletedProcess[str]
 
 _RUN_JOB = """
 import sys
@@ -27,13 +27,13 @@ sys.exit(run_job(Job([sys.executable, *command], Path(run_dir), int(nproc))))
 
 def run_train(
     world_size: int, *arguments: object, check: bool = True, graphs: Path | None = None
-) -> Result:
+) -> Ended:
     """Run ``python -m launch``; ``graphs``: where to put the compiled ones."""
     words = ["-m", "launch", *map(str, arguments), f"nproc={world_size}"]
     return run([sys.executable, *words], check, _saving(graphs))
 
 
-def run_probe(world_size: int, config: Path, run_dir: Path, graphs: Path) -> Result:
+def run_probe(world_size: int, config: Path, run_dir: Path, graphs: Path) -> Ended:
     """Run a job of ranks of tests/train/probe.py; MindSpore writes its graphs to a folder."""
     worker = [str(ROOT / "tests/train/probe.py"), str(config), f"run_dir={run_dir}"]
     command = [sys.executable, "-c", _RUN_JOB, str(world_size), str(run_dir), *worker]
@@ -75,7 +75,7 @@ def messages_of_steps(graphs: Path) -> list[list[tuple[str, int]]]:
     return [[(kind, int(size)) for kind, size in re.findall(pattern, text, re.S)] for text in steps]
 
 
-def run(command: Sequence[object], check: bool, variables: Mapping[str, str]) -> Result:
+def run(command: Sequence[object], check: bool, variables: Mapping[str, str]) -> Ended:
     """Run a command in the project's folder; with ``check`` it must succeed."""
     result = subprocess.run(
         [str(word) for word in command],

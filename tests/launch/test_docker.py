@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.aliases import Ended
 from tests.paths import ROOT
-
-Ended = subprocess.CompletedProcess[str]
 
 # Notes how it is called. It knows the images in $IMAGES, and prints $INFO as `docker info`.
 ENGINE = """\

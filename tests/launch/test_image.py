@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.aliases import Ended
 from tests.launch.checkout import VARIABLES, copy_checkout
 from tests.paths import ROOT
 from tools.doctor import gpu
-
-Ended = subprocess.CompletedProcess[str]
 
 TRAIN = """\
 import os, sys

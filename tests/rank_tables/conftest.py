@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.aliases import Ended
 from tests.paths import ROOT
-from tests.rank_tables.tables import Ended, Run, Save
+from tests.rank_tables.tables import Run, Save
 
 
 @pytest.fixture

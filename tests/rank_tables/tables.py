@@ -1,16 +1,15 @@
 """Rank tables to check and to break, and what the tests of this folder have in common."""
 
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rank_tables.fields import Report
 from rank_tables.load import check, parse
+from tests.aliases import Ended
 
 Tree = dict[str, Any]
-Ended = subprocess.CompletedProcess[str]
 Run = Callable[..., Ended]
 Save = Callable[..., Path]
 

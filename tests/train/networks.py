@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import mindspore as ms
-from mindspore import Parameter
+import numpy as np
+from mindspore import Parameter, Tensor
 
 from train.data.batch import BatchLayout
 from train.model.backend import Backend
@@ -32,6 +33,16 @@ def segmentation(name: str, dataset: str, num_classes: int, dice: float = 0.0) -
     return SegmentationTask(name, dataset, classes, "cover", decoder_channels=6, dice_weight=dice)
 
 
+def _classes(count: int) -> tuple[str, ...]:
+    return tuple(f"class{i}" for i in range(count))
+
+
+# Three scene tasks, each with a data set of its own.
+CLASSES = {"ucm": 3, "aid": 4, "nwpu": 2}
+TASKS = [scene(name, name, count) for name, count in CLASSES.items()]
+SIZE = 12
+
+
 def make_network(
     backend: Backend,
     datasets: Sequence[str],
@@ -47,6 +58,11 @@ def make_network(
     network = MTLN(trunk, infos, tasks, backend, branch)
     network.set_train(True)
     return network
+
+
+def values(network: MTLN) -> dict[str, np.ndarray]:
+    """Copies of all parameters, by name."""
+    return {p.name: p.asnumpy().copy() for p in network.get_parameters()}
 
 
 def trainable(network: MTLN) -> list[Parameter]:
@@ -78,5 +94,14 @@ def make_step(
     )
 
 
-def _classes(count: int) -> tuple[str, ...]:
-    return tuple(f"class{i}" for i in range(count))
+def make_scene_network(norm: Any = "batch") -> MTLN:
+    """A network of the three scene tasks `TASKS`, each with a data set of its own."""
+    return make_network(Backend(norm), list(CLASSES), TASKS)
+
+
+def make_scene_batch(images: int = 2, seed: int = 0) -> list[Tensor]:
+    """A batch for `TASKS`: the images of each data set, then the labels of each task."""
+    rng = np.random.default_rng(seed)
+    pixels = [rng.integers(0, 256, (images, SIZE, SIZE, 3), np.uint8) for _ in CLASSES]
+    labels = [rng.integers(0, count, images).astype(np.int32) for count in CLASSES.values()]
+    return [Tensor(x) for x in [*pixels, *labels]]

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ import pytest
 from mindspore import Tensor
 from safetensors.numpy import load_file
 
+from tests.aliases import WriteConfig
 from train.__main__ import main
 from train.config.reader import load_config
 from train.trainer import Trainer
-
-WriteConfig = Callable[[dict[str, Any]], Path]
 
 
 @pytest.fixture

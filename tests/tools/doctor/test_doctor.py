@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.paths import ROOT
-from tests.train.native.calls import native
+from tests.train.native_calls import native
 from tools.doctor import ascend, gpu, installation, node
 from tools.doctor.ascend import accepted_cann, matches
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.aliases import WriteConfig
 from tests.paths import ROOT
 from tests.tools.commands import Outcome
 from tools.plan_scale import prediction
@@ -241,7 +241,7 @@ def test_every_figure_of_a_machine_has_a_source(name: str) -> None:
 
 
 @pytest.fixture
-def config(write_config: Callable[[dict[str, Any]], Path]) -> Path:
+def config(write_config: WriteConfig) -> Path:
     """A small network, of data sets that are not there."""
     names = ("one", "two", "three")
     return write_config(

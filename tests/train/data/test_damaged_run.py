@@ -1,13 +1,13 @@
 """A record that is damaged, in a real run: it is named, and nothing trained is lost."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.aliases import WriteConfig
 from tests.ranks import run_train
 from tests.train.data.spoil import declare_whole, spoil_record
 from tests.train.runs import summary_of
@@ -15,7 +15,6 @@ from train.__main__ import main
 from train.data.manifest import RecordSet
 from train.data.sampler import TrainStream
 
-WriteConfig = Callable[[dict[str, Any]], Path]
 CHECKSUM = "its checksum differs"
 
 

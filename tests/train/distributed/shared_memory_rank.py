@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from tests.train.native.calls import call
+from tests.train.native_calls import call
 from train.distributed import shared_memory
 
 

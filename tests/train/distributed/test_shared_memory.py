@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.train.distributed.shared_memory_rank import vector
-from tests.train.native.calls import native
+from tests.train.native_calls import native
 from train.distributed import shared_memory
 
 RANK = Path(__file__).with_name("shared_memory_rank.py")

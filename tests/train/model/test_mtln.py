@@ -7,8 +7,7 @@ import pytest
 from mindspore import Tensor, nn
 
 from tests.train import networks
-from tests.train.finite_differences import assert_gradient
-from tests.train.numpy_losses import IGNORED, numpy_cross_entropy, numpy_pixels
+from tests.train.numerics import IGNORED, assert_gradient, numpy_cross_entropy, numpy_pixels
 from train.model.backend import Backend, Norm
 from train.model.mtln import MTLN, BranchKind
 from train.optim.optimizers import scalar

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.train.native.calls import Array, code
+from tests.train.native_calls import Array, code
 
 Arrays = Array | Sequence[Array]
 

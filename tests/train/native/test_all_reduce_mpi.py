@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from tests.train.native.calls import Array, call, native
+from tests.train.native_calls import Array, call, native
 from tests.train.numpy_half import HALVES, rounded, summed
 from train.config.sections import Precision
 

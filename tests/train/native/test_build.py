@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
-from tests.train.native.calls import LIBRARY_VARIABLE
+from tests.train.native_calls import LIBRARY_VARIABLE
 from train.native import build, library
 from train.native.library import NativeUnavailable
 

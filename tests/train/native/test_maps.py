@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native.calls import Array, call, grid, native, options, threads_used
 from tests.train.native.checks import assert_alike, assert_close, assert_refused
+from tests.train.native_calls import Array, call, grid, native, options, threads_used
 
 # Every value passes a handful of operations, each with a rounding of 6e-8.
 TOLERANCE = 1e-6

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native.calls import Array, call, grid, native, options, parameters, threads_used
 from tests.train.native.checks import assert_close, assert_equal, assert_refused
+from tests.train.native_calls import Array, call, grid, native, options, parameters, threads_used
 
 # Sums are taken in parts and in double precision, so that little more than the rounding of inputs
 # and coefficients is left: some 6e-8, times the few operations that a value passes.

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native.calls import Array, call, grid, native, options, parameters, threads_used
 from tests.train.native.checks import (
     assert_alike,
     assert_close,
@@ -15,6 +14,7 @@ from tests.train.native.checks import (
     assert_in_graph,
     assert_refused,
 )
+from tests.train.native_calls import Array, call, grid, native, options, parameters, threads_used
 
 # Rounding of a sum of at most 3 * 40 * 40 products, relative to its largest value.
 TOLERANCE = 3e-6

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.native.calls import Array, call, grid, native, parameters, threads_used
 from tests.train.native.checks import (
     assert_alike,
     assert_close,
@@ -16,6 +15,7 @@ from tests.train.native.checks import (
     assert_in_graph,
     assert_refused,
 )
+from tests.train.native_calls import Array, call, grid, native, parameters, threads_used
 
 # Rounding of a sum of at most 40 or 12 * 3 products, relative to its largest value.
 HEADS_TOLERANCE = 3e-6

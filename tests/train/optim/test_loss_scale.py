@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,16 @@ import pytest
 from mindspore import Tensor, nn
 from safetensors.numpy import load_file
 
-from tests.train import networks
-from tests.train.step.test_train_step import CLASSES, TASKS, make_batch, make_network, values
+from tests.aliases import WriteConfig
+from tests.train.networks import (
+    CLASSES,
+    TASKS,
+    make_scene_batch,
+    make_scene_network,
+    make_step,
+    trainable,
+    values,
+)
 from train import build
 from train.__main__ import main
 from train.model.mtln import MTLN
@@ -20,8 +27,6 @@ from train.optim.loss_balance import FAMO, Balance
 from train.optim.loss_scale import FIRST, LARGEST, LossScale
 from train.optim.optimizers import SGD, decay_of, scalar
 from train.step.train_step import StepOptions, TrainStep
-
-WriteConfig = Callable[[dict[str, Any]], Path]
 
 
 class Learn(nn.Cell):
@@ -59,12 +64,12 @@ def test_the_rule(graph_mode: None) -> None:
     assert {1.0, FIRST, LARGEST} <= reached
 
 
-def make_step(
+def make_scaled_step(
     network: MTLN, scale: LossScale | None, clip: float = 0.0, balance: Balance | None = None
 ) -> TrainStep:
-    sgd = SGD(decay_of(networks.trainable(network), 1e-3), 0.9, nesterov=True)
+    sgd = SGD(decay_of(trainable(network), 1e-3), 0.9, nesterov=True)
     options = StepOptions(clip_norm=clip, loss_scale=scale)
-    return networks.make_step(network, list(CLASSES), TASKS, sgd, balance, options=options)
+    return make_step(network, list(CLASSES), TASKS, sgd, balance, options=options)
 
 
 def set_factor(scale: LossScale, factor: float) -> None:
@@ -75,9 +80,11 @@ def test_steps_are_those_without_a_scale(eager: None) -> None:
     """Losses, norm, clipping, what a balance learns, parameters: in float32, nothing changes."""
     rows, after = [], []
     for scale in (None, LossScale()):
-        network = make_network("group")
-        step = make_step(network, scale, clip=0.5, balance=FAMO(3, 0.5, 0.001))
-        rows.append([step(scalar(0.1), scalar(n), *make_batch(seed=n)).asnumpy() for n in (1, 2)])
+        network = make_scene_network("group")
+        step = make_scaled_step(network, scale, clip=0.5, balance=FAMO(3, 0.5, 0.001))
+        rows.append(
+            [step(scalar(0.1), scalar(n), *make_scene_batch(seed=n)).asnumpy() for n in (1, 2)]
+        )
         after.append(values(network) | {"logits": step.balance.logits.asnumpy()})
     assert min(row[-2] for row in rows[0]) > 0.5  # it is clipped
     np.testing.assert_allclose(rows[1], rows[0], rtol=1e-6)
@@ -86,9 +93,9 @@ def test_steps_are_those_without_a_scale(eager: None) -> None:
 
 
 def test_an_overflow_is_skipped_and_halves_the_scale(eager: None) -> None:
-    network, scale = make_network("group"), LossScale()
-    step = make_step(network, scale)
-    batch = make_batch()
+    network, scale = make_scene_network("group"), LossScale()
+    step = make_scaled_step(network, scale)
+    batch = make_scene_batch()
     step(scalar(0.1), scalar(1), *batch)
     assert scale.good_steps.asnumpy() == 1
     before, momentum = values(network), step.update.optimizer.momentum.asnumpy().copy()

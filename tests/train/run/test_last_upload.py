@@ -2,12 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.aliases import WriteConfig
 from tests.object_store import ObjectStore, Proxy
 from tests.train.storage.stored_sets import sha256
 from train.run.last_upload import main
@@ -19,7 +18,7 @@ ADDRESS = "my run"
 
 @pytest.fixture
 def config(
-    write_config: Callable[[dict[str, Any]], Path], object_store: ObjectStore,
+    write_config: WriteConfig, object_store: ObjectStore,
     through: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> str:  # fmt: skip
     """A configuration whose run folder is in a bucket, as a node in a folder of its own sees it."""

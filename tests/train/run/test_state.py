@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.train.step.test_train_step import make_network, values
+from tests.train.networks import make_scene_network, values
 from train.distributed.collectives import Floats, OneProcess
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import Balance
@@ -21,7 +21,7 @@ class FirstRank(OneProcess):
 
 
 def test_all_ranks_get_the_loss_scale_of_the_first(eager: None) -> None:
-    network, scale = make_network("group"), LossScale()
+    network, scale = make_scene_network("group"), LossScale()
     optimizer = SGD(decay_of(network.trainable_params(), 0.0), 0.9, nesterov=True)
     before = values(network)
     state = TrainingState(network, optimizer, Balance(3), ModelAverage(network, 0), scale)

@@ -1,7 +1,6 @@
 """Convolutions and linear layers in 16 bits: what is rounded, and what is not."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import pytest
 from mindspore import Tensor, nn, ops
 from safetensors.numpy import load_file
 
-from tests.train import networks
+from tests.aliases import WriteConfig
+from tests.train.networks import CLASSES, TASKS, make_network, make_scene_batch, make_step, values
 from tests.train.numpy_half import EPSILON, HALVES, rounded
-from tests.train.step.test_train_step import CLASSES, TASKS, make_batch, values
 from train import build
 from train.__main__ import main
 from train.config.schema import Config
@@ -106,12 +105,14 @@ def test_a_layer_against_numpy(precision: Precision, kind: str) -> None:
 
 def train(precision: Precision) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Rows of some steps, and how far the parameters have moved."""
-    network = networks.make_network(AnyBackend("group", precision), list(CLASSES), TASKS)
+    network = make_network(AnyBackend("group", precision), list(CLASSES), TASKS)
     scale = LossScale() if precision == "float16" else None
     options = StepOptions(loss_scale=scale)
-    step = networks.make_step(network, list(CLASSES), TASKS, options=options)
+    step = make_step(network, list(CLASSES), TASKS, options=options)
     before = values(network)
-    rows = [step(scalar(0.01), scalar(n), *make_batch(seed=n)).asnumpy() for n in range(STEPS)]
+    rows = [
+        step(scalar(0.01), scalar(n), *make_scene_batch(seed=n)).asnumpy() for n in range(STEPS)
+    ]
     after = values(network)
     return np.stack(rows), {name: after[name] - before[name] for name in before}
 
@@ -147,7 +148,7 @@ def test_steps_are_those_of_float32_to_rounding(
 
 def test_a_run_in_float16(
     one_task_config: dict[str, Any],
-    write_config: Callable[[dict[str, Any]], Path],
+    write_config: WriteConfig,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

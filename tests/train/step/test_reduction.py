@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 from mindspore import Tensor, nn
 
 from tests.ranks import reductions_of_steps, run_train
-from tests.train import networks
+from tests.train.networks import (
+    CLASSES,
+    TASKS,
+    make_scene_batch,
+    make_scene_network,
+    make_step,
+    values,
+)
 from tests.train.runs import assert_same_bits, summary_of
-from tests.train.step.test_train_step import CLASSES, TASKS, make_batch, make_network, values
 from train import build
 from train.config.reader import load_config
 from train.data.manifest import open_record_sets
@@ -99,9 +105,9 @@ def test_bytes_of_a_step(eager: None, local: bool, in_half: bool, bucket_bytes: 
     exchange, messages = recorded(in_half, bucket_bytes)
     found = []
     for own in (exchange, Exchange()):
-        network = make_network("group")
+        network = make_scene_network("group")
         shared, branches = split_by_branch(network)
-        step = networks.make_step(
+        step = make_step(
             network,
             list(CLASSES),
             TASKS,
@@ -109,7 +115,7 @@ def test_bytes_of_a_step(eager: None, local: bool, in_half: bool, bucket_bytes: 
             exchange=own,
             options=StepOptions(local, clip_norm=1.0),
         )
-        result = step(scalar(0.1), scalar(1), *make_batch()).asnumpy()
+        result = step(scalar(0.1), scalar(1), *make_scene_batch()).asnumpy()
         found.append((result, values(network), step.bytes_reduced))
     reduced = shared if local else shared + branches
     gradient = sum(p.size for p in reduced) * (2 if in_half else 4)

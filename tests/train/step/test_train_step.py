@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor
 
-from tests.train import networks
-from tests.train.finite_differences import assert_gradient
-from tests.train.numpy_losses import numpy_cross_entropy
+from tests.train.networks import (
+    CLASSES,
+    TASKS,
+    make_network,
+    make_scene_batch,
+    make_scene_network,
+    make_step,
+    scene,
+    trainable,
+    values,
+)
+from tests.train.numerics import assert_gradient, numpy_cross_entropy
 from train.model.backend import Backend
 from train.model.layers import cross_entropy, smoothed
 from train.model.mtln import MTLN, is_shared, split_by_branch
@@ -19,37 +28,17 @@ from train.step.train_step import StepOptions, TrainStep
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
 
-CLASSES = {"ucm": 3, "aid": 4, "nwpu": 2}
-TASKS = [networks.scene(name, name, count) for name, count in CLASSES.items()]
-SIZE = 12
 MOMENTUM, DECAY = 0.9, 1e-3
 
 
-def make_network(norm: Any = "batch") -> MTLN:
-    return networks.make_network(Backend(norm), list(CLASSES), TASKS)
-
-
-def make_batch(images: int = 2, seed: int = 0) -> list[Tensor]:
-    rng = np.random.default_rng(seed)
-    pixels = [rng.integers(0, 256, (images, SIZE, SIZE, 3), np.uint8) for _ in CLASSES]
-    labels = [rng.integers(0, count, images).astype(np.int32) for count in CLASSES.values()]
-    return [Tensor(x) for x in [*pixels, *labels]]
-
-
-def make_step(
+def make_scene_step(
     network: MTLN,
     optimizer: FlatOptimizer | None = None,
     clip: float = 0,
     mixed: bool = False,
 ) -> TrainStep:
     options = StepOptions(clip_norm=clip)
-    return networks.make_step(
-        network, list(CLASSES), TASKS, optimizer, options=options, mixed=mixed
-    )
-
-
-def values(network: MTLN) -> dict[str, np.ndarray]:
-    return {p.name: p.asnumpy().copy() for p in network.get_parameters()}
+    return make_step(network, list(CLASSES), TASKS, optimizer, options=options, mixed=mixed)
 
 
 def loss_of(step: TrainStep, batch: Sequence[Tensor]) -> float:
@@ -72,12 +61,12 @@ def test_cross_entropy_against_numpy() -> None:
 
 def test_loss_of_mixed_images_against_numpy(eager: None) -> None:
     """Their own label counts by their share, their partner's by the rest."""
-    network = make_network("group")
-    batch = make_batch()
+    network = make_scene_network("group")
+    batch = make_scene_batch()
     rng = np.random.default_rng(3)
     partners = [rng.integers(0, count, 2).astype(np.int32) for count in CLASSES.values()]
     shares = [rng.random(2, np.float32) for _ in CLASSES]
-    step = make_step(network, mixed=True)
+    step = make_scene_step(network, mixed=True)
     extended = [*batch, *map(Tensor, partners), *map(Tensor, shares)]
     logits = [x.asnumpy() for x in network(*batch[:3])]
     for i, loss in enumerate(losses_of(step, extended)):
@@ -96,9 +85,9 @@ def test_loss_of_mixed_images_against_numpy(eager: None) -> None:
 @pytest.fixture(scope="module")
 def compiled() -> tuple[MTLN, TrainStep, dict[str, np.ndarray]]:
     """A network, its compiled step and its first parameters; compiling takes most of the time."""
-    network = make_network("group")
-    sgd = SGD(decay_of(networks.trainable(network), DECAY), MOMENTUM, nesterov=True)
-    return network, make_step(network, sgd), values(network)
+    network = make_scene_network("group")
+    sgd = SGD(decay_of(trainable(network), DECAY), MOMENTUM, nesterov=True)
+    return network, make_scene_step(network, sgd), values(network)
 
 
 def start_anew(network: MTLN, step: TrainStep, first: dict[str, np.ndarray]) -> None:
@@ -114,7 +103,7 @@ def test_gradient_against_finite_differences(
     """The first change of a parameter at rate 1 is its gradient, after decay and momentum."""
     network, step, before = compiled
     start_anew(*compiled)
-    batch = make_batch()
+    batch = make_scene_batch()
     step(scalar(1.0), scalar(1), *batch)
     gradient = {
         name: (before[name] - value) / (1 + MOMENTUM) - DECAY * before[name] * (value.ndim > 1)
@@ -135,8 +124,8 @@ def test_gradient_against_finite_differences(
 
 def test_each_head_serves_its_own_task(eager: None) -> None:
     """Only the labels of a task, and its own branch, move its loss (the reference used head 0)."""
-    network = make_network("group")
-    step, batch = make_step(network), make_batch()
+    network = make_scene_network("group")
+    step, batch = make_scene_step(network), make_scene_batch()
     names = list(CLASSES)
 
     logits = [x.asnumpy() for x in network(*batch[:3])]
@@ -158,8 +147,8 @@ def test_each_head_serves_its_own_task(eager: None) -> None:
 
 def test_each_task_sees_its_own_images(eager: None) -> None:
     """With group norm images do not mix: a data set's pixels move only its own task's answers."""
-    network = make_network("group")
-    batch = make_batch()[:3]
+    network = make_scene_network("group")
+    batch = make_scene_batch()[:3]
     reference = [x.asnumpy() for x in network(*batch)]
     for i in range(3):
         other = [*batch[:i], Tensor(255 - batch[i].asnumpy()), *batch[i + 1 :]]
@@ -171,9 +160,8 @@ def test_each_task_sees_its_own_images(eager: None) -> None:
 
 
 def test_one_data_set_can_feed_two_tasks(eager: None) -> None:
-    scene = networks.scene
     tasks = [scene("one", "b", 3), scene("two", "a", 2), scene("three", "b", 5)]
-    network = networks.make_network(Backend("group"), ["a", "b"], tasks)
+    network = make_network(Backend("group"), ["a", "b"], tasks)
     rng = np.random.default_rng(0)
     images = [Tensor(rng.integers(0, 256, (n, 12, 12, 3), np.uint8)) for n in (2, 3)]
     assert [x.shape for x in network(*images)] == [(3, 3), (2, 2), (3, 5)]
@@ -181,14 +169,14 @@ def test_one_data_set_can_feed_two_tasks(eager: None) -> None:
 
 @pytest.mark.parametrize("size", [8, 13, 15, 16])
 def test_any_image_size(eager: None, size: int) -> None:
-    network = make_network()
+    network = make_scene_network()
     network.set_train(False)
     images = [Tensor(np.zeros((1, size, size, 3), np.uint8)) for _ in CLASSES]
     assert [x.shape for x in network(*images)] == [(1, count) for count in CLASSES.values()]
 
 
 def test_partition_of_the_parameters() -> None:
-    network = make_network()
+    network = make_scene_network()
     shared, branches = split_by_branch(network)
     assert len(shared) + len(branches) == len(network.trainable_params())
     assert {p.name.split(".")[0] for p in shared} == {"shared"}
@@ -251,7 +239,7 @@ def test_an_update_of_many_parameters() -> None:
 
 
 def test_decay_spares_biases_and_norms() -> None:
-    network = make_network()
+    network = make_scene_network()
     parameters = network.trainable_params()
     decay = np.split(decay_of(parameters, 0.5), np.cumsum([p.size for p in parameters])[:-1])
     for parameter, part in zip(parameters, decay, strict=True):
@@ -262,10 +250,10 @@ def test_decay_spares_biases_and_norms() -> None:
 def test_clipping_limits_the_global_norm(eager: None) -> None:
     changes = {}
     for clip in (0.0, 0.01):
-        network = make_network("group")
-        step = make_step(network, clip=clip)
+        network = make_scene_network("group")
+        step = make_scene_step(network, clip=clip)
         before = values(network)
-        result = step(scalar(1.0), scalar(1), *make_batch()).asnumpy()
+        result = step(scalar(1.0), scalar(1), *make_scene_batch()).asnumpy()
         after = values(network)
         changes[clip] = np.concatenate([(before[n] - after[n]).ravel() for n in before])
         norm = result[-2]
@@ -280,14 +268,14 @@ def test_a_step_that_is_not_finite_is_skipped(
     network, step, _ = compiled
     start_anew(*compiled)
     optimizer = step.update.optimizer
-    step(scalar(0.1), scalar(1), *make_batch())
+    step(scalar(0.1), scalar(1), *make_scene_batch())
     bias = {p.name: p for p in network.trainable_params()}["tasks.aid.head.linear.bias"]
     good = bias.asnumpy().copy()
     bias.set_data(Tensor(np.full_like(good, np.inf)))
     before, momentum = values(network), optimizer.momentum.asnumpy().copy()
-    assert step(scalar(0.1), scalar(2), *make_batch()).asnumpy()[-1] == 0
+    assert step(scalar(0.1), scalar(2), *make_scene_batch()).asnumpy()[-1] == 0
     for name, value in values(network).items():
         np.testing.assert_array_equal(value, before[name])
     np.testing.assert_array_equal(optimizer.momentum.asnumpy(), momentum)
     bias.set_data(Tensor(good))
-    assert step(scalar(0.1), scalar(3), *make_batch()).asnumpy()[-1] == 1
+    assert step(scalar(0.1), scalar(3), *make_scene_batch()).asnumpy()[-1] == 1

@@ -1,6 +1,5 @@
 """Object storage in a configuration: addresses, the section, variables, and secrets."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 import yaml
 
 import launch.arguments
+from tests.aliases import WriteConfig
 from train.config.reader import dump_config, load_config
 from train.config.schema import Config
 from train.errors import UserError
@@ -15,7 +15,6 @@ from train.storage.address import local_run_folder
 from train.storage.connection import Connection
 from train.storage.settings import Limits, StorageConfig
 
-Write = Callable[[dict[str, Any]], Path]
 KEYS = {"access_key": "AKIDINTHEFILE", "secret_key": "secretinthefile", "token": "tokeninthefile"}
 BASE: dict[str, Any] = {
     "datasets": {"ucm": {"records": "data/ucm"}},
@@ -23,11 +22,11 @@ BASE: dict[str, Any] = {
 }
 
 
-def load(write: Write, *overrides: str, **tree: Any) -> Config:
+def load(write: WriteConfig, *overrides: str, **tree: Any) -> Config:
     return load_config(write({**BASE, **tree}), list(overrides))
 
 
-def refused(write: Write, *overrides: str, **tree: Any) -> list[str]:
+def refused(write: WriteConfig, *overrides: str, **tree: Any) -> list[str]:
     with pytest.raises(UserError) as caught:
         load(write, *overrides, **tree)
     text = str(caught.value)
@@ -49,7 +48,7 @@ def refused(write: Write, *overrides: str, **tree: Any) -> list[str]:
     ],
 )
 def test_where_records_are(
-    root: str, records: str, expected: Path | str, write_config: Write,
+    root: str, records: str, expected: Path | str, write_config: WriteConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("OBS_ENDPOINT", "https://obs.cn-north-4.myhuaweicloud.com")
@@ -66,7 +65,7 @@ def test_where_records_are(
     ["runs/x", "/abs/x", "s3://bucket/my runs/ü", "obs://b-1/x/", "s3://bucket", "runs/a:b"],
 )
 def test_launcher_and_training_agree_on_the_run_folder(
-    run_dir: str, write_config: Write, monkeypatch: pytest.MonkeyPatch
+    run_dir: str, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the logs would go to another folder than the results, and not be uploaded."""
     config = write_config({**BASE, "run_dir": run_dir})
@@ -97,12 +96,12 @@ def test_launcher_and_training_agree_on_the_run_folder(
         ("run_dir", 5, "must be a path, not 5"),
     ],
 )
-def test_wrong_addresses(key: str, value: Any, text: str, write_config: Write) -> None:
+def test_wrong_addresses(key: str, value: Any, text: str, write_config: WriteConfig) -> None:
     [line] = refused(write_config, **{key: value})
     assert line.startswith(f"{write_config({})}: {key}: ") and text in line
 
 
-def test_records_that_lead_out_of_the_root(write_config: Write) -> None:
+def test_records_that_lead_out_of_the_root(write_config: WriteConfig) -> None:
     [line] = refused(write_config, data_root="s3://b-1/x", datasets={"u": {"records": "../y"}})
     assert "datasets.u.records: s3://b-1/x/../y: the key must have no" in line
 
@@ -126,12 +125,12 @@ def test_records_that_lead_out_of_the_root(write_config: Write) -> None:
         (KEYS["secret_key"], "storage: must hold keys and values"),
     ],
 )
-def test_wrong_sections(section: Any, text: str, write_config: Write) -> None:
+def test_wrong_sections(section: Any, text: str, write_config: WriteConfig) -> None:
     [line] = refused(write_config, storage=section)
     assert line.startswith(f"{write_config({})}: ") and text in line
 
 
-def test_a_secret_on_the_command_line_is_not_repeated(write_config: Write) -> None:
+def test_a_secret_on_the_command_line_is_not_repeated(write_config: WriteConfig) -> None:
     for override in (f"storage.token=[{KEYS['token']}", f"storage.token.x={KEYS['token']}"):
         [line] = refused(write_config, override)
         assert "storage.token" in line
@@ -140,7 +139,7 @@ def test_a_secret_on_the_command_line_is_not_repeated(write_config: Write) -> No
     ]
 
 
-def test_secrets_are_in_no_dump(write_config: Write) -> None:
+def test_secrets_are_in_no_dump(write_config: WriteConfig) -> None:
     config = load(write_config, storage=KEYS)
     for text in (dump_config(config), repr(config), str(config), config.model_dump_json()):
         assert not any(secret in text for secret in KEYS.values())

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.aliases import WriteConfig
 from tests.object_store import (
     KEY,
     SECRET,
@@ -27,7 +28,6 @@ from train.process.stop import StopRequest
 from train.storage.copier import copy
 from train.trainer import Trainer
 
-WriteConfig = Callable[[dict[str, Any]], Path]
 RUN = "runs/my first run"
 # The configuration wins over these, which must be shown nowhere either.
 _VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")

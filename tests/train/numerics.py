@@ -1,11 +1,15 @@
-"""The losses once more, in numpy, image by image or pixel by pixel."""
+"""The losses once more, by image or by pixel; and a gradient against differences of the loss."""
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pytest
+from mindspore import Parameter, Tensor
 
 Array = np.ndarray
 IGNORED = 255
+SHIFT = 1e-2
 
 
 def numpy_cross_entropy(logits: Any, labels: Any, smoothing: float) -> float:
@@ -30,3 +34,21 @@ def numpy_pixels(logits: Array, mask: Array) -> tuple[float, float]:
         seen = np.unique(truth[truth != IGNORED])
         lost.append(np.mean([1 - overlap[k] / both[k] for k in seen]) if len(seen) else 0.0)
     return total, float(np.mean(lost))
+
+
+def assert_gradient(
+    parameters: Mapping[str, Parameter],
+    gradient: Mapping[str, np.ndarray],
+    names: Iterable[str],
+    loss: Callable[[], float],
+) -> None:
+    """Along the gradient the loss must rise by its norm; a wrong direction rises less."""
+    for name in names:
+        parameter, start = parameters[name], parameters[name].asnumpy().copy()
+        norm = np.linalg.norm(gradient[name])
+        losses = []
+        for shift in (SHIFT, -SHIFT):
+            parameter.set_data(Tensor(start + shift * gradient[name] / norm))
+            losses.append(loss())
+        parameter.set_data(Tensor(start))
+        assert (losses[0] - losses[1]) / (2 * SHIFT) == pytest.approx(norm, rel=0.02), name

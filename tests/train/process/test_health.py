@@ -1,0 +1,60 @@
+"""What a rank tells its launcher: that it is alive, and why it failed."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.aliases import WriteConfig
+from tests.paths import ROOT
+from train.__main__ import main
+from train.process.health import Heartbeat
+
+
+def test_heartbeat(tmp_path: Path) -> None:
+    path = tmp_path / "heartbeat"
+    heartbeat = Heartbeat({"MTLN_HEARTBEAT": str(path)})
+    for step in (100000, 7):
+        heartbeat.beat(step)
+        assert int(path.read_text()) == step
+    Heartbeat({}).beat(1)
+
+
+def test_failure_is_recorded_with_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "error"
+    monkeypatch.setenv("MTLN_ERROR", str(record))
+    before = time.time()
+    assert main([str(tmp_path / "no.yaml")]) == 2
+    values = json.loads(record.read_text())
+    assert before <= values["time"] <= time.time()
+    assert "no.yaml" in values["message"]
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_crash_ends_with_a_traceback_and_code_1(
+    one_task_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path
+) -> None:
+    """Also where threads or MindSpore's own end would hold the process up."""
+    config = write_config(one_task_config)
+    program = (
+        "import sys, threading, time\n"
+        "from train.environment import prepare_for_mindspore\nprepare_for_mindspore()\n"
+        "import train.__main__ as job, train.trainer\n"
+        "def fail(self): raise RuntimeError('broken on purpose')\n"
+        "train.trainer.Trainer.run = fail\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "from train.process import health\n"
+        f"health.leave(job.main([{str(config)!r}, {f'run_dir={tmp_path}/run'!r}]))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 1
+    assert "RuntimeError: broken on purpose" in ended.stderr
+    assert "Traceback (most recent call last)" in ended.stderr
