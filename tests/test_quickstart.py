@@ -26,6 +26,7 @@ def project(tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_quick_start(project: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     settings = ["nproc=2", f"run_dir={run_dir}", *SHORT, "checkpoint.every=0"]

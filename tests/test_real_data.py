@@ -49,6 +49,7 @@ def prepare(tmp_path: Path) -> Callable[[str], Path]:
     return run
 
 
+@pytest.mark.slow
 def test_from_folders_over_a_bucket_to_results_in_the_bucket(
     prepare: Callable[[str], Path],
     object_store: ObjectStore,

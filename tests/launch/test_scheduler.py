@@ -19,6 +19,7 @@ ops.AllReduce()(Tensor(np.ones(1, np.float32))).asnumpy()  # nobody leaves early
 """
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_all_reduce_over_two_ranks(job: ScriptJob) -> None:
     job.start(WORKER, scheduler="from launch.scheduler import main; main()")

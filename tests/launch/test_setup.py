@@ -80,6 +80,7 @@ def wheel(tmp_path: Path) -> str:
     return str(project)
 
 
+@pytest.mark.slow
 def test_makes_a_venv_once_and_only_prints_its_python(checkout: Checkout, wheel: str) -> None:
     checkout.require("mtln-probe==1.0\n")
     first = checkout.setup(PIP_FIND_LINKS=wheel)
@@ -93,6 +94,7 @@ def test_makes_a_venv_once_and_only_prints_its_python(checkout: Checkout, wheel:
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoilt", ["half made", "outdated"])
 def test_spoilt_venv_is_made_anew(checkout: Checkout, wheel: str, spoilt: str) -> None:
     checkout.require("mtln-probe==1.0\n")
@@ -108,6 +110,7 @@ def test_spoilt_venv_is_made_anew(checkout: Checkout, wheel: str, spoilt: str) -
     assert not stale.exists()
 
 
+@pytest.mark.slow
 def test_failed_install_is_not_trusted(checkout: Checkout, wheel: str) -> None:
     checkout.require("mtln-probe==1.0\nmtln-absent==1.0\n")
     ended = checkout.setup(PIP_FIND_LINKS=wheel)
@@ -117,6 +120,7 @@ def test_failed_install_is_not_trusted(checkout: Checkout, wheel: str) -> None:
     assert not (checkout.venv / "complete").exists()
 
 
+@pytest.mark.slow
 def test_activated_half_made_venv_is_not_trusted(checkout: Checkout, wheel: str) -> None:
     checkout.require("mtln-probe==1.0\n")
     assert checkout.setup(PIP_FIND_LINKS=wheel).returncode == 0
@@ -127,6 +131,7 @@ def test_activated_half_made_venv_is_not_trusted(checkout: Checkout, wheel: str)
     assert "making" in ended.stderr
 
 
+@pytest.mark.slow
 def test_requirements_of_tests_are_added(checkout: Checkout, wheel: str) -> None:
     checkout.require("", "mtln-probe==1.0\n")
     # The base requirements alone are there already, in the Python at hand.
@@ -146,6 +151,7 @@ def test_python_at_hand_is_used_when_it_has_the_requirements(checkout: Checkout)
     assert Path(ended.stdout.strip()).samefile(getattr(sys, "_base_executable", sys.executable))
 
 
+@pytest.mark.slow
 def test_two_starts_at_once(checkout: Checkout, wheel: str) -> None:
     checkout.require("mtln-probe==1.0\n")
     with ThreadPoolExecutor(2) as pool:
@@ -165,6 +171,7 @@ def test_forced_python(checkout: Checkout) -> None:
     assert "is no program" in checkout.setup(MTLN_PYTHON="/nowhere/python").stderr
 
 
+@pytest.mark.slow
 def test_broken_pythons_are_passed_over(checkout: Checkout, wheel: str) -> None:
     checkout.require("mtln-probe==1.0\n")
     good = checkout.path / "python3"

@@ -164,6 +164,7 @@ def job_manager(tmp_path: Path) -> Iterator[Path]:
     process.wait(timeout=120)
 
 
+@pytest.mark.slow
 def test_waits_until_the_table_is_there_and_completed(job_manager: Path) -> None:
     loaded = load(job_manager, wait_seconds=120)
     assert [device.rank_id for device in loaded.devices] == [0, 1, 2, 3]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def test_launcher_plans_a_job_without_a_table(tmp_path: Path) -> None:
     assert plan == {"code": 0, "ranks": 8192, "hosts": 1024}
 
 
+@pytest.mark.slow
 def test_launchers_of_all_nodes_meet(tmp_path: Path) -> None:
     """With the usual limit of 1,024 open files, of which node 0 needs one for every other node."""
     assert found(exercises.meeting, tmp_path) == {"nodes": 1024, "open": 1023}

@@ -34,6 +34,7 @@ def model_of(run_dir: Path, step: int) -> dict[str, np.ndarray]:
     return load_file(run_dir / f"checkpoints/step_{step:08d}/model.safetensors")
 
 
+@pytest.mark.slow
 def test_the_run_folder(
     small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
 ) -> None:
@@ -87,6 +88,7 @@ def test_the_run_folder(
     assert (run_dir / "summary.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_it_learns(joint_tree: dict[str, Any], write_config: WriteConfig, run_dir: Path) -> None:
     """Far above chance (1/3, 1/4, 1/2; of the pixels about 1/2) within seconds, with AdamW."""
     path = write_config(
@@ -105,6 +107,7 @@ def test_it_learns(joint_tree: dict[str, Any], write_config: WriteConfig, run_di
     assert pixels["pixel_accuracy"] > 0.8 and pixels["mean_iou"] > 0.6
 
 
+@pytest.mark.slow
 def test_a_moving_average_and_a_run_that_starts_from_it(
     one_task_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path, capsys: Any
 ) -> None:
@@ -194,6 +197,7 @@ def test_device_that_is_not_there(
     assert "device: Ascend cannot be used here" in line
 
 
+@pytest.mark.slow
 def test_a_skipped_step_leaves_the_log_readable(
     small_config: dict[str, Any],
     write_config: WriteConfig,
@@ -218,6 +222,7 @@ def test_a_skipped_step_leaves_the_log_readable(
     assert all(np.isfinite(line["loss"]) and line["gradient_norm"] > 0 for line in lines)
 
 
+@pytest.mark.slow
 def test_diverged_training_ends(
     small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
 ) -> None:

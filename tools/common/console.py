@@ -4,9 +4,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from train.data.manifest import Manifest
+if TYPE_CHECKING:
+    from train.data.manifest import Manifest
 
 _LINE_EVERY = 15.0
 
@@ -78,7 +79,7 @@ def table(rows: Sequence[Sequence[object]], markdown: bool = False) -> str:
     return "\n".join(lines)
 
 
-def class_table(manifest: Manifest) -> str:
+def class_table(manifest: "Manifest") -> str:
     """Return the records of every class in every split, as a table."""
     splits = manifest.splits.values()
     rows: list[list[object]] = [["class", *manifest.splits, "total"]]
@@ -89,7 +90,7 @@ def class_table(manifest: Manifest) -> str:
     return table([*rows, ["total", *totals, sum(totals)]])
 
 
-def pixel_table(manifest: Manifest, space: str) -> str:
+def pixel_table(manifest: "Manifest", space: str) -> str:
     """Return the share of every class in the pixels of a label space of masks, as a table."""
     found = [shares(split.pixels[space]) for split in manifest.splits.values()]
     rows: list[list[object]] = [[f"pixels of {space}", *manifest.splits]]

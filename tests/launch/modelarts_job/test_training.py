@@ -51,6 +51,7 @@ def job(config: Path, bucket: ObjectStore, *more: str) -> list[str]:
     return [f"--config={config}", *places, *PATIENT, *more]
 
 
+@pytest.mark.slow
 def test_every_card_fails_as_the_copier_fails(
     tmp_path: Path, config: Path, object_store: ObjectStore
 ) -> None:
@@ -72,6 +73,7 @@ def test_every_card_fails_as_the_copier_fails(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_job_is_stopped_and_finished_in_another_container(
     tmp_path: Path, config: Path, bucket: ObjectStore
@@ -106,6 +108,7 @@ def test_a_job_is_stopped_and_finished_in_another_container(
     assert {f"results/logs/attempt_{k}/worker_1.log" for k in (0, 1)} <= set(keys)
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_two_nodes(tmp_path: Path, config: Path, bucket: ObjectStore) -> None:
     """Two containers, each with a cache of its own at the same place."""

@@ -3,6 +3,8 @@
 import socket
 from collections.abc import Sequence
 
+import pytest
+
 from tests.launch.script_jobs import ScriptJob
 
 Nodes = list[ScriptJob]
@@ -103,6 +105,7 @@ def test_killed_launcher_takes_the_other_nodes_down(nodes: Nodes, free_port: int
             node.assert_all_gone()
 
 
+@pytest.mark.slow
 def test_node_that_never_comes(nodes: Nodes, free_port: int) -> None:
     options = {"nnodes": 3, "master": "127.0.0.1", "control_port": free_port, "node_timeout": 3.0}
     nodes[0].start(SLEEP, node_rank=0, **options)
@@ -142,6 +145,7 @@ def test_first_node_is_never_reached(nodes: Nodes, free_port: int) -> None:
     assert f"could not reach node 0 at 127.0.0.1:{free_port} within 1 s" in err
 
 
+@pytest.mark.slow
 def test_another_job_answers_at_the_port(nodes: Nodes) -> None:
     """It takes the connection, and says nothing."""
     with socket.create_server(("", 0)) as server:

@@ -94,6 +94,7 @@ def start(
     return start
 
 
+@pytest.mark.slow
 def test_ranks_of_both_nodes_train_start_again_and_finish(
     start: StartNodes, places: tuple[Node, Node], tmp_path: Path
 ) -> None:

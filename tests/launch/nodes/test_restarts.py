@@ -89,6 +89,7 @@ def test_signal_ends_the_pause(job: ScriptJob) -> None:
     job.assert_all_gone()
 
 
+@pytest.mark.slow
 def test_hang_leaves_stacks_in_the_logs_and_counts_as_a_death(job: ScriptJob) -> None:
     worker = """
     import faulthandler
@@ -110,6 +111,7 @@ def test_hang_leaves_stacks_in_the_logs_and_counts_as_a_death(job: ScriptJob) ->
     job.assert_all_gone()
 
 
+@pytest.mark.slow
 def test_no_hang_as_long_as_one_rank_gets_on(job: ScriptJob) -> None:
     worker = """
     for step in range(8 if rank else 1):

@@ -32,6 +32,7 @@ def checkpoints(run_dir: Path) -> list[str]:
     return sorted(path.name for path in (run_dir / "checkpoints").glob("step_*"))
 
 
+@pytest.mark.slow
 def test_trains_on_two_nodes(submit: Submit, folder: Path) -> None:
     job = submit("--nodes=2 --cpus-per-task=2", "run_dir=run/two nproc=1")
     record = job.wait_for_end()
@@ -43,6 +44,7 @@ def test_trains_on_two_nodes(submit: Submit, folder: Path) -> None:
     job.assert_all_gone()
 
 
+@pytest.mark.slow
 def test_array_of_which_one_task_comes_near_its_time_limit(submit: Submit, folder: Path) -> None:
     """Both run at the same time on the same two nodes; the one is saved, put back, and goes on."""
     array = submit(
@@ -71,6 +73,7 @@ def test_array_of_which_one_task_comes_near_its_time_limit(submit: Submit, folde
     array.assert_all_gone()
 
 
+@pytest.mark.slow
 def test_pre_empted_saved_and_put_back_and_later_stopped_for_good(
     cluster: Cluster, submit: Submit, folder: Path
 ) -> None:
@@ -95,6 +98,7 @@ def test_pre_empted_saved_and_put_back_and_later_stopped_for_good(
     job.assert_all_gone()
 
 
+@pytest.mark.slow
 def test_cancelled_leaves_nothing_and_is_not_put_back(submit: Submit) -> None:
     # It does not come to the next consolidation point in the time that Slurm leaves it.
     job = submit(TWO_NODES, f"{ENDLESS} schedule.consolidate_every=500")
@@ -106,6 +110,7 @@ def test_cancelled_leaves_nothing_and_is_not_put_back(submit: Submit) -> None:
     job.assert_all_gone()
 
 
+@pytest.mark.slow
 def test_not_put_back_without_a_new_checkpoint(submit: Submit, folder: Path) -> None:
     job = submit(TWO_NODES, f"{ENDLESS} schedule.consolidate_every=500 --grace 1")
     job.wait_for_output("\nstep ")
@@ -117,6 +122,7 @@ def test_not_put_back_without_a_new_checkpoint(submit: Submit, folder: Path) -> 
     job.assert_all_gone()
 
 
+@pytest.mark.slow
 def test_death_of_a_rank_on_the_other_node_fails_the_job(submit: Submit) -> None:
     job = submit(TWO_NODES, ENDLESS)
     job.wait_for_output("\nstep ")

@@ -133,6 +133,7 @@ def test_rank_that_ends_well_does_not_end_the_others(job: ScriptJob) -> None:
     assert (job.notes / "outlived").exists()
 
 
+@pytest.mark.slow
 def test_scheduler_that_does_not_end_is_no_failure(job: ScriptJob) -> None:
     code, _, err = job.start("pass").finish(seconds=30)
     assert (code, err) == (0, "")

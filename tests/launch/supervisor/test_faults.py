@@ -20,7 +20,7 @@ from tests.launch.training_jobs import TrainingJob, newest_step, steps_in, write
 from tests.marked import Marked
 from tests.ranks import run_train
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 STEPS = 48
 StartJob = Callable[..., TrainingJob]

@@ -63,6 +63,7 @@ def assert_ratios_follow_from_the_rounds(case: dict[str, Any]) -> None:
         assert comparison["result"]["low"] == min(ratios)
 
 
+@pytest.mark.slow
 def test_input_row(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As python -m tools sets it for itself where there are no operators of ours.
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -91,6 +92,7 @@ def test_input_row(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert "pip install -r requirements-bench.txt" in outcome.out
 
 
+@pytest.mark.slow
 def test_train_row(tools: Tools, tmp_path: Path) -> None:
     outcome, tree = measured(tools, tmp_path, "train", "--python", TORCH_PYTHON)
     assert outcome.code == 0, outcome.err

@@ -58,6 +58,7 @@ def test_data_sets_differ_and_say_what_they_are(demo: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["demo"]
 
 
+@pytest.mark.slow
 def test_same_arguments_same_bytes_and_done_once(demo: Path, tools: Tools, tmp_path: Path) -> None:
     arguments = ("--images-per-class", 5, "--seed", 7)
     a = tmp_path / "a"

@@ -110,6 +110,7 @@ def test_messages_are_those_of_the_configuration() -> None:
     assert messages(build(config_of(SCENES, model=group)), "allreduce")[1] == []
 
 
+@pytest.mark.slow
 def test_only_the_branches_grow_with_the_tasks() -> None:
     config = config_of(SCENES, loss={"balance": {"rule": "fixed", "weights": {"one": 1, "two": 2}}})
     few, many = (plans_of(config, number) for number in (2, 20))
@@ -122,6 +123,7 @@ def test_only_the_branches_grow_with_the_tasks() -> None:
     assert five == plans_of(config, 2)
 
 
+@pytest.mark.slow
 def test_classes_are_those_of_the_data_if_they_are_there(small_sets: dict[str, Path]) -> None:
     open_ = {"one": {}, "two": {}, "pixels": {"dataset": "two", "kind": "segmentation"}}
     known = {name: {**options, "classes": DEFAULT_CLASSES} for name, options in open_.items()}

@@ -272,6 +272,7 @@ def test_predictions_on_the_command_line(tools: Tools, tmp_path: Path, config: P
     assert rows[2][4] == f"{plan.messages[0] / 1e6:.2f} MB"
 
 
+@pytest.mark.slow
 def test_options_change_the_prediction(tools: Tools, tmp_path: Path, config: Path) -> None:
     def seconds(*options: str) -> float:
         file = tmp_path / "plan.json"
@@ -308,6 +309,7 @@ def test_mistakes_are_one_line(
     tools("plan-scale", *(config if w == "CONFIG" else w for w in words)).assert_error(*parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "rows"), TABLES)
 def test_tables_of_the_page_are_those_of_their_commands(
     words: str, rows: str, tools: Tools

@@ -105,6 +105,7 @@ def slow_source(source: Path) -> Path:
     return source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "group", "old", "when"),
     [

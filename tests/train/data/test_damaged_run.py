@@ -62,6 +62,7 @@ def test_found_in_the_first_batch(
     assert not list(run.glob("checkpoints/*")) and not (run / "summary.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_found_in_the_evaluation(config: Path, coast: RecordSet, tmp_path: Path) -> None:
     """On the way, with a checkpoint; and in the last one, after the last checkpoint."""
@@ -88,6 +89,7 @@ def spoil(coast: RecordSet, split: str, number: int) -> tuple[bytes, str]:
     return content, f"{key}) in {shard}"
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_found_by_one_of_two_ranks(config: Path, coast: RecordSet, tmp_path: Path) -> None:
     """Both stop together, with a checkpoint; with the data as it was, the run goes on."""

@@ -143,6 +143,7 @@ def test_evaluation_batches_all_have_one_shape(sets: list[RecordSet]) -> None:
     assert len(shapes) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["checksum", "whole shard", "shard is gone"])
 def test_damaged_records_are_left_out_and_named(coast: RecordSet, kind: str) -> None:
     """All others come once, each rank's from its own; nobody has looked for damage before."""

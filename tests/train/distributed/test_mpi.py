@@ -26,7 +26,7 @@ from tests.train.runs import assert_same_bits, assert_same_to_rounding, summary_
 from train.config.sections import Precision
 from train.step import graph_cache
 
-pytestmark = [needs_open_mpi, pytest.mark.cluster]
+pytestmark = [needs_open_mpi, pytest.mark.cluster, pytest.mark.slow]
 
 PROBE = ROOT / "tests/train/probe.py"
 VARIABLES = {**AS_ROOT, "PYTHONPATH": str(ROOT), graph_cache.VARIABLE: "0"}

@@ -40,6 +40,7 @@ def memory_of(ranks: int, tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_sum_in_the_order_of_the_ranks(ranks: int, tmp_path: Path) -> None:
     file = memory_of(ranks, tmp_path)
@@ -55,6 +56,7 @@ def test_sum_in_the_order_of_the_ranks(ranks: int, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, np.concatenate(expected))
 
 
+@pytest.mark.slow
 def test_a_rank_that_does_not_come(tmp_path: Path) -> None:
     process = start(memory_of(2, tmp_path), 0, 2, MS_CPU_COMM_OP_TIMEOUT="1")
     _, err = process.communicate(timeout=120)

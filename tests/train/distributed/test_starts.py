@@ -11,7 +11,7 @@ from tests.marked import StartMarked
 from tests.ranks import reductions_of_steps
 from tests.train.runs import assert_same_to_rounding, summary_of
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ def test_pixel_losses_against_numpy(eager: None) -> None:
     assert float(dice(Tensor(logits), targets)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_joint_step(graph_mode: None) -> None:
     """Losses = numpy on the network's answers; gradient = finite differences, decoder included."""
     tasks = [networks.segmentation("pixels", "gid", 4, dice=0.5), *TASKS[1:]]

@@ -84,6 +84,7 @@ def assert_close(got: Array, wanted: Array, name: str) -> None:
     np.testing.assert_allclose(got / scale, wanted / scale, atol=2e-4, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trunk", "norm", "tasks"),
     [(wide_resnet, "domain", JOINT), (wide_resnet, "group", JOINT), (resnet, "batch", SCENES)],

@@ -115,6 +115,7 @@ def test_names_are_mindcvs() -> None:
     assert sorted(p.name for p in trunk.get_parameters()) == sorted(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "num_blocks", "size"),
     [(BasicBlock, (2, 1, 1, 1), (20, 26)), (Bottleneck, (1, 2, 1, 1), (17, 23))],

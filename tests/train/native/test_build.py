@@ -90,6 +90,7 @@ def test_the_command_says_in_one_line_why_not(
     assert "MindSpore's own are used" in run.stderr
 
 
+@pytest.mark.slow
 def test_every_operator_under_sanitizers(compiler: str, tmp_path: Path) -> None:
     """The direct calls of all tests of operators, a few examples of each grid."""
     # What stands in front of a sanitised library has to be loaded before Python itself is.

@@ -218,6 +218,7 @@ def test_famo_favours_the_task_that_falls_less() -> None:
     np.testing.assert_allclose(gradient, 2 * share / share.sum() * 2 * losses, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_losses_of_nothing_leave_all_numbers_finite() -> None:
     """A task without a valid pixel in a batch has loss 0."""
     for rule in ("uncertainty", "dwa", "famo"):
@@ -230,6 +231,7 @@ def test_losses_of_nothing_leave_all_numbers_finite() -> None:
         assert all(np.isfinite(p.asnumpy()).all() for p in balance.state.values())
 
 
+@pytest.mark.slow
 def test_one_task_has_weight_one() -> None:
     for rule in ("equal", "dwa", "famo"):
         balance = build_balance(BalanceConfig.model_validate({"rule": rule}), ["only"])

@@ -42,6 +42,7 @@ class Learn(nn.Cell):
         return before
 
 
+@pytest.mark.slow
 def test_the_rule(graph_mode: None) -> None:
     """Against plain Python: halved at once, not below 1; doubled after three good ones in a row."""
     rng = np.random.default_rng(0)
@@ -76,6 +77,7 @@ def set_factor(scale: LossScale, factor: float) -> None:
     scale.factor.set_data(Tensor(np.array([factor], np.float32)))
 
 
+@pytest.mark.slow
 def test_steps_are_those_without_a_scale(eager: None) -> None:
     """Losses, norm, clipping, what a balance learns, parameters: in float32, nothing changes."""
     rows, after = [], []
@@ -92,6 +94,7 @@ def test_steps_are_those_without_a_scale(eager: None) -> None:
         np.testing.assert_allclose(after[1][name], value, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
+@pytest.mark.slow
 def test_an_overflow_is_skipped_and_halves_the_scale(eager: None) -> None:
     network, scale = make_scene_network("group"), LossScale()
     step = make_scaled_step(network, scale)
@@ -119,6 +122,7 @@ def lines_of(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_its_scale(
     one_task_config: dict[str, Any],
     write_config: WriteConfig,
@@ -150,6 +154,7 @@ def test_a_resumed_run_goes_on_with_its_scale(
     assert all(one[key].tobytes() == other[key].tobytes() for key in one)
 
 
+@pytest.mark.slow
 def test_a_run_whose_first_scale_is_much_too_large(
     one_task_config: dict[str, Any],
     write_config: WriteConfig,
@@ -177,6 +182,7 @@ def test_a_run_whose_first_scale_is_much_too_large(
     assert f"step 2: no gradient was finite, the loss scale is now {2.0**125:g}" in told
 
 
+@pytest.mark.slow
 def test_without_float16_there_is_none(
     one_task_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path
 ) -> None:

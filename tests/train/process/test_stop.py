@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 from tests.aliases import WriteConfig
@@ -17,6 +18,7 @@ from tests.paths import ROOT
 from train.process.stop import StopRequest
 
 
+@pytest.mark.slow
 def test_stops_at_the_next_consolidation_point_and_goes_on_as_if_it_had_not(
     one_task_config: dict[str, Any], write_config: WriteConfig, start: StartMarked, tmp_path: Path
 ) -> None:

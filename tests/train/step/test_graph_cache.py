@@ -22,6 +22,8 @@ from train.distributed.collectives import OneProcess
 from train.step import graph_cache
 from train.step.graph_cache import GraphCache, _Store
 
+pytestmark = pytest.mark.slow
+
 CONTENT = b"a graph"
 
 

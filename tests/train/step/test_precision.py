@@ -24,7 +24,7 @@ from train.optim.loss_scale import LossScale
 from train.optim.optimizers import scalar
 from train.step.train_step import StepOptions
 
-pytestmark = pytest.mark.usefixtures("graph_mode")
+pytestmark = [pytest.mark.usefixtures("graph_mode"), pytest.mark.slow]
 
 # Convolutions that an image passes one after the other: trunk, three per level, and the head.
 DEPTH = 10 + 4 * 3 + 1

@@ -29,6 +29,8 @@ from train.step.reduction import Exchange, Reduction, cut_into_buckets
 from train.step.train_step import StepOptions
 from train.tasks.base import resolve_tasks
 
+pytestmark = pytest.mark.slow
+
 
 class Recorder(nn.Cell):
     """The sum over two ranks that have the same numbers; keeps what it was given."""

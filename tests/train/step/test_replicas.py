@@ -11,6 +11,8 @@ from safetensors.numpy import load_file
 
 from tests.ranks import reductions_of_steps, run_probe, run_train
 
+pytestmark = pytest.mark.slow
+
 Arrays = dict[str, np.ndarray]
 STEPS = 12
 

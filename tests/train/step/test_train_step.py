@@ -97,6 +97,7 @@ def start_anew(network: MTLN, step: TrainStep, first: dict[str, np.ndarray]) -> 
     momentum.set_data(Tensor(np.zeros(momentum.shape, np.float32)))
 
 
+@pytest.mark.slow
 def test_gradient_against_finite_differences(
     compiled: tuple[MTLN, TrainStep, dict[str, np.ndarray]],
 ) -> None:
@@ -226,6 +227,7 @@ def test_optimizers_against_numpy(name: str) -> None:
         np.testing.assert_allclose(found, w, rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_an_update_of_many_parameters() -> None:
     """More than a split has parts for in MindSpore, whose call depth is limited."""
     rng = np.random.default_rng(0)

@@ -60,6 +60,7 @@ def test_there_and_back(tree: dict[str, bytes], tmp_path: Path, object_store: Ob
     assert files_in(tmp_path / "back") == tree
 
 
+@pytest.mark.slow
 def test_one_file(tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore) -> None:
     variables = object_store.variables
     copy(str(tmp_path / "tree/manifest.json"), object_store.url("x"), variables)
@@ -68,6 +69,7 @@ def test_one_file(tree: dict[str, bytes], tmp_path: Path, object_store: ObjectSt
     assert files_in(tmp_path / "one") == {"manifest.json": b"{}"}
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_copied_again(
     tree: dict[str, bytes], tmp_path: Path, object_store: ObjectStore
 ) -> None:
@@ -111,6 +113,7 @@ def test_what_declares_others_complete_comes_last(
     assert sorted(fetched[-2:]) == ["manifest.json", "state.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_faults_are_outlasted(
     direction: str, tree: dict[str, bytes], tmp_path: Path,
@@ -131,6 +134,7 @@ def test_faults_are_outlasted(
         assert {name: object_store.get(f"x/{name}") for name in tree} == tree
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_leaves_nothing_half(
     tree: dict[str, bytes], tmp_path: Path, through: dict[str, str], proxy: Proxy,
     object_store: ObjectStore,
@@ -186,6 +190,7 @@ def test_a_log_may_grow_and_a_checkpoint_vanish_while_it_is_sent(
     assert object_store.get("x/empty") == b"a line\n"
 
 
+@pytest.mark.slow
 def test_requests_are_what_obs_takes(
     tree: dict[str, bytes], tmp_path: Path, proxy: Proxy, object_store: ObjectStore,
     monkeypatch: pytest.MonkeyPatch,

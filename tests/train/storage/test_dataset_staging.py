@@ -57,6 +57,7 @@ def gets(proxy: Proxy) -> list[str]:
     return [path[0].rpartition("/")[2] for path in paths if "list-type" not in path[-1]]
 
 
+@pytest.mark.slow
 def test_only_what_the_manifest_lists_and_only_once(
     job: Callable[..., Job], object_store: ObjectStore, proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
@@ -201,6 +202,7 @@ def test_waiting_has_an_end(job: Callable[..., Job], object_store: ObjectStore) 
     rank.stage(address)
 
 
+@pytest.mark.slow
 def test_the_least_recently_used_goes_and_what_is_used_stays(
     job: Callable[..., Job], object_store: ObjectStore
 ) -> None:

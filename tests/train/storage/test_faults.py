@@ -21,6 +21,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.storage.retry._LONGEST_PAUSE", 0.01)
 
 
+@pytest.mark.slow
 def test_two_hundred_random_faults(
     object_store: ObjectStore, proxy: Proxy, through: dict[str, str], tmp_path: Path
 ) -> None:

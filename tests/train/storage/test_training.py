@@ -113,6 +113,7 @@ def assert_no_secrets(*texts: str, folders: tuple[Path, ...] = ()) -> None:
             assert not any(secret.encode() in content for content in files_in(folder).values())
 
 
+@pytest.mark.slow
 def test_a_store_that_is_gone_in_the_middle_does_not_end_training(
     site: Site, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_store_that_is_gone_in_the_middle_does_not_end_training(
     assert "This run is completed" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_with_on_another_machine(
     site: Site, lost: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
