@@ -31,6 +31,7 @@ _NOT_HANDED_ON = (
 )
 _SECONDS_TO_START = 1200.0
 _SECONDS_TO_STOP = 30.0
+_SECONDS_TO_FAIL = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -119,6 +120,7 @@ class Group(contextlib.AbstractContextManager["Group"]):
                 try:
                     found[rank] = json.loads(left[rank].recv_bytes())
                 except (EOFError, OSError):
+                    self._let_them_end()
                     raise self._failure(f"rank {rank} has ended") from None
         self._idle_since, self._used = time.monotonic(), self._cpu_time()
         return [found[rank] for rank in range(self.ranks)]
@@ -199,6 +201,12 @@ class Group(contextlib.AbstractContextManager["Group"]):
         for connection in self._connections.values():
             with contextlib.suppress(OSError):  # the answer will tell why
                 connection.send_bytes(json.dumps([do, values]).encode())
+
+    def _let_them_end(self) -> None:
+        """Wait for a process to end: it closes its connection before it prints its error."""
+        deadline = time.monotonic() + _SECONDS_TO_FAIL
+        while time.monotonic() < deadline and all(p.poll() is None for p in self._processes):
+            time.sleep(0.05)
 
     def _failure(self, what: str) -> WorkerFailed:
         return WorkerFailed(f"{self.name}: {what}: {last_line(self._log)}")
