@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from launch.arguments import parse
 from launch.dry_run import print_plan
 from launch.foreign_starter import foreign_starter
+from launch.kubernetes.place import forget_roles
 from launch.run import run_job
 from train.errors import USER_ERROR, UserError, error_text
 
@@ -17,6 +18,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         arguments = parse(argv)
         job = arguments.job
+        forget_roles(os.environ)
         if arguments.dry_run:
             print_plan(job, arguments.as_json)
             return 0

@@ -4,10 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from launch.job import DEFAULT_GRACE, DEFAULT_HANG_TIMEOUT, DEFAULT_NODE_TIMEOUT, Job
+from launch.kubernetes.place import Place, place_in_cluster
 from train.errors import UserError
 from train.storage.address import default_run_dir, is_remote, local_run_folder
 
@@ -46,7 +48,11 @@ class _Parser(argparse.ArgumentParser):
 # Name, what its value is called, default, help.
 OPTIONS: tuple[tuple[str, str, float | None, str], ...] = (
     ("--nproc", "N", None, "number of ranks on this node"),
-    ("--nnodes", "N", None, "number of nodes, each with a launcher (default: 1)"),
+    (
+        *("--nnodes", "N", None),
+        "number of nodes, each with a launcher (default: 1, in Kubernetes what the job's "
+        "variables say)",
+    ),
     ("--node-rank", "R", None, "which of them this is, from 0"),
     ("--master", "HOST[:PORT]", None, "node 0, where the launchers of all nodes meet"),
     ("--node-timeout", "S", DEFAULT_NODE_TIMEOUT, "seconds to wait for the other nodes"),
@@ -109,21 +115,22 @@ def parse(argv: Sequence[str]) -> Arguments:
     upload = [sys.executable, "-m", "train.run.last_upload"]
     if given.require_upload:
         upload.append("--required")
-    nnodes = _number("--nnodes", given.nnodes, 1, 1_000_000)
-    master, control_port = _address(given.master)
+    place = _place(given)
     table = given.rank_table or os.environ.get("RANK_TABLE_FILE")
-    if nnodes and nnodes > 1 and not table:
-        for option, value in (("--node-rank", given.node_rank), ("--master", given.master)):
+    if place.nnodes and place.nnodes > 1 and not table:
+        for option, value in (("--node-rank", place.node_rank), ("--master", place.master)):
             if value is None:
-                raise UserError(f"--nnodes {nnodes} needs {option} (see python -m launch --help)")
+                raise UserError(
+                    f"--nnodes {place.nnodes} needs {option} (see python -m launch --help)"
+                )
     job = Job(
         worker_command=[sys.executable, "-m", "train", *training],
         run_dir=local_run_folder(run_dir),
-        nproc=_number("nproc", nproc, 1, 1_000_000),
-        nnodes=nnodes,
-        node_rank=_number("--node-rank", given.node_rank, 0, (nnodes or 1_000_000) - 1),
-        master=master,
-        control_port=control_port,
+        nproc=_number("nproc", nproc, 1, 1_000_000) or place.nproc,
+        nnodes=place.nnodes,
+        node_rank=place.node_rank,
+        master=place.master,
+        control_port=place.port,
         master_port=_number("--master-port", given.master_port, 1024, 65535),
         rank_table=Path(table) if table else None,
         max_restarts=_number("--max-restarts", given.max_restarts, 0, 1_000_000) or 0,
@@ -133,6 +140,17 @@ def parse(argv: Sequence[str]) -> Arguments:
         upload_command=[*upload, *training] if is_remote(run_dir) else None,
     )
     return Arguments(job, given.dry_run, given.format == "json")
+
+
+def _place(given: argparse.Namespace) -> Place:
+    """Return this node's place in the job: what the options say, or else a cluster's variables."""
+    nnodes = _number("--nnodes", given.nnodes, 1, 1_000_000)
+    node_rank = _number("--node-rank", given.node_rank, 0, (nnodes or 1_000_000) - 1)
+    master, port = _address(given.master)
+    told = place_in_cluster(os.environ) if nnodes is None else None
+    if told is None:
+        return Place(nnodes, node_rank, master, port)
+    return told if master is None else replace(told, master=master, port=port)
 
 
 def _config(text: str | None) -> Path:
