@@ -9,7 +9,7 @@ from tests.paths import ROOT
 
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "rank_tables/*.md", ".github/**/*.md")
+    for pattern in ("*.md", "docs/*.md", "rank_tables/*.md", "launch/*/*.md", ".github/**/*.md")
     for path in ROOT.glob(pattern)
 )
 # Made by the reader, or by a program.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.launch.script_jobs import Launch, ScriptJob
+from tests.launch.two_networks import places  # noqa: F401  fixture
 from tests.marked import Marked
 from tests.paths import ROOT
 

@@ -51,6 +51,7 @@ class TrainingJob(Marked):
         run_dir: Run folder, new or that of an earlier start.
         options: Further arguments.
         prefix: A command in whose place the launcher is to run, for instance ``ip netns exec``.
+        launcher: What runs the launcher.
         variables: What the environment has on top of this process's.
     """
 
@@ -60,11 +61,12 @@ class TrainingJob(Marked):
         run_dir: Path,
         *options: object,
         prefix: Sequence[str] = (),
+        launcher: Sequence[str] = (sys.executable, "-m", "launch"),
         **variables: str,
     ) -> None:
         self.run_dir = run_dir
         self.began = time.time()
-        command = [*prefix, sys.executable, "-m", "launch", config, f"run_dir={run_dir}"]
+        command = [*prefix, *launcher, config, f"run_dir={run_dir}"]
         super().__init__([*command, *options], variables)
 
     def variables(self, pid: int) -> dict[str, str]:

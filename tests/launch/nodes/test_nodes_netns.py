@@ -1,70 +1,20 @@
-"""Two nodes, each with a network of its own: two ranks on each train together.
+"""Two nodes, each with a network of its own: two ranks on each train together."""
 
-The nodes are network namespaces with a cable between them. Where those cannot be made (that takes
-root and iproute2) both nodes are this machine.
-"""
-
-import contextlib
 import json
-import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.launch.training_jobs import TrainingJob, newest_step, steps_in, write_job
+from tests.launch.two_networks import Node
 from tests.marked import Marked
 
 pytestmark = pytest.mark.cluster
 
 STEPS = 12
-
-
-@dataclass(frozen=True)
-class Node:
-    """Where a launcher runs.
-
-    Attributes:
-        prefix: The command that runs another one there.
-        address: The address of the place.
-    """
-
-    prefix: tuple[str, ...]
-    address: str
-
-
-@pytest.fixture(scope="module")
-def places() -> Iterator[tuple[Node, Node]]:
-    names = [f"mtln{os.getpid()}-{number}" for number in (0, 1)]
-    addresses = ["10.213.0.1", "10.213.0.2"]
-    commands = [f"netns add {name}" for name in names]
-    commands.append(f"link add cable netns {names[0]} type veth peer cable netns {names[1]}")
-    for name, address in zip(names, addresses, strict=True):
-        commands += [
-            f"-n {name} address add {address}/24 dev cable",
-            f"-n {name} link set cable up",
-            f"-n {name} link set lo up",
-            f"netns exec {name} true",
-        ]
-    try:
-        for command in commands:
-            subprocess.run(["ip", *command.split()], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        yield Node((), "127.0.0.1"), Node((), "127.0.0.1")
-    else:
-        one, other = (
-            Node(("ip", "netns", "exec", name), address)
-            for name, address in zip(names, addresses, strict=True)
-        )
-        yield one, other
-    finally:
-        for name in names:
-            with contextlib.suppress(OSError):
-                subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 @pytest.fixture(scope="module")
