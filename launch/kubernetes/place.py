@@ -77,8 +77,8 @@ def _of_operator(environment: Mapping[str, str]) -> Place:
             f"environment: MS_NODE_RANK is {number}, but {size} ranks, {here} in each container, "
             f"make {nnodes} container(s)"
         )
-    # The only address that all containers know is the Scheduler's, so the Scheduler is node 0. The
-    # operator counts that way if the Scheduler has NPUs; else it is 0, and the first Worker as well.
+    # The only address that all containers know is the Scheduler's, so the Scheduler has to be node
+    # 0. The operator counts that way if it has NPUs; if not, the first Worker is number 0 as well.
     role = environment.get("MS_ROLE")
     if role not in ("MS_SCHED", "MS_WORKER"):
         raise UserError(f"environment: MS_ROLE must be MS_SCHED or MS_WORKER, not {role!r}")

@@ -1,4 +1,4 @@
-"""Containers as Ascend Operator and Volcano start them: their variables, and the image's program."""
+"""Containers as Ascend Operator and Volcano start them: the variables, the image's program."""
 
 import sys
 from collections.abc import Sequence
@@ -78,9 +78,7 @@ def start_container(
     """What the image runs, with the arguments of a manifest."""
     entrypoint = ("bash", str(ROOT / "launch/entrypoint.sh"))
     variables = {"MTLN_PYTHON": sys.executable, **variables}
-    return TrainingJob(
-        config, run_dir, *options, prefix=prefix, launcher=entrypoint, **variables
-    )
+    return TrainingJob(config, run_dir, *options, prefix=prefix, launcher=entrypoint, **variables)
 
 
 def start_service(place: Node, port: int, host: str) -> Marked:

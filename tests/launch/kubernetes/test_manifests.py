@@ -97,7 +97,7 @@ def complaints(value: object, allowed: Any, where: str = "spec") -> list[str]:
     if isinstance(allowed, list):
         items = enumerate(value) if isinstance(value, list) else []
         return [c for i, item in items for c in complaints(item, allowed[0], f"{where}[{i}]")]
-    found = []
+    found: list[str] = []
     for name, child in value.items() if isinstance(value, dict) else []:
         known = name in allowed
         found += complaints(child, allowed[name], f"{where}.{name}") if known else [name]
@@ -187,8 +187,8 @@ def test_data_and_runs_are_on_the_claim(
         mounts = pod["containers"][0]["volumeMounts"]
         assert {mount["name"] for mount in mounts} == set(volumes)
         stored = [mount["mountPath"] for mount in mounts if mount["name"] == "storage"]
-        paths: list[Path | str] = [job.run_dir, *(data.records for data in config.datasets.values())]
-        for path in paths:
+        records = (data.records for data in config.datasets.values())
+        for path in (job.run_dir, *records):
             assert any(Path(folder, path).is_relative_to(mount) for mount in stored), path
         by_name = {mount["name"]: mount["mountPath"] for mount in mounts}
         assert by_name["shm"] == "/dev/shm"

@@ -37,7 +37,7 @@ def test_containers_of_volcano(number: int, count: int) -> None:
     "variables",
     [
         {},
-        # What msrun, this launcher or ModelArts' engine give to each rank, also in such a container.
+        # What msrun, this launcher or ModelArts' engine give to each rank, also in a container.
         {**operator_variables(1, 2, 8), "RANK_ID": "3", "MS_NODE_ID": "3"},
         {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "2", "MS_SCHED_HOST": "h", "MS_NODE_ID": "0"},
         {"MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": "29000"},
