@@ -81,6 +81,45 @@ def start_container(
     return TrainingJob(config, run_dir, *options, prefix=prefix, launcher=entrypoint, **variables)
 
 
-def start_service(place: Node, port: int, host: str) -> Marked:
-    """At 127.0.0.1 of a place, the Service that leads to a host's port."""
-    return Marked([*place.prefix, sys.executable, "-c", _SERVICE, port, host], {})
+def start_job(
+    starter: str,
+    places: Sequence[Node],
+    port: int,
+    npus: int,
+    config: Path,
+    run_dir: Path,
+    *options: object,
+    **variables: str,
+) -> tuple[list[TrainingJob], list[Marked]]:
+    """Starts the containers of a job, one in each place; the containers, and their Services.
+
+    A Worker of the operator knows nothing of the Scheduler but its Service, which reaches one port.
+
+    Args:
+        starter: "operator" or "volcano".
+        places: Where the containers are.
+        port: The port on which the launchers meet.
+        npus: Of each container. Volcano says nothing of them, so that is an option here.
+        config: Configuration file.
+        run_dir: Run folder.
+        options: Further arguments.
+        variables: What each container has on top.
+    """
+    containers: list[TrainingJob] = []
+    services: list[Marked] = []
+    if starter == "volcano":
+        options = (f"nproc={npus}", *options)
+    for number, place in enumerate(places):
+        master = places[0].address
+        if starter == "volcano":
+            told = volcano_variables(number, len(places), master)
+            told["MTLN_JOB_ID"] = str(port)  # else the port is the same for all tests
+        else:
+            if number and place.prefix:
+                service = [*place.prefix, sys.executable, "-c", _SERVICE, port, master]
+                services.append(Marked(service, {}))
+                master = "127.0.0.1"
+            told = operator_variables(number, len(places), npus, master, port)
+        told |= variables
+        containers.append(start_container(config, run_dir, *options, prefix=place.prefix, **told))
+    return containers, services

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.arguments import parse
 from launch.kubernetes.place import Place, forget_roles, place_in_cluster
 from tests.launch.checkout import copy_checkout
 from tests.launch.kubernetes.containers import operator_variables, volcano_variables
@@ -107,22 +108,34 @@ def test_mistake_ends_the_launcher_with_one_line(launch: Launch, tmp_path: Path)
     assert not (tmp_path / "runs").exists()
 
 
-def test_options_take_precedence_over_the_variables(launch: Launch, tmp_path: Path) -> None:
-    (tmp_path / "job.yaml").write_text("a: 1\n")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], (2, 1, "10.96.0.7", 2222, 3)),
+        (["nproc=1"], (2, 1, "10.96.0.7", 2222, 1)),
+        (["--master", "fast-0"], (2, 1, "fast-0", None, 3)),
+        (["--nnodes", "1"], (1, None, None, None, None)),
+    ],
+)
+def test_options_take_precedence_over_the_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], expected: tuple
+) -> None:
+    (tmp_path / "job.yaml").touch()
+    for name, value in operator_variables(1, 2, 3, "10.96.0.7").items():
+        monkeypatch.setenv(name, value)
+    job = parse([str(tmp_path / "job.yaml"), *options]).job
+    assert (job.nnodes, job.node_rank, job.master, job.control_port, job.nproc) == expected
 
-    def planned(*options: str) -> list[dict]:
-        told = operator_variables(1, 2, 3, "10.96.0.7")
-        ended = launch("job.yaml", "--dry-run", "--format", "json", *options, **told)
-        assert ended.returncode == 0, ended.stderr
-        return list(json.loads(ended.stdout)["processes"])
 
-    assert [p["host"] for p in planned()] == ["10.96.0.7"] * 4 + ["node 1"] * 3
-    assert {p["host"] for p in planned("--master", "fast-0")} == {"fast-0", "node 1"}
-    assert len(planned("nproc=1")) == 1 + 2
-    alone = planned("--nnodes", "1", "nproc=2")
-    assert [p["rank"] for p in alone] == [None, 0, 1]
-    # Nor does the operator's address count where its word on the nodes does not.
-    assert alone[1]["variables"]["MS_SCHED_HOST"] == "127.0.0.1"
+def test_without_its_word_on_the_nodes_the_operators_address_does_not_count(
+    launch: Launch, tmp_path: Path
+) -> None:
+    (tmp_path / "job.yaml").touch()
+    alone = ("--nnodes", "1", "nproc=2", "--dry-run", "--format", "json")
+    ended = launch("job.yaml", *alone, **operator_variables(1, 2, 3))
+    ranks = json.loads(ended.stdout)["processes"]
+    assert [rank["rank"] for rank in ranks] == [None, 0, 1]
+    assert {rank["variables"]["MS_SCHED_HOST"] for rank in ranks} == {"127.0.0.1"}
 
 
 def test_single_rank_does_not_take_the_role_of_its_container(tmp_path: Path) -> None:

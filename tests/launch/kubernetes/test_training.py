@@ -1,23 +1,21 @@
 """Real training in two containers of a job, with the variables of whatever has started them."""
 
 import json
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.launch.kubernetes.containers import (
-    operator_variables,
-    start_container,
-    start_service,
-    volcano_variables,
-)
+from tests.launch.kubernetes.containers import start_job
 from tests.launch.training_jobs import TrainingJob, steps_in, write_job
 from tests.launch.two_networks import Node
 from tests.marked import Marked
 from tests.object_store import ObjectStore
+from tests.paths import ROOT
+from train.storage.address import local_run_folder
 
 pytestmark = pytest.mark.cluster
 
@@ -27,8 +25,7 @@ PATIENT = ("--grace", "300")
 # So many steps that a signal comes in time.
 ENDLESS = "schedule.steps=100000"
 
-Containers = tuple[TrainingJob, TrainingJob]
-StartContainers = Callable[..., Containers]
+StartContainers = Callable[..., list[TrainingJob]]
 
 
 @pytest.fixture(scope="module")
@@ -41,40 +38,29 @@ def config(one_task_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
 def start(
     places: tuple[Node, Node], config: Path, free_port: int, tmp_path: Path, started: list[Marked]
 ) -> StartContainers:
-    """Starts a job of two containers by "operator" or "volcano".
+    """Starts a job of two containers by "operator" or "volcano"."""
 
-    A Worker of the operator knows nothing of the Scheduler but its Service, which reaches one port.
-    """
-
-    def start(starter: str, npus: int, *options: object, **variables: str) -> Containers:
-        jobs = []
-        for number, place in enumerate(places):
-            if starter == "operator":
-                master = places[0].address
-                if number and place.prefix:
-                    master = "127.0.0.1"
-                    started.append(start_service(place, free_port, places[0].address))
-                told = operator_variables(number, 2, npus, master, free_port)
-            else:
-                told = volcano_variables(number, 2, places[0].address)
-                told["MTLN_JOB_ID"] = str(free_port)  # else the port is the same for all tests
-                options = (f"nproc={npus}", *options)
-            jobs.append(
-                start_container(
-                    config,
-                    tmp_path / "run",
-                    *(*PATIENT, *options),
-                    prefix=place.prefix,
-                    **{**told, **variables},
-                )
-            )
-            started.append(jobs[-1])
-        return jobs[0], jobs[1]
+    def start(starter: str, npus: int, *options: object) -> list[TrainingJob]:
+        options = (*PATIENT, *options)
+        containers, services = start_job(
+            starter, places, free_port, npus, config, tmp_path / "run", *options
+        )
+        started.extend([*containers, *services])
+        return containers
 
     return start
 
 
-def ends(containers: Containers) -> tuple[list[int], list[str], list[str]]:
+@pytest.fixture
+def folders() -> Iterator[list[Path]]:
+    """Folders in the project's ``runs``, to be removed with what is around them."""
+    folders: list[Path] = []
+    yield folders
+    for folder in folders:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def ends(containers: list[TrainingJob]) -> tuple[list[int], list[str], list[str]]:
     """Exit codes, standard outputs and standard errors; nothing may be left."""
     finished = [container.finish() for container in containers]
     for container in containers:
@@ -116,26 +102,24 @@ def test_rank_that_dies_in_a_worker_ends_the_job_with_one_report(start: StartCon
 
 @pytest.mark.slow
 def test_term_to_a_worker_saves_to_object_storage(
-    config: Path, free_port: int, object_store: ObjectStore, started: list[Marked], tmp_path: Path
+    config: Path,
+    free_port: int,
+    object_store: ObjectStore,
+    started: list[Marked],
+    folders: list[Path],
 ) -> None:
-    """On one machine, for the store is on its loopback."""
-    containers = []
-    for number in (0, 1):
-        container = start_container(
-            config,
-            Path("overridden"),
-            f"run_dir={object_store.url('results')}",
-            *("--require-upload", ENDLESS, *PATIENT),
-            **operator_variables(number, 2, 1, "127.0.0.1", free_port),
-            **object_store.variables,
-        )
-        containers.append(container)
-        started.append(container)
+    url = object_store.url("results")
+    folders.append(ROOT / local_run_folder(url))
+    options = (f"run_dir={url}", "--require-upload", ENDLESS, *PATIENT)
+    here = [Node((), "127.0.0.1")] * 2  # the store is on the loopback of this machine
+    store = object_store.variables
+    containers, _ = start_job("operator", here, free_port, 1, config, folders[0], *options, **store)
+    started.extend(containers)
     assert containers[0].process.stdout
     lines = iter(containers[0].process.stdout.readline, "")
     assert any(line.startswith("step 2/") for line in lines), containers[0].process.communicate()
     containers[1].process.terminate()
-    codes, _, errs = ends((containers[0], containers[1]))
+    codes, _, errs = ends(containers)
     assert codes == [128 + signal.SIGTERM] * 2, errs
     keys = object_store.keys("results/")
     assert len([key for key in keys if key.endswith("state.json")]) == 1
