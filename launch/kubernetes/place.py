@@ -39,7 +39,7 @@ def place_in_cluster(environment: Mapping[str, str]) -> Place | None:
     Raises:
         UserError: The variables contradict each other, or some are missing.
     """
-    if any(environment.get(name) for name in _RANK):
+    if _is_rank(environment):
         return None
     if _is_operators(environment):
         return _of_operator(environment)
@@ -54,13 +54,17 @@ def forget_roles(environment: MutableMapping[str, str]) -> None:
     A single rank would take the container's role for its own, and our scheduler its port, on which
     the launchers meet.
     """
-    if _is_operators(environment):
+    if _is_operators(environment) and not _is_rank(environment):
         for name in (*_OPERATOR, *_OPERATOR_ALONE):
             environment.pop(name, None)
 
 
 def _is_operators(environment: Mapping[str, str]) -> bool:
     return any(environment.get(name) for name in _OPERATOR_ALONE)
+
+
+def _is_rank(environment: Mapping[str, str]) -> bool:
+    return any(environment.get(name) for name in _RANK)
 
 
 def _of_operator(environment: Mapping[str, str]) -> Place:

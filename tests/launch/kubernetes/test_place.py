@@ -154,7 +154,14 @@ def test_single_rank_does_not_take_the_role_of_its_container(tmp_path: Path) -> 
     }
 
 
-def test_a_users_own_scheduler_address_is_kept() -> None:
-    variables = {"MS_SCHED_HOST": "10.0.0.1", "MS_SCHED_PORT": "29000"}
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MS_SCHED_HOST": "10.0.0.1", "MS_SCHED_PORT": "29000"},
+        {**operator_variables(1, 2, 8), "MS_NODE_ID": "9"},
+    ],
+)
+def test_what_others_say_with_these_names_is_kept(variables: dict[str, str]) -> None:
+    before = dict(variables)
     forget_roles(variables)
-    assert variables == {"MS_SCHED_HOST": "10.0.0.1", "MS_SCHED_PORT": "29000"}
+    assert variables == before
