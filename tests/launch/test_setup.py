@@ -153,7 +153,12 @@ def test_requirements_of_tests_are_added(checkout: Checkout, wheel: str) -> None
 
 
 def has_tbe(python: str) -> bool:
-    return subprocess.run([python.strip(), "-c", "import mtln_tbe"], stderr=subprocess.DEVNULL).returncode == 0
+    return (
+        subprocess.run(
+            [python.strip(), "-c", "import mtln_tbe"], stderr=subprocess.DEVNULL
+        ).returncode
+        == 0
+    )
 
 
 @pytest.mark.slow
