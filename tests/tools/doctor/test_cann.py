@@ -1,10 +1,12 @@
 """Versions that fit together, and CANN's Python packages, in a folder made like CANN's."""
 
+import re
 import shutil
 from collections.abc import Callable
 
 import pytest
 
+from tests.paths import ROOT
 from tests.tools.doctor.server import (
     CANN,
     CANN_VERSION,
@@ -14,7 +16,7 @@ from tests.tools.doctor.server import (
     variable,
     write,
 )
-from tools.doctor import cann
+from tools.doctor import cann, installation
 from tools.doctor.finding import FAIL, OK, WARN
 
 
@@ -42,6 +44,15 @@ def test_an_older_driver_does_for_an_older_cann(server: Server) -> None:
 def test_what_the_installed_mindspore_says_of_cann() -> None:
     assert cann.accepted_cann() == ["8.2", "8.3", "8.5", "9.0", "9.1"]
     assert cann.built_with() == "9.1.0"
+
+
+def test_versions_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "ascend.md").read_text()
+    rows = dict(re.findall(r"^\| (\d+\.\d+) \| (\d+\.\d+) \|", text, re.M))
+    assert rows == cann._OLDEST_DRIVER
+    assert sorted(rows) == cann.accepted_cann()
+    assert f"Take CANN {cann.built_with()} " in text
+    assert f"MindSpore {installation.pinned()['mindspore']} has wheels" in text
 
 
 def test_python_packages_of_cann_are_really_imported(server: Server) -> None:
