@@ -66,8 +66,11 @@ FROM ${CANN_IMAGE} AS ascend
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends iproute2 libgomp1 openmpi-bin procps tini \
     && rm -rf /var/lib/apt/lists/*
-COPY requirements.txt /mtln/
-RUN python3 -m pip install --no-cache-dir --requirement /mtln/requirements.txt
+# The second file is for CANN's own Python code, which stays in CANN's folder: set_env.sh puts it on
+# PYTHONPATH.
+COPY requirements.txt requirements-ascend.txt /mtln/
+RUN python3 -m pip install --no-cache-dir --requirement /mtln/requirements.txt \
+    --requirement /mtln/requirements-ascend.txt
 RUN useradd --uid 1000 --create-home mtln \
     && mkdir --parents /mtln/data /mtln/runs \
     && chmod 1777 /home/mtln /mtln /mtln/data /mtln/runs

@@ -23,7 +23,10 @@ def print_plan(job: Job, as_json: bool) -> None:
     """
     log_dir = log_folder(job.run_dir, next_attempt(job.run_dir))
     show = to_json if as_json else to_text
-    print(show(plan_job(job, this_machine()), log_dir))
+    machine = this_machine()
+    print(show(plan_job(job, machine), log_dir))
+    if machine.note and not as_json:
+        print(f"\nnote: {machine.note}")
 
 
 def plan_job(job: Job, machine: Machine) -> Iterator[Process]:

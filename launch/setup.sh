@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: bash launch/setup.sh [--test]
+usage: bash launch/setup.sh [--test] [--ascend]
 
 Prints the path of a Python that has the pinned requirements: python3 if it has them, or else
 that of .venv in the project's folder, which is made when it is missing, half made or outdated
@@ -14,6 +14,8 @@ that of .venv in the project's folder, which is made when it is missing, half ma
     PYTHON="$(bash launch/setup.sh)"
 
   --test        with the requirements of the tests
+  --ascend      with what CANN's operator compiler needs, as everywhere where CANN is found; for a
+                machine with internet access that makes .venv for others
   MTLN_PYTHON   variable: the interpreter to use, whatever versions it has
 TEXT
 }
@@ -21,10 +23,11 @@ TEXT
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 2; }
 
-with_tests=false
+with_tests=false with_ascend=false
 for argument in "$@"; do
     case $argument in
         --test) with_tests=true ;;
+        --ascend) with_ascend=true ;;
         -h | --help) usage; exit 0 ;;
         *) die "unexpected argument '$argument' (see launch/setup.sh --help)" ;;
     esac
@@ -34,16 +37,28 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 # Written last, so that a .venv without it is known to be half made.
 stamp=$venv/complete
-requirements=("$root/requirements.txt")
+base=$root/requirements.txt tests=$root/requirements-test.txt ascend=$root/requirements-ascend.txt
+requirements=("$base")
 if $with_tests; then
-    requirements+=("$root/requirements-test.txt")
+    requirements+=("$tests")
 fi
+
+# Where launch/environment.sh and the doctor look for CANN, and what its set_env.sh names.
+for folder in "${ASCEND_HOME_PATH:-}" "${ASCEND_TOOLKIT_HOME:-}" \
+    /usr/local/Ascend/cann /usr/local/Ascend/ascend-toolkit/latest; do
+    if [[ -n $folder && -d $folder && -f $ascend ]]; then
+        with_ascend=true
+    fi
+done
 
 # Prints a Python's path if it has the requirements; fails if not, and prints what it lacks.
 # MindSpore is looked up, not imported: that takes seconds.
-# $1: interpreter, $2: "pinned" if MindSpore's version must be the pinned one, or "any".
+# $1: interpreter, $2: "pinned" if MindSpore's version must be the pinned one, or "any"; the rest:
+# requirement files.
 has_requirements() {
-    "$1" - "$2" "$venv" "${requirements[@]}" 2>/dev/null <<'PYTHON'
+    local python=$1 versions=$2
+    shift 2
+    "$python" - "$versions" "$venv" "$@" 2>/dev/null <<'PYTHON'
 import os, re, sys
 from importlib.metadata import PackageNotFoundError, version
 
@@ -81,32 +96,31 @@ venv_version() {
 print("python%d.%d" % sys.version_info[:2], os.uname().machine)' 2>/dev/null
 }
 
-# $1: base or all: whether .venv has the base requirements, or all that were asked for.
+# Whether .venv was made from what these requirement files say now.
 is_complete() {
     local file version lines
     [[ -f $stamp ]] || return 1
     lines=$'\n'$(<"$stamp")$'\n'
     version=$(venv_version) || return 1
     [[ $lines == $'\n'"$version"$'\n'* ]] || return 1
-    for file in "${requirements[@]}"; do
+    for file in "$@"; do
         [[ $lines == *$'\n'"$(stamp_line "$file")"$'\n'* ]] || return 1
-        [[ $1 == all ]] || return 0
     done
 }
 
 # Prints a Python to make .venv from. Commands that exist may still fail (pyenv's shims do).
 find_base() {
-    local candidate base without_venv=
+    local candidate found without_venv=
     for candidate in python3 python3.12 python3.11 python3.10 python; do
         # The interpreter behind it, since python3 may be that of the .venv to be removed.
-        base=$("$candidate" -c 'import sys
+        found=$("$candidate" -c 'import sys
 if (3, 10) <= sys.version_info[:2] <= (3, 12): print(sys._base_executable)' 2>/dev/null) || continue
-        [[ -n $base ]] || continue
-        if "$base" -c 'import ensurepip, venv' 2>/dev/null; then
-            printf '%s\n' "$base"
+        [[ -n $found ]] || continue
+        if "$found" -c 'import ensurepip, venv' 2>/dev/null; then
+            printf '%s\n' "$found"
             return
         fi
-        without_venv=${without_venv:-$base}
+        without_venv=${without_venv:-$found}
     done
     if [[ -n $without_venv ]]; then
         local name
@@ -126,30 +140,47 @@ lock() {
     fi
 }
 
-install() {
-    local base files=("${requirements[@]}") file
-    if $with_tests && is_complete base; then
-        say "adding the requirements of the tests to $venv ..."
-        files=("$root/requirements-test.txt")
-        rm -f "$stamp"
-    else
-        base=$(find_base)
-        say "making $venv with $base: once, 1-2 minutes ..."
-        rm -rf "$venv"
-        "$base" -m venv "$venv" >&2 || die "$base cannot make a virtual environment in $venv"
+# Installs requirement files into .venv. If that fails, what was complete before is so still.
+add() {
+    local file before
+    before=$(cat "$stamp" 2>/dev/null) || true
+    # Gone meanwhile: a pip that is killed leaves packages half installed.
+    rm -f "$stamp"
+    if ! "$venv/bin/python" -m pip install --disable-pip-version-check \
+        "${@/#/--requirement=}" >&2; then
+        [[ -z $before ]] || printf '%s\n' "$before" >"$stamp"
+        return 1
     fi
-    "$venv/bin/python" -m pip install --disable-pip-version-check \
-        "${files[@]/#/--requirement=}" >&2 || die "pip could not install the requirements, see above"
     {
-        venv_version
-        for file in "${requirements[@]}"; do stamp_line "$file"; done
+        printf '%s\n' "${before:-$(venv_version)}"
+        for file in "$@"; do stamp_line "$file"; done
     } >"$stamp.new"
     mv "$stamp.new" "$stamp"
     say "$venv is ready"
 }
 
-# Ends with the Python to use, $1. The CPU operators are optional: without them it says so in a line.
+install() {
+    local python files=("${requirements[@]}")
+    if is_complete "$base"; then
+        say "adding the requirements of the tests to $venv ..."
+        files=("$tests")
+    else
+        python=$(find_base)
+        say "making $venv with $python: once, 1-2 minutes ..."
+        rm -rf "$venv"
+        "$python" -m venv "$venv" >&2 || die "$python cannot make a virtual environment in $venv"
+    fi
+    add "${files[@]}" || die "pip could not install the requirements, see above"
+}
+
+# Ends with the Python to use, $1. CANN's requirements and the CPU operators are optional: without
+# them it says so in a line.
 answer_with() {
+    local lacking
+    if $with_ascend && ! lacking=$(has_requirements "$1" any "$ascend"); then
+        say "note: $1 lacks $lacking: operators that CANN compiles at run time will fail; install" \
+            "requirements-ascend.txt"
+    fi
     if [[ -d $root/train/native ]]; then
         (cd "$root" && "$1" -m train.native --quiet) || true
     fi
@@ -159,17 +190,25 @@ answer_with() {
 
 if [[ -n ${MTLN_PYTHON:-} ]]; then
     forced=$(command -v -- "$MTLN_PYTHON") || die "MTLN_PYTHON: $MTLN_PYTHON is no program"
-    answer=$(has_requirements "$forced" any) ||
+    answer=$(has_requirements "$forced" any "${requirements[@]}") ||
         die "MTLN_PYTHON: $forced lacks ${answer:-a working Python}"
     answer_with "$answer"
 fi
 current=$(command -v python3 || command -v python || true)
-if [[ -n $current ]] && answer=$(has_requirements "$current" pinned); then
+if [[ -n $current ]] && answer=$(has_requirements "$current" pinned "${requirements[@]}"); then
     answer_with "$answer"
 fi
-if ! is_complete all; then
+# Another set-up may finish while this one waits for the lock.
+if ! is_complete "${requirements[@]}"; then
     lock
-    # Another set-up may have finished while this one waited.
-    is_complete all || install
+    is_complete "${requirements[@]}" || install
+fi
+if $with_ascend && ! is_complete "$ascend"; then
+    lock
+    if ! is_complete "$ascend"; then
+        say "adding what CANN's operator compiler needs to $venv ..."
+        # A compute node may have no way to the package index: it does not wait long, and trains.
+        PIP_RETRIES=${PIP_RETRIES:-1} PIP_TIMEOUT=${PIP_TIMEOUT:-10} add "$ascend" || true
+    fi
 fi
 answer_with "$venv/bin/python"

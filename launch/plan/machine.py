@@ -1,13 +1,12 @@
 """What this machine has to offer, NPUs and processor cores, and which rank gets which cores."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from train.environment import visible_npus
-
-Cores = tuple[int, ...]
+from launch.plan import npu_topology
+from launch.plan.numa import Cores, allowed_cores
+from train.environment import npu_nodes, visible_npus
 
 # More processes than this on cores alone: each starts to cost more memory than it brings speed.
 _MAX_DEFAULT_CPU_RANKS = 8
@@ -22,10 +21,14 @@ class Machine:
             /dev/davinciN); a process calls them 0, 1, 2 ... in this order.
         core_groups: Numbers of the cores this process may run on, a group for every NUMA node,
             threads of the same core next to each other.
+        npu_cores: Cores near the NPUs, a share for each by its physical number; empty if unknown.
+        note: Why that is unknown, in a sentence.
     """
 
     npus: tuple[int, ...]
     core_groups: tuple[Cores, ...]
+    npu_cores: Mapping[int, Cores] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def num_cores(self) -> int:
@@ -37,38 +40,35 @@ class Machine:
         """One rank per NPU, or else one per core up to a limit."""
         return len(self.npus) or min(self.num_cores, _MAX_DEFAULT_CPU_RANKS)
 
+    def shares(self, devices: Sequence[int]) -> list[Cores | None]:
+        """Return the cores of ranks: those near their NPUs, or else in the order of NUMA nodes.
+
+        Args:
+            devices: The device of every rank as its process counts them.
+
+        Returns:
+            The cores of every rank; None for all of them where there is less than one for each.
+        """
+        npus = [self.npus[device] for device in devices if device < len(self.npus)]
+        if len(npus) == len(devices) and self.npu_cores.keys() >= set(npus):
+            return [self.npu_cores[npu] for npu in npus]
+        return share_cores(self.core_groups, len(devices))
+
 
 def this_machine() -> Machine:
     """Look at the machine this process runs on."""
-    return Machine(visible_npus(os.environ), allowed_cores())
-
-
-def allowed_cores(
-    system: Path = Path("/sys/devices/system"), allowed: frozenset[int] | None = None
-) -> tuple[Cores, ...]:
-    """Return the cores this process may run on, a group for every NUMA node.
-
-    Within a group the threads of one core are neighbours, so that a share of the group is made of
-    whole cores.
-
-    Args:
-        system: The kernel's description of the machine.
-        allowed: The cores to look at; None for those of this process.
-    """
-
-    def place(core: int) -> tuple[int, int]:
-        siblings = parse_list(_read(system / f"cpu/cpu{core}/topology/thread_siblings_list"))
-        return (min(siblings, default=core), core)
-
-    left = set(os.sched_getaffinity(0) if allowed is None else allowed)
-    nodes = system.glob("node/node[0-9]*")
-    groups = []
-    for node in sorted(nodes, key=lambda path: int(path.name.removeprefix("node"))):
-        here = left & set(parse_list(_read(node / "cpulist")))
-        left -= here
-        groups.append(here)
-    groups.append(left)  # where the kernel says nothing about NUMA nodes
-    return tuple(tuple(sorted(group, key=place)) for group in groups if group)
+    npus, groups = visible_npus(os.environ), allowed_cores()
+    if not npus:
+        return Machine(npus, groups)
+    try:
+        near = npu_topology.parse(npu_topology.ask())
+        shares = npu_topology.deal_cores(near, npu_nodes(), groups)
+        if not shares.keys() >= set(npus):
+            raise npu_topology.TopologyUnknown("names cores that this process may not use")
+    except npu_topology.TopologyUnknown as error:
+        note = f"cores go by NUMA node, not by NPU: {' '.join(npu_topology.COMMAND)} {error}"
+        return Machine(npus, groups, note=note)
+    return Machine(npus, groups, shares)
 
 
 def share_cores(groups: Sequence[Cores], nproc: int) -> list[Cores | None]:
@@ -93,19 +93,3 @@ def share_cores(groups: Sequence[Cores], nproc: int) -> list[Cores | None]:
     cores = [core for group in groups for core in group]
     each = total // nproc
     return [tuple(cores[rank * each : (rank + 1) * each]) for rank in range(nproc)]
-
-
-def parse_list(text: str) -> list[int]:
-    """Read a list as the kernel writes it: "0-3,8" is 0, 1, 2, 3, 8."""
-    numbers: list[int] = []
-    for part in filter(None, text.strip().split(",")):
-        first, _, last = part.partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
-    return numbers
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.job import Job
-from launch.plan.machine import Cores, Machine, share_cores
+from launch.plan.machine import Machine
+from launch.plan.numa import Cores
 
 # With fewer cores per rank than this, the threads that serve an NPU would be in each other's way.
 _FEWEST_CORES_FOR_AN_NPU = 4
@@ -185,7 +186,7 @@ def _defaults(world: World, threads: int, environment: Mapping[str, str]) -> dic
 
 def _pinning(node: Node, world: World, machine: Machine) -> list[Cores | None]:
     """Give every rank cores of its own, if there are enough; a single rank may use them all."""
-    shares = share_cores(machine.core_groups, node.nproc)
+    shares = machine.shares([node.device(rank) for rank in range(node.nproc)])
     few = machine.npus and shares[0] and len(shares[0]) < _FEWEST_CORES_FOR_AN_NPU
     if world.size == 1 or few:
         return [None] * node.nproc

@@ -108,7 +108,8 @@ def test_context_has_all_that_the_image_needs_and_no_more() -> None:
     assert rules[0] == "*"
     chosen = {rule[1:] for rule in rules if rule.startswith("!")}
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert chosen == {*packages, "configs", "requirements.txt", "requirements-gpu.txt"}
+    files = {f"requirements{kind}.txt" for kind in ("", "-gpu", "-ascend")}
+    assert chosen == {*packages, "configs", *files}
 
 
 @pytest.fixture(scope="module")

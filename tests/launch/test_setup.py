@@ -30,9 +30,10 @@ class Checkout:
         base = getattr(sys, "_base_executable", sys.executable)
         self.add_command("python3", f'exec "{base}" "$@"')
 
-    def require(self, base: str, tests: str = "") -> None:
+    def require(self, base: str, tests: str = "", ascend: str = "") -> None:
         (self.root / "requirements.txt").write_text(base)
         (self.root / "requirements-test.txt").write_text(tests)
+        (self.root / "requirements-ascend.txt").write_text(ascend)
 
     def add_command(self, name: str, script: str) -> None:
         (self.path / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -62,22 +63,29 @@ def checkout(tmp_path: Path) -> Checkout:
 
 @pytest.fixture
 def wheel(tmp_path: Path) -> str:
-    """A requirement that no Python has, installed from a file."""
-    name = "mtln_probe-1.0"
-    project = tmp_path / "wheels"
-    project.mkdir()
-    path = project / f"{name}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("mtln_probe.py", "")
-        info = f"{name}.dist-info"
-        archive.writestr(
-            f"{info}/METADATA", "Metadata-Version: 2.1\nName: mtln-probe\nVersion: 1.0\n"
-        )
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", "")
-    return str(project)
+    """A folder with two requirements that no Python has, mtln-probe and mtln-tbe."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name in ("mtln_probe", "mtln_tbe"):
+        with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+            archive.writestr(f"{name}.py", "")
+            info = f"{name}-1.0.dist-info"
+            archive.writestr(
+                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+            )
+            archive.writestr(
+                f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            )
+            archive.writestr(f"{info}/RECORD", "")
+    return str(folder)
+
+
+@pytest.fixture
+def cann(tmp_path: Path) -> str:
+    """A folder that CANN may be in."""
+    folder = tmp_path / "cann"
+    folder.mkdir()
+    return str(folder)
 
 
 @pytest.mark.slow
@@ -142,6 +150,53 @@ def test_requirements_of_tests_are_added(checkout: Checkout, wheel: str) -> None
     assert with_tests.returncode == 0, with_tests.stderr
     assert with_tests.stdout == f"{checkout.venv}/bin/python\n"
     assert checkout.setup("--test").stderr == ""
+
+
+def has_tbe(python: str) -> bool:
+    return (
+        subprocess.run(
+            [python.strip(), "-c", "import mtln_tbe"], stderr=subprocess.DEVNULL
+        ).returncode
+        == 0
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME"])
+def test_where_cann_is_its_requirements_are_added(
+    checkout: Checkout, wheel: str, cann: str, name: str
+) -> None:
+    checkout.require("mtln-probe==1.0\n", ascend="mtln-tbe==1.0\n")
+    plain = checkout.setup(PIP_FIND_LINKS=wheel, **{name: f"{cann}/nowhere"})
+    assert not has_tbe(plain.stdout)
+    stale = checkout.venv / "stale"
+    stale.touch()
+    there = checkout.setup(PIP_FIND_LINKS=wheel, **{name: cann})
+    assert (there.returncode, there.stdout) == (0, plain.stdout), there.stderr
+    assert has_tbe(there.stdout)
+    assert stale.exists()  # added, not made anew
+    assert checkout.setup(**{name: cann}).stderr == checkout.setup().stderr == ""
+
+
+@pytest.mark.slow
+def test_requirements_of_cann_that_cannot_be_had_stop_nothing(
+    checkout: Checkout, wheel: str
+) -> None:
+    checkout.require("mtln-probe==1.0\n", ascend="mtln-absent==1.0\n")
+    for _ in range(2):
+        ended = checkout.setup("--ascend", PIP_FIND_LINKS=wheel)
+        assert (ended.returncode, ended.stdout) == (0, f"{checkout.venv}/bin/python\n")
+        last = ended.stderr.splitlines()[-1]
+        assert last.startswith(f"note: {checkout.venv}/bin/python lacks mtln-absent: ")
+    assert "making" not in ended.stderr
+
+
+def test_own_python_without_requirements_of_cann_is_used(checkout: Checkout, cann: str) -> None:
+    checkout.require("", ascend="mtln-absent==1.0\n")
+    ended = checkout.setup(ASCEND_HOME_PATH=cann)
+    assert ended.returncode == 0
+    assert "lacks mtln-absent" in ended.stderr
+    assert not checkout.venv.exists()
 
 
 def test_python_at_hand_is_used_when_it_has_the_requirements(checkout: Checkout) -> None:
@@ -222,7 +277,7 @@ def test_unknown_argument(checkout: Checkout) -> None:
 
 def test_every_requirement_is_explained() -> None:
     explained = (ROOT / "pyproject.toml").read_text()
-    for file in ("requirements.txt", "requirements-test.txt"):
+    for file in ("requirements.txt", "requirements-test.txt", "requirements-ascend.txt"):
         for line in (ROOT / file).read_text().splitlines():
             if line and not line.startswith("#"):
                 name, equals, version = line.partition("==")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from launch.plan.machine import allowed_cores
+from launch.plan.numa import allowed_cores
 from tools.bench.group import ROOT, Group, WorkerFailed
 from tools.bench.results import Case
 from tools.bench.workload import NETWORKS, TINY, Workload

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.doctor import ascend, gpu, installation, node
+from tools.doctor import ascend, cann, gpu, installation, node
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine
 
 
@@ -52,7 +52,9 @@ def examine(machine: Machine, runs: Path, quick: bool) -> Iterator[Finding]:
     yield from node.examine(machine, runs)
     if machine.device == "Ascend":
         yield from ascend.examine(machine)
+        yield from cann.examine(machine)
         if not quick:
+            yield from cann.import_packages(machine)
             yield from ascend.ask_npu_smi(machine)
             yield from ascend.ask_hccn_tool(machine)
     if machine.device == "GPU":

@@ -14,8 +14,8 @@ import numpy as np
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine, output_of, worse
 from train.environment import prepare_for_mindspore
 
-_ROOT = Path(__file__).resolve().parents[2]
-_REQUIREMENTS = _ROOT / "requirements.txt"
+ROOT = Path(__file__).resolve().parents[2]
+_REQUIREMENTS = ROOT / "requirements.txt"
 _SET_UP = 'use the Python that "bash launch/setup.sh" prints'
 _MPI = "for launch/run_mpi.sh install OpenMPI (apt install openmpi-bin); nothing else needs it"
 _REMEDIES = {
@@ -34,9 +34,9 @@ def examine() -> Iterator[Finding]:
     yield _requirements()
 
 
-def pinned() -> dict[str, str]:
-    """Return the packages that a run needs, and their versions."""
-    text = _REQUIREMENTS.read_text(encoding="utf-8")
+def pinned(file: Path | None = None) -> dict[str, str]:
+    """Return the packages that a requirement file names (default: a run's), and their versions."""
+    text = (file or _REQUIREMENTS).read_text(encoding="utf-8")
     return dict(re.findall(r"(?m)^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;#]+)", text))
 
 
@@ -82,7 +82,7 @@ def examine_mindspore(machine: Machine) -> Iterator[Finding]:
     )
     command = [sys.executable, "-c", program, machine.device]
     # CANN's own entries stay in front.
-    path = ":".join(filter(None, (machine.environment.get("PYTHONPATH"), str(_ROOT))))
+    path = ":".join(filter(None, (machine.environment.get("PYTHONPATH"), str(ROOT))))
     try:
         # MindSpore leaves folders where it runs. An NPU whose caches are cold compiles for minutes.
         with tempfile.TemporaryDirectory() as folder:

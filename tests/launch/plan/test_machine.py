@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.plan.machine import Machine, allowed_cores, parse_list, share_cores
+from launch.plan.machine import Machine, share_cores
+from launch.plan.numa import allowed_cores, parse_list
 from train.environment import visible_npus
 
 

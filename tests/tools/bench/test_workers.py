@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from launch.plan.machine import allowed_cores
+from launch.plan.numa import allowed_cores
 from tests.marked import Marked
 from tests.tools.commands import Outcome
 from tools.bench.group import Group, WorkerFailed
