@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, nn, ops
 
 from train.data.loader import EvaluationLoader
 from train.distributed.collectives import Collectives
+from train.model.layers import split
 from train.step.graph_cache import GraphCache
 from train.tasks.base import Task
 
@@ -111,7 +112,7 @@ class PredictStep(nn.Cell):
 
     def _merge(self, scores: Tensor) -> Tensor:
         """Return the sums of the scores, mirrored back: (4 n_d, K[, H, W]) -> (n_d, K[, H, W])."""
-        same, left_right, up_down, both = mint.split(scores, scores.shape[0] // 4)
+        same, left_right, up_down, both = split(scores, (scores.shape[0] // 4,) * 4)
         if scores.ndim == 4:
             left_right, up_down = ops.flip(left_right, (3,)), ops.flip(up_down, (2,))
             both = ops.flip(both, (2, 3))

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from mindspore import ParameterTuple, Tensor, mint, nn, ops
+from mindspore import ParameterTuple, Tensor, nn, ops
 
 from train.config.sections import BYTES
+from train.model.layers import split
 from train.model.mtln import MTLN, split_by_branch
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import LossScale
@@ -182,7 +183,7 @@ class TrainStep(nn.Cell):
         square = ops.square(branches).sum().reshape((1,))
         tail = self.concat((losses, square))
         shared, tail = self.reduction(gradients[: self.num_reduced], tail)
-        losses, square = mint.split(tail, self.tail_sizes)
+        losses, square = split(tail, self.tail_sizes)
         norm = ops.sqrt(ops.square(shared).sum() + square[0])
         return self.concat((shared, branches)), losses, norm
 
