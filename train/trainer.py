@@ -45,7 +45,7 @@ class Trainer:
         # Parts that are put together from several sections of the configuration come from build.
         self.config = config
         self.cluster = cluster
-        build.require_precisions(config, cluster)
+        build.configure_device(config, cluster)
         self.folder = RunFolder(config, cluster.is_first)
         self.schedule = Schedule(config)
         self.sets = open_record_sets(config)

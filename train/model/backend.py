@@ -11,7 +11,7 @@ import mindspore as ms
 from mindspore import Parameter, nn
 
 from train.config.sections import Precision
-from train.model import layers, native_layers
+from train.model import aclnn_layers, layers, native_layers
 from train.native import update as native_update
 from train.optim.optimizers import SGD, FlatOptimizer, Flatten, Subtract, Update
 
@@ -55,9 +55,7 @@ class Backend:
 
         Called with a second map, it adds that to its result.
         """
-        return self.layers.Conv(
-            in_channels, out_channels, kernel_size, stride, bias, self.half
-        )
+        return self.layers.Conv(in_channels, out_channels, kernel_size, stride, bias, self.half)
 
     def stem(
         self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
@@ -122,6 +120,18 @@ class Backend:
         return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
 
 
+class AclnnBackend(Backend):
+    """The backend for Ascend NPUs that launch a graph kernel by kernel, with fewer kernels."""
+
+    layers: ClassVar[ModuleType] = aclnn_layers
+
+    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
+        """See the base class."""
+        if kernel_size != stride:
+            return super().max_pool(kernel_size, stride)
+        return aclnn_layers.MaxPool(stride)
+
+
 class NativeBackend(Backend):
     """The backend of native operators, for CPUs; maps are (N, H, W, C), all is float32."""
 
@@ -133,9 +143,7 @@ class NativeBackend(Backend):
         self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
     ) -> nn.Cell:
         """See the base class."""
-        return native_layers.Conv(
-            3, out_channels, kernel_size, stride, bias, is_first=True
-        )
+        return native_layers.Conv(3, out_channels, kernel_size, stride, bias, is_first=True)
 
     def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
         """See the base class."""

@@ -8,7 +8,7 @@ Shapes: N = images, C = channels, H, W = height and width of a feature map, K = 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
@@ -115,11 +115,16 @@ class DomainNorm(nn.Cell):
 
     Chang et al., "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", CVPR
     2019.
+
+    Attributes:
+        batch_norm: The batch norm of a domain.
     """
+
+    batch_norm: ClassVar[type[nn.Cell]] = BatchNorm
 
     def __init__(self, channels: int, domains: Sequence[str], relu: bool) -> None:
         super().__init__()
-        self.of = nn.CellDict({name: BatchNorm(channels, relu) for name in domains})
+        self.of = nn.CellDict({name: self.batch_norm(channels, relu) for name in domains})
         self.concat = ops.Concat(0)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
