@@ -52,15 +52,27 @@ def jit_level_of(config: Config) -> JitLevel:
 
 
 def configure_device(config: Config, cluster: Cluster) -> None:
-    """Choose how the device computes, or refuse what it has no operators for.
+    """Choose how the device compiles and computes, and refuse what it cannot.
 
     Raises:
         UserError: Names the key, its value and what is allowed.
     """
     if cluster.device_target == "Ascend":
         ascend.configure(jit_level_of(config), precision_of(config))
-    if cluster.device_target != "CPU":
-        return
+    elif cluster.device_target == "CPU":
+        _require_cpu_precisions(config, cluster)
+
+
+def describe_device(config: Config) -> str:
+    """Say in one line how an NPU compiles and computes."""
+    name, precision = ascend.chip(), precision_of(config)
+    note = ""
+    if precision == "float32" and ascend.rounds_to_float16():
+        note = " (but convolutions and matrix products in float16, with a loss scale)"
+    return f"{name}: jit_level {jit_level_of(config)}, precision {precision}{note}"
+
+
+def _require_cpu_precisions(config: Config, cluster: Cluster) -> None:
     if config.precision == "bfloat16":
         raise UserError(
             "precision: must be float32 or float16 on a CPU, where MindSpore has no convolution "

@@ -3,7 +3,10 @@
 What was seen of it without an NPU: docs/ascend.md.
 """
 
+from collections.abc import Sequence
+
 import mindspore as ms
+from mindspore import Tensor
 from mindspore._c_expression import MSContext
 from mindspore.device_context.ascend import op_precision
 
@@ -22,6 +25,21 @@ def chip() -> str:
 def rounds_to_float16() -> bool:
     """Return whether the matrix units know no float32: those of an Ascend 910 (A)."""
     return chip() == _FIRST_GENERATION
+
+
+def to_device(tensors: Sequence[Tensor], target: str) -> tuple[Tensor, ...]:
+    """Return tensors for a graph on a device, there already if that saves time.
+
+    Handed to a graph as they are, each would make the host wait for the NPU twice. The caller keeps
+    its own tensors until the graph has run: a copy may be under way until then.
+
+    Args:
+        tensors: On the host.
+        target: "Ascend", "GPU" or "CPU".
+    """
+    if target != "Ascend":
+        return tuple(tensors)
+    return tuple(tensor.move_to(target, blocking=False) for tensor in tensors)
 
 
 def configure(level: JitLevel, precision: Precision) -> None:

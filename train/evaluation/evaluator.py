@@ -7,10 +7,12 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from train.data.loader import EvaluationLoader
+from train.distributed.ascend import to_device
 from train.distributed.collectives import Collectives
 from train.model.layers import split
 from train.step.graph_cache import GraphCache
@@ -49,6 +51,7 @@ class Evaluator:
         self.alive = alive
         self.predict = PredictStep(network, tasks, flips)
         self.graphs = graphs
+        self.target = ms.get_context("device_target")
         self.is_compiled = False
 
     def evaluate(self, split: str) -> Metrics:
@@ -58,7 +61,8 @@ class Evaluator:
         was_training = self.network.training
         self.network.set_train(False)
         for batch in self.loader.batches(split):
-            answers = self._predict([Tensor(a) for a in self.loader.layout.images(batch)])
+            images = [Tensor(a) for a in self.loader.layout.images(batch)]
+            answers = self._predict(to_device(images, self.target))
             for tally, answer in zip(tallies, answers, strict=True):
                 tally.add(answer.asnumpy(), batch)
             self.alive()
