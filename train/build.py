@@ -12,17 +12,19 @@ import numpy as np
 from train import environment
 from train.config.marks import NOT_IN_GRAPHS, marked
 from train.config.schema import Config
+from train.config.sections import JitLevel, Precision
 from train.data.damage import DamageWatch
 from train.data.loader import EvaluationLoader
 from train.data.manifest import RecordSet
 from train.data.sampler import split_shares
+from train.distributed import ascend
 from train.distributed.cluster import Cluster, device_target
 from train.distributed.collectives import Collectives, OneProcess
 from train.distributed.mindspore_engine import MindSporeCollectives
 from train.distributed.mpi_engine import MPICollectives, PythonAllReduce
 from train.errors import UserError
 from train.evaluation.evaluator import Evaluator
-from train.model.backend import Backend, NativeBackend
+from train.model.backend import AclnnBackend, Backend, NativeBackend
 from train.model.mtln import MTLN, DatasetInfo, split_by_branch
 from train.model.trunks import build_trunk
 from train.native import library
@@ -36,14 +38,41 @@ from train.step.train_step import StepOptions, TrainStep
 from train.tasks.base import Task, TaskLosses, wanted_masks
 
 
-def require_precisions(config: Config, cluster: Cluster) -> None:
-    """Refuse what MindSpore has no operators for on this device.
+def precision_of(config: Config) -> Precision:
+    """Return the type of the network's maps, on the device of this run."""
+    if config.precision != "auto":
+        return config.precision
+    # Where a convolution in float32 is slow, or (on an Ascend 910) impossible.
+    return "float16" if device_target(config.device) == "Ascend" else "float32"
+
+
+def jit_level_of(config: Config) -> JitLevel:
+    """Return how graphs are compiled for Ascend."""
+    return "O2" if config.jit_level == "auto" else config.jit_level
+
+
+def configure_device(config: Config, cluster: Cluster) -> None:
+    """Choose how the device compiles and computes, and refuse what it cannot.
 
     Raises:
         UserError: Names the key, its value and what is allowed.
     """
-    if cluster.device_target != "CPU":
-        return
+    if cluster.device_target == "Ascend":
+        ascend.configure(jit_level_of(config), precision_of(config))
+    elif cluster.device_target == "CPU":
+        _require_cpu_precisions(config, cluster)
+
+
+def describe_device(config: Config) -> str:
+    """Say in one line how an NPU compiles and computes."""
+    name, precision = ascend.chip(), precision_of(config)
+    note = ""
+    if precision == "float32" and ascend.rounds_to_float16():
+        note = " (but convolutions and matrix products in float16, with a loss scale)"
+    return f"{name}: jit_level {jit_level_of(config)}, precision {precision}{note}"
+
+
+def _require_cpu_precisions(config: Config, cluster: Cluster) -> None:
     if config.precision == "bfloat16":
         raise UserError(
             "precision: must be float32 or float16 on a CPU, where MindSpore has no convolution "
@@ -68,10 +97,12 @@ def build_collectives(cluster: Cluster) -> Collectives:
 
 def build_backend(config: Config) -> Backend:
     """Return what the network is made of: on a CPU native operators, if there are any here."""
-    if native_problem(config) is not None:
-        environment.cap_instructions()
-        return Backend(config.model.norm, config.precision)
-    return NativeBackend(config.model.norm)
+    if native_problem(config) is None:
+        return NativeBackend(config.model.norm)
+    environment.cap_instructions()
+    by_kernel = device_target(config.device) == "Ascend" and jit_level_of(config) != "O2"
+    kind = AclnnBackend if by_kernel else Backend
+    return kind(config.model.norm, precision_of(config))
 
 
 def native_problem(config: Config) -> str | None:
@@ -79,7 +110,7 @@ def native_problem(config: Config) -> str | None:
     target = device_target(config.device)
     if target != "CPU":
         return f"the device is {target}"
-    if config.precision != "float32":
+    if precision_of(config) != "float32":
         return f"precision is {config.precision}, and the native ones compute in float32"
     try:
         library.load()
@@ -111,7 +142,10 @@ def build_optimizer(config: Config, network: MTLN) -> FlatOptimizer:
 
 def build_loss_scale(config: Config) -> LossScale | None:
     """Return the loss scale, where a gradient is float16 anywhere on its way to the optimizer."""
-    return LossScale() if "float16" in (config.precision, config.reduction.precision) else None
+    rounds = device_target(config.device) == "Ascend" and ascend.rounds_to_float16()
+    if rounds or "float16" in (precision_of(config), config.reduction.precision):
+        return LossScale(saturates=rounds)
+    return None
 
 
 def build_step(

@@ -14,6 +14,7 @@ from train.data.batch import Batch
 from train.data.damage import DamageWatch
 from train.data.loader import TrainLoader
 from train.data.manifest import open_record_sets
+from train.distributed.ascend import to_device
 from train.distributed.cluster import Cluster
 from train.errors import UserError
 from train.evaluation.evaluator import Metrics
@@ -45,7 +46,7 @@ class Trainer:
         # Parts that are put together from several sections of the configuration come from build.
         self.config = config
         self.cluster = cluster
-        build.require_precisions(config, cluster)
+        build.configure_device(config, cluster)
         self.folder = RunFolder(config, cluster.is_first)
         self.schedule = Schedule(config)
         self.sets = open_record_sets(config)
@@ -153,6 +154,8 @@ class Trainer:
         problem = build.native_problem(self.config)
         if problem is not None and self.cluster.device_target == "CPU":
             self.log.say(f"MindSpore's own CPU operators, which are slower: {problem}")
+        if self.cluster.device_target == "Ascend":
+            self.log.say(build.describe_device(self.config))
         if self.config.cache == "ram":
             self.log.say(self.loader.describe_cache())
 
@@ -165,7 +168,8 @@ class Trainer:
         for step, batch in enumerate(self.clock.waited(batches), start=interval.first):
             rate, number = scalar(self.schedule.learning_rate(step)), scalar(step + 1)
             inputs = rate, number, *map(Tensor, batch)
-            results.append(self._update(interval.size, inputs))
+            on_device = to_device(inputs, self.cluster.device_target)
+            results.append(self._update(interval.size, on_device))
             done = step + 1
             self.heartbeat.beat(done)
             if done % self.config.log_every == 0 or done == interval.last:

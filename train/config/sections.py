@@ -24,6 +24,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 # The floating types that a step can compute in, and that its gradients can travel in.
 Precision = Literal["float32", "float16", "bfloat16"]
+JitLevel = Literal["O0", "O1", "O2"]
 BYTES: dict[Precision, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 

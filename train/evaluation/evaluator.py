@@ -7,11 +7,14 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import mindspore as ms
 import numpy as np
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, nn, ops
 
 from train.data.loader import EvaluationLoader
+from train.distributed.ascend import to_device
 from train.distributed.collectives import Collectives
+from train.model.layers import split
 from train.step.graph_cache import GraphCache
 from train.tasks.base import Task
 
@@ -48,6 +51,7 @@ class Evaluator:
         self.alive = alive
         self.predict = PredictStep(network, tasks, flips)
         self.graphs = graphs
+        self.target = ms.get_context("device_target")
         self.is_compiled = False
 
     def evaluate(self, split: str) -> Metrics:
@@ -57,7 +61,8 @@ class Evaluator:
         was_training = self.network.training
         self.network.set_train(False)
         for batch in self.loader.batches(split):
-            answers = self._predict([Tensor(a) for a in self.loader.layout.images(batch)])
+            images = [Tensor(a) for a in self.loader.layout.images(batch)]
+            answers = self._predict(to_device(images, self.target))
             for tally, answer in zip(tallies, answers, strict=True):
                 tally.add(answer.asnumpy(), batch)
             self.alive()
@@ -111,7 +116,7 @@ class PredictStep(nn.Cell):
 
     def _merge(self, scores: Tensor) -> Tensor:
         """Return the sums of the scores, mirrored back: (4 n_d, K[, H, W]) -> (n_d, K[, H, W])."""
-        same, left_right, up_down, both = mint.split(scores, scores.shape[0] // 4)
+        same, left_right, up_down, both = split(scores, (scores.shape[0] // 4,) * 4)
         if scores.ndim == 4:
             left_right, up_down = ops.flip(left_right, (3,)), ops.flip(up_down, (2,))
             both = ops.flip(both, (2, 3))

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import ClassVar, Literal
 
+import mindspore as ms
 from mindspore import Parameter, nn
 
 from train.config.sections import Precision
-from train.model import layers, native_layers
+from train.model import aclnn_layers, layers, native_layers
 from train.native import update as native_update
 from train.optim.optimizers import SGD, FlatOptimizer, Flatten, Subtract, Update
 
@@ -25,8 +26,8 @@ class Backend:
 
     Args:
         norm_kind: ``batch``; ``group``, where every image counts for itself; or ``domain``.
-        precision: What convolutions and linear layers compute in. All else is float32, also what
-            goes in and out, and the parameters.
+        precision: Type of the maps, and what convolutions compute in. All else is float32: the
+            parameters, the sums in norms, and the heads from pooling or classifying on.
 
     Attributes:
         layers: The module with the layers that both backends have under one name.
@@ -40,7 +41,7 @@ class Backend:
 
     def __init__(self, norm_kind: Norm = "batch", precision: Precision = "float32") -> None:
         self.norm_kind = norm_kind
-        self.precision = precision
+        self.half = None if precision == "float32" else getattr(ms, precision)
 
     def conv(
         self,
@@ -54,9 +55,7 @@ class Backend:
 
         Called with a second map, it adds that to its result.
         """
-        return self.layers.Conv(
-            in_channels, out_channels, kernel_size, stride, bias, self.precision
-        )
+        return self.layers.Conv(in_channels, out_channels, kernel_size, stride, bias, self.half)
 
     def stem(
         self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
@@ -66,7 +65,7 @@ class Backend:
 
     def linear(self, in_channels: int, out_channels: int) -> nn.Cell:
         """Return a linear layer with small initial weights: (N, C_in) -> (N, C_out)."""
-        return layers.Linear(in_channels, out_channels, self.precision)
+        return layers.Linear(in_channels, out_channels)
 
     def norm(self, channels: int, domains: Sequence[str] = (), relu: bool = False) -> nn.Cell:
         """Return a norm: ``norm(x, counts)`` normalises a map of ``counts[d]`` images each.
@@ -106,7 +105,7 @@ class Backend:
 
     def from_images(self) -> nn.Cell:
         """Return the cell that makes a map of images: (N, H, W, 3) -> map."""
-        return layers.Transpose((0, 3, 1, 2))
+        return layers.Transpose((0, 3, 1, 2), self.half)
 
     def channels_first(self) -> nn.Cell:
         """Return the cell that puts the channels of a map first: map -> (N, C, H, W)."""
@@ -121,6 +120,18 @@ class Backend:
         return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
 
 
+class AclnnBackend(Backend):
+    """The backend for Ascend NPUs that launch a graph kernel by kernel, with fewer kernels."""
+
+    layers: ClassVar[ModuleType] = aclnn_layers
+
+    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
+        """See the base class."""
+        if kernel_size != stride:
+            return super().max_pool(kernel_size, stride)
+        return aclnn_layers.MaxPool(stride)
+
+
 class NativeBackend(Backend):
     """The backend of native operators, for CPUs; maps are (N, H, W, C), all is float32."""
 
@@ -132,9 +143,7 @@ class NativeBackend(Backend):
         self, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
     ) -> nn.Cell:
         """See the base class."""
-        return native_layers.Conv(
-            3, out_channels, kernel_size, stride, bias, self.precision, is_first=True
-        )
+        return native_layers.Conv(3, out_channels, kernel_size, stride, bias, is_first=True)
 
     def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
         """See the base class."""

@@ -8,18 +8,33 @@ Shapes: N = images, C = channels, H, W = height and width of a feature map, K = 
 """
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import mindspore as ms
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Normal
-
-from train.config.sections import Precision
 
 _MAX_GROUPS = 8
 
+_split = ops.auto_generate.SplitWithSize()
+
+
+def split(x: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """Cut a tensor along its first axis into parts of these sizes.
+
+    The one way to do it that compiles on every device: Ascend's graph engine knows neither
+    ``mint.split`` nor its views, and ``ops.split`` makes as many operators as there are parts.
+    """
+    parts: tuple[Tensor, ...] = _split(x, tuple(sizes), 0)
+    return parts
+
 
 class Conv(nn.Conv2d):
-    """A convolution; see :meth:`Backend.conv`."""
+    """A convolution; see :meth:`Backend.conv`.
+
+    With ``half``, a type of 16 bits, it computes in this type, which its maps have too; its
+    parameters are float32.
+    """
 
     def __init__(
         self,
@@ -28,7 +43,7 @@ class Conv(nn.Conv2d):
         kernel_size: int,
         stride: int,
         bias: bool,
-        precision: Precision = "float32",
+        half: Any = None,
     ) -> None:
         super().__init__(
             in_channels,
@@ -41,7 +56,7 @@ class Conv(nn.Conv2d):
             weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
             bias_init="zeros",
         )
-        self.half = None if precision == "float32" else getattr(ms, precision)
+        self.half = half
 
     def construct(self, x: Tensor, *residual: Tensor) -> Tensor:
         """(N, C_in, H, W)[, what is added] -> (N, C_out, ceil(H / stride), ceil(W / stride))."""
@@ -49,23 +64,15 @@ class Conv(nn.Conv2d):
         return y + residual[0] if residual else y
 
     def _in_half(self, x: Tensor) -> Tensor:
-        y = self.conv2d(x.astype(self.half), self.weight.astype(self.half)).astype(ms.float32)
-        return self.bias_add(y, self.bias) if self.has_bias else y
+        y = self.conv2d(x, self.weight.astype(self.half))
+        return self.bias_add(y, self.bias.astype(self.half)) if self.has_bias else y
 
 
 class Linear(nn.Dense):
     """A linear layer; see :meth:`Backend.linear`."""
 
-    def __init__(self, in_channels: int, out_channels: int, precision: Precision) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, weight_init=Normal(0.01), bias_init="zeros")
-        self.half = None if precision == "float32" else getattr(ms, precision)
-
-    def construct(self, x: Tensor) -> Tensor:
-        """(N, C_in) -> (N, C_out)."""
-        if self.half is None:
-            return super().construct(x)
-        y = self.matmul(x.astype(self.half), self.weight.astype(self.half)).astype(ms.float32)
-        return self.bias_add(y, self.bias)
 
 
 def num_groups(channels: int) -> int:
@@ -99,7 +106,7 @@ class GroupNorm(nn.GroupNorm):
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C, H, W) -> the same."""
-        y = super().construct(x)
+        y = super().construct(x.astype(ms.float32)).astype(x.dtype)
         return ops.relu(y) if self.relu else y
 
 
@@ -108,16 +115,21 @@ class DomainNorm(nn.Cell):
 
     Chang et al., "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", CVPR
     2019.
+
+    Attributes:
+        batch_norm: The batch norm of a domain.
     """
+
+    batch_norm: ClassVar[type[nn.Cell]] = BatchNorm
 
     def __init__(self, channels: int, domains: Sequence[str], relu: bool) -> None:
         super().__init__()
-        self.of = nn.CellDict({name: BatchNorm(channels, relu) for name in domains})
+        self.of = nn.CellDict({name: self.batch_norm(channels, relu) for name in domains})
         self.concat = ops.Concat(0)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C, H, W) -> the same."""
-        parts = mint.split(x, counts)
+        parts = split(x, counts)
         norms = self.of.values()
         return self.concat([own(part, counts) for own, part in zip(norms, parts)])  # noqa: B905
 
@@ -145,15 +157,17 @@ class Resize(nn.Cell):
 
 
 class Transpose(nn.Cell):
-    """Puts axes in another order."""
+    """Puts axes in another order, and numbers into another type if one is given."""
 
-    def __init__(self, order: tuple[int, ...]) -> None:
+    def __init__(self, order: tuple[int, ...], dtype: Any = None) -> None:
         super().__init__()
         self.order = order
+        self.dtype = dtype
 
     def construct(self, x: Tensor) -> Tensor:
         """Return the tensor with its axes in ``order``."""
-        return x.transpose(self.order)
+        x = x.transpose(self.order)
+        return x if self.dtype is None else x.astype(self.dtype)
 
 
 class AttentionLevel(nn.Cell):
@@ -186,7 +200,7 @@ class AttentionLevel(nn.Cell):
         seen = self.concat_channels((shared, *extracted)) if extracted else shared
         logits = [
             module(part)
-            for module, part in zip(self.modules, mint.split(seen, counts))  # noqa: B905
+            for module, part in zip(self.modules, split(seen, counts))  # noqa: B905
         ]
         return self.gate(self.concat(logits), shared)
 
@@ -212,7 +226,7 @@ class LinearHeads(nn.Cell):
             x: The last level's map with the images of all tasks, one task after the other.
             counts: Images of every task.
         """
-        parts = mint.split(x, counts)
+        parts = split(x, counts)
         return [head(parts[i]) for head, i in zip(self.heads, self.tasks)]  # noqa: B905
 
 

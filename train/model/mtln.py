@@ -16,10 +16,11 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, mint, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from train.model.attention import AttentionModule, FeatureExtractor
 from train.model.backend import Backend
+from train.model.layers import split
 from train.model.trunks import Trunk
 
 BranchKind = Literal["attention", "linear"]
@@ -184,7 +185,7 @@ class MTLN(nn.Cell):
         """Return a map of the images of all tasks, one task after the other."""
         if self.tasks_are_datasets:
             return shared
-        of_dataset = mint.split(shared, counts)
+        of_dataset = split(shared, counts)
         return self.concat([of_dataset[d] for d in self.dataset_of_task])
 
     def _distil(self, levels: list[Tensor], counts: Sequence[int]) -> list[Tensor]:

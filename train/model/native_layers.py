@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from mindspore import ParameterTuple, Tensor, nn, ops
 
-from train.config.sections import Precision
 from train.model import layers as stock
 from train.native.convolutions import (
     convolution,
@@ -37,7 +36,7 @@ class Conv(stock.Conv):
         kernel_size: k, odd.
         stride: Its stride.
         bias: Whether it has a bias.
-        precision: ``float32``, which all native operators compute in.
+        half: None: all native operators compute in float32.
         is_first: Whether its input are images, whose gradient nobody needs.
     """
 
@@ -48,10 +47,10 @@ class Conv(stock.Conv):
         kernel_size: int,
         stride: int,
         bias: bool,
-        precision: Precision,
+        half: None = None,
         is_first: bool = False,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, bias, precision)
+        super().__init__(in_channels, out_channels, kernel_size, stride, bias)
         self.convolve = convolution(stride, bias, needs_dx=not is_first)
         self.convolve_and_add = convolution(stride, bias, residual=True)
         self.own_options = convolution_options(stride)

@@ -1,7 +1,10 @@
 """The dynamic loss scale that keeps small gradients from vanishing in float16."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from mindspore import Tensor, nn, ops
+from mindspore.ops.operations.math_ops import NPUClearFloatStatusV2, NPUGetFloatStatusV2
 
 from train.optim.optimizers import state_parameter
 
@@ -21,21 +24,43 @@ class LossScale(nn.Cell):
 
     Args:
         good_steps: So many in a row double the scale.
+        saturates: Whether a sum that is too large for float16 becomes its largest number, and not
+            infinite: so on an Ascend 910 (A), which notes it in a status of its own.
 
     Attributes:
         state: The scale and the number of good steps in a row, by name; saved in checkpoints.
     """
 
-    def __init__(self, good_steps: int = GOOD_STEPS) -> None:
+    def __init__(self, good_steps: int = GOOD_STEPS, saturates: bool = False) -> None:
         super().__init__()
+        self.saturates = saturates
         self.wanted = good_steps
         self.factor = state_parameter("loss_scale.factor", np.full(1, FIRST, np.float32))
         self.good_steps = state_parameter("loss_scale.good_steps", np.zeros(1, np.float32))
+        self.read = NPUGetFloatStatusV2()
+        self.clear = NPUClearFloatStatusV2()
+        self.status = Tensor(np.zeros(8, np.int32))
+        self.nothing = Tensor(np.float32(0))
+        self.infinity = Tensor(np.float32(np.inf))
         self.state = {"factor": self.factor, "good_steps": self.good_steps}
 
     def construct(self) -> Tensor:
         """Return the scale of this step, scalar."""
         return self.factor.value().reshape(())
+
+    def overflow(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Return infinity if a number was too large on the way to these gradients, otherwise 0.
+
+        Scalar, and 0 as well where what is too large is infinite by itself.
+        """
+        if not self.saturates:
+            return self.nothing
+        # Read once all is computed, and cleared for the next step once it is read.
+        status = ops.depend(self.status, gradients)
+        found = self.read(status)
+        cleared = self.clear(ops.depend(status, found))
+        found = ops.depend(found, cleared)
+        return ops.where((found != 0).any(), self.infinity, self.nothing)
 
     def update(self, finite: Tensor) -> None:
         """Learn, after the update, whether a step's gradient was finite (bool scalar)."""

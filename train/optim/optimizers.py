@@ -6,7 +6,6 @@ instead of some hundreds of small ones, and the same vector the reduction needs 
 Shape: P = number of trainable values of the network.
 """
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import mindspore as ms
@@ -15,8 +14,6 @@ import numpy.typing as npt
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 Floats = npt.NDArray[np.float32]
-
-_slice = ops.Slice()
 
 
 def pack(parameters: Iterable[Parameter]) -> Floats:
@@ -162,13 +159,12 @@ class Subtract(nn.Cell):
         super().__init__(auto_prefix=False)
         self.parameters = ParameterTuple(parameters)
         self.sizes = tuple(p.size for p in parameters)
-        self.begins = tuple(itertools.accumulate(self.sizes, initial=0))[:-1]
+        self.split = ops.auto_generate.SplitWithSize()
         self.map = ops.Map()
 
     def construct(self, change: Tensor) -> None:
         """Subtract the change of all values, parameter after parameter: (sum of their sizes,)."""
-        # Not mint.split: of some 250 parts it exceeds MindSpore's limit of the call depth.
-        self.map(ops.partial(_subtract, change), self.parameters, self.begins, self.sizes)
+        self.map(_subtract, self.parameters, self.split(change, self.sizes, 0))
 
 
 class Update(nn.Cell):
@@ -221,6 +217,5 @@ def _ravel(tensor: Tensor) -> Tensor:
     return tensor.reshape((-1,))
 
 
-def _subtract(change: Tensor, parameter: Parameter, begin: int, size: int) -> Tensor:
-    own = _slice(change, (begin,), (size,))
+def _subtract(parameter: Parameter, own: Tensor) -> Tensor:
     return ops.assign_sub(parameter, own.reshape(parameter.shape))

@@ -63,7 +63,9 @@ class TrainingState:
         for slot, vector in self.slots.items():
             unpack(flat(checkpoint.optimizer, self.trainable, f"{slot}."), [vector])
         for name, parameter in self.others.items():
-            unpack(checkpoint.optimizer[name].ravel(), [parameter])
+            # With precision: auto a run may go on where there is a loss scale, which it had not.
+            if name in checkpoint.optimizer or not name.startswith("loss_scale."):
+                unpack(checkpoint.optimizer[name].ravel(), [parameter])
         self.average.load(checkpoint.average)
 
     def broadcast(self, collectives: Collectives) -> None:

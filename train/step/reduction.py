@@ -6,9 +6,10 @@ Shape: n = values of the gradient that is reduced.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, nn, ops
 
 from train.config.sections import BYTES
+from train.model.layers import split
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Reduction(nn.Cell):
         part = self._after(parts, self.flatten(gradients[begin:end]))
         if self.all_reduce_in_half is None:
             message = self.average(self.concat((part, tail)))
-            part, tail = mint.split(message, self.sizes_of_last)
+            part, tail = split(message, self.sizes_of_last)
         else:
             part = self._average_gradient(part)
             tail = self.average(self.depend(tail, part))

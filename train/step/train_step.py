@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from mindspore import ParameterTuple, Tensor, mint, nn, ops
+from mindspore import ParameterTuple, Tensor, nn, ops
 
 from train.config.sections import BYTES
+from train.model.layers import split
 from train.model.mtln import MTLN, split_by_branch
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import LossScale
@@ -68,6 +69,7 @@ class TrainStep(nn.Cell):
         self.task_losses = task_losses
         self.balance = balance
         self.loss_scale = options.loss_scale
+        self.saturates = options.loss_scale is not None and options.loss_scale.saturates
         self.world_size = exchange.world_size
         self.local_branches = options.local_branches
         self.clip_norm = options.clip_norm
@@ -115,10 +117,15 @@ class TrainStep(nn.Cell):
         totals = self._totals(batch)
         scale = self.one if self.loss_scale is None else self.loss_scale()
         (_, losses, weights), gradients = self.losses_and_gradients(batch, totals, scale)
+        if self.loss_scale is not None and self.saturates:
+            # Goes to all ranks with the losses.
+            losses = losses + self.loss_scale.overflow(gradients)
         gradient, losses, norm = self._reduce(gradients, losses)
         if self.loss_scale is not None:
             norm = norm / scale
         finite = ops.isfinite(norm)
+        if self.saturates:
+            finite = ops.logical_and(finite, ops.isfinite(losses).all())
         factor = self.one
         if self.clip_norm > 0:
             factor = ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
@@ -182,7 +189,7 @@ class TrainStep(nn.Cell):
         square = ops.square(branches).sum().reshape((1,))
         tail = self.concat((losses, square))
         shared, tail = self.reduction(gradients[: self.num_reduced], tail)
-        losses, square = mint.split(tail, self.tail_sizes)
+        losses, square = split(tail, self.tail_sizes)
         norm = ops.sqrt(ops.square(shared).sum() + square[0])
         return self.concat((shared, branches)), losses, norm
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
@@ -30,7 +31,7 @@ class ClassificationHead(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         """Map of the last level -> logits (n, K)."""
-        return self.linear(x.mean(self.pixels))
+        return self.linear(x.astype(ms.float32).mean(self.pixels))
 
 
 class SceneAnswers(nn.Cell):

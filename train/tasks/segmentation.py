@@ -12,7 +12,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 import numpy.typing as npt
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Tensor, nn, ops
 
 from train.config.schema import Config
 from train.data.batch import Array, Batch, BatchLayout, TaskInputs
@@ -20,6 +20,7 @@ from train.data.manifest import RecordSet
 from train.data.records import IGNORE_INDEX
 from train.errors import UserError
 from train.model.backend import Backend
+from train.model.layers import split
 from train.tasks.base import Decision, KindLosses, Task
 from train.tasks.metrics import Confusion, PixelCounts, oracle_classes, segmentation_metrics
 
@@ -59,7 +60,8 @@ class SegmentationHead(nn.Cell):
             finer = features[level]
             x = self.lateral[level](finer, self.resize(x, finer.shape[axis : axis + 2]))
         x = self.norm(self.conv(x), [x.shape[0]])
-        return self.channels_first(self.resize(self.classify(x), size))
+        logits = self.classify(x).astype(ms.float32)
+        return self.channels_first(self.resize(logits, size))
 
 
 class PixelAnswers(nn.Cell):
@@ -76,7 +78,7 @@ class PixelAnswers(nn.Cell):
         self, levels: Sequence[Tensor], counts: Sequence[int], size: tuple[int, int]
     ) -> list[Tensor]:
         """Return one tensor (n, K, H, W) per segmentation task."""
-        parts = [mint.split(level, counts) for level in levels]
+        parts = [split(level, counts) for level in levels]
         answers = []
         for i, head in zip(self.positions, self.heads):  # noqa: B905
             answers.append(head([part[i] for part in parts], size))

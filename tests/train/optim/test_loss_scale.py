@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,29 @@ def test_an_overflow_is_skipped_and_halves_the_scale(eager: None) -> None:
     assert any((values(network)[name] != value).any() for name, value in before.items())
 
 
+class SaturatedScale(LossScale):
+    """The scale of an NPU that has no infinity, where a number was too large in every step."""
+
+    def __init__(self) -> None:
+        super().__init__(saturates=True)
+
+    def overflow(self, gradients: Sequence[Tensor]) -> Tensor:
+        return self.infinity
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("local_branches", [True, False])
+def test_an_overflow_without_infinities_is_skipped(eager: None, local_branches: bool) -> None:
+    network, scale = make_scene_network("group"), SaturatedScale()
+    options = StepOptions(local_branches, loss_scale=scale)
+    step = make_step(network, list(CLASSES), TASKS, options=options)
+    before = values(network)
+    assert step(scalar(0.1), scalar(1), *make_scene_batch()).asnumpy()[-1] == 0
+    assert scale.current() == FIRST / 2
+    for name, value in values(network).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
 def optimizer_file(run_dir: Path, step: int) -> dict[str, np.ndarray]:
     return load_file(run_dir / f"checkpoints/step_{step:08d}/optimizer.safetensors")
 
@@ -129,7 +153,7 @@ def test_a_resumed_run_goes_on_with_its_scale(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(build, "LossScale", lambda: LossScale(good_steps=3))
+    monkeypatch.setattr(build, "LossScale", lambda saturates: LossScale(3, saturates))
     one_task_config |= {
         "reduction": {"precision": "float16"},
         "schedule": {"steps": 8, "consolidate_every": 2},
@@ -164,8 +188,8 @@ def test_a_run_whose_first_scale_is_much_too_large(
 ) -> None:
     """It has not diverged: it comes down, which is told, and then it trains."""
 
-    def too_large() -> LossScale:
-        scale = LossScale()
+    def too_large(saturates: bool) -> LossScale:
+        scale = LossScale(saturates=saturates)
         set_factor(scale, 2.0**127)
         return scale
 

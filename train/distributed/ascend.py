@@ -1,0 +1,71 @@
+"""How MindSpore compiles for an Ascend NPU, and in which precision its matrix units compute.
+
+What was seen of it without an NPU: docs/ascend.md.
+"""
+
+from collections.abc import Sequence
+
+import mindspore as ms
+from mindspore import Tensor
+from mindspore._c_expression import MSContext
+from mindspore.device_context.ascend import op_precision
+
+from train.config.sections import JitLevel, Precision
+from train.errors import UserError
+
+_FIRST_GENERATION = "ascend910"
+
+
+def chip() -> str:
+    """Return the family of this machine's NPUs: "ascend910", "ascend910b", "ascend910_93"."""
+    name: str = MSContext.get_instance().get_ascend_soc_version()
+    return name
+
+
+def rounds_to_float16() -> bool:
+    """Return whether the matrix units know no float32: those of an Ascend 910 (A)."""
+    return chip() == _FIRST_GENERATION
+
+
+def to_device(tensors: Sequence[Tensor], target: str) -> tuple[Tensor, ...]:
+    """Return tensors for a graph on a device, there already if that saves time.
+
+    Handed to a graph as they are, each would make the host wait for the NPU twice. The caller keeps
+    its own tensors until the graph has run: a copy may be under way until then.
+
+    Args:
+        tensors: On the host.
+        target: "Ascend", "GPU" or "CPU".
+    """
+    if target != "Ascend":
+        return tuple(tensors)
+    return tuple(tensor.move_to(target, blocking=False) for tensor in tensors)
+
+
+def configure(level: JitLevel, precision: Precision) -> None:
+    """Choose how graphs are compiled; comes after the device is set and before any graph.
+
+    Args:
+        level: See the configuration.
+        precision: What the network is to compute in.
+
+    Raises:
+        UserError: The NPU cannot do it.
+    """
+    if rounds_to_float16():
+        if level != "O2":
+            raise UserError(
+                f"jit_level: must be auto or O2 on an Ascend 910 (A), not {level!r}: it has no "
+                "kernels for graphs that are launched operator by operator"
+            )
+        if precision == "bfloat16":
+            raise UserError(
+                "precision: must be auto, float16 or float32 on an Ascend 910 (A), not 'bfloat16' "
+                "(an Ascend 910B or later has it)"
+            )
+    else:
+        # By default CANN shortens float32 operands of convolutions to 19 bits (HF32).
+        op_precision.precision_mode("must_keep_origin_dtype")
+        op_precision.conv_allow_hf32(False)
+        op_precision.matmul_allow_hf32(False)
+    ms.set_context(jit_config={"jit_level": level})
