@@ -76,7 +76,7 @@ def _from_table(table: RankTable, job: Job, machine: Machine) -> Placement:
         if job.nproc is not None and job.nproc != len(server.devices):
             raise UserError(
                 f"{table.source}: server {server.server_id} has {len(server.devices)} devices, "
-                f"but nproc is {job.nproc}"
+                f"but nproc is {job.nproc} (for a job without this table unset RANK_TABLE_FILE)"
             )
         own = server.devices
     else:
