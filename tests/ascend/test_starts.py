@@ -23,7 +23,7 @@ from tests.launch.modelarts_job.containers import (
     node_variables,
 )
 from tests.launch.slurm import cluster as slurm
-from tests.marked import AS_ROOT, Marked, needs_open_mpi
+from tests.marked import Marked, needs_open_mpi
 from tests.npus import with_npus
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
@@ -210,8 +210,9 @@ def test_msrun(site: Site) -> None:
 def test_mpirun(site: Site) -> None:
     script = site.project / "launch/run_mpi.sh"
     table = str(site.table({"127.0.0.1": [1, 0]}))
-    site.start("bash", script, *site.job, RANK_TABLE_FILE=table, **AS_ROOT).succeed()
-    site.assert_ranks(0, 1)
+    npus = range(8)
+    site.start("bash", script, *site.job, npus=npus, RANK_TABLE_FILE=table).succeed()
+    site.assert_ranks(*npus)
 
 
 @pytest.mark.skipif(bool(slurm.missing()), reason="Slurm is not on this machine")
