@@ -10,7 +10,6 @@ from launch.plan import ports
 from launch.plan.machine import Machine
 from launch.plan.processes import Node
 from rank_tables import Device, RankTable, Server, load
-from train.environment import whole_number
 from train.errors import UserError
 
 
@@ -128,13 +127,11 @@ def _number_of_server(table: RankTable, job: Job) -> int:
 
 def _checked_rank(table: RankTable, job: Job, rank: int) -> int:
     count = len(table.devices)
-    size = whole_number(os.environ, "RANK_SIZE")
-    for name, wrong in (
-        (f"RANK_SIZE is {size}", size not in (None, count)),
-        (f"RANK_ID is {rank}", rank >= count),
-    ):
-        if wrong:
-            raise UserError(f"{table.source}: has {count} ranks, but {name}")
+    size = os.environ.get("RANK_SIZE")
+    if size and size != str(count):
+        raise UserError(f"{table.source}: has {count} ranks, but RANK_SIZE is {size}")
+    if rank >= count:
+        raise UserError(f"{table.source}: has {count} ranks, but RANK_ID is {rank}")
     if (job.nproc, job.nnodes, job.node_rank) != (None, None, None):
         raise UserError(
             f"RANK_ID is {rank}, so that rank of {table.source} is started here, and no other: "

@@ -110,6 +110,13 @@ def test_a_launcher_for_every_rank(tmp_path: Path) -> None:
     assert [w.variables["DEVICE_ID"] for w in workers] == ["0", "1", "2", "3"]
 
 
+def test_table_of_another_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK_SIZE", "4")
+    table = table_for(tmp_path, {"127.0.0.1": [0, 1]})
+    with pytest.raises(UserError, match="has 2 ranks, but RANK_SIZE is 4"):
+        placement_of(job(rank_table=table, rank=1), NPUS8)
+
+
 def test_two_jobs_of_one_server_meet_at_different_ports(tmp_path: Path) -> None:
     ports = []
     for devices in ([0, 1], [2, 3]):
