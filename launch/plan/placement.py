@@ -110,9 +110,10 @@ def _numbers(server: Server, machine: Machine) -> tuple[int, ...]:
 
 def _ranks_of(node: Node) -> Iterator[Node]:
     """Split a node where every rank has a launcher, which then counts as a node of its own."""
-    for local, device in enumerate(node.devices or ()):
+    devices = node.devices or ()
+    for local, device in enumerate(devices):
         rank = node.first_rank + local
-        yield Node(rank, node.host, rank, 1, (device,), local, node.nproc - local - 1)
+        yield Node(rank, node.host, rank, 1, (device,), devices[:local], devices[local + 1 :])
 
 
 def _number_of_server(table: RankTable, job: Job) -> int:

@@ -42,9 +42,9 @@ class Node:
         nproc: Number of its ranks.
         devices: The device of each of its ranks, as a process on it counts them; None for
             0, 1, 2 ...
-        before: Ranks of the same machine that come before its own, where there is a launcher for
-            every rank.
-        after: Ranks of the same machine that come after its own.
+        before: Where there is a launcher for every rank: the devices of the ranks of the same
+            machine that come before its own.
+        after: The devices of those that come after.
     """
 
     number: int
@@ -52,13 +52,13 @@ class Node:
     first_rank: int
     nproc: int
     devices: tuple[int, ...] | None = None
-    before: int = 0
-    after: int = 0
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
 
     @property
     def sharing(self) -> int:
         """Number of ranks among which the cores of its machine are shared."""
-        return self.before + self.nproc + self.after
+        return len(self.before) + self.nproc + len(self.after)
 
     def device(self, local_rank: int) -> int:
         """Return the device of one of its ranks, counted from 0."""
@@ -190,7 +190,7 @@ def _defaults(world: World, threads: int, environment: Mapping[str, str]) -> dic
 
 def _pinning(node: Node, world: World, machine: Machine) -> list[Cores | None]:
     """Give every rank cores of its own, if there are enough; a single rank may use them all."""
-    shares = share_cores(machine.core_groups, node.sharing)[node.before :][: node.nproc]
+    shares = share_cores(machine.core_groups, node.sharing)[len(node.before) :][: node.nproc]
     few = machine.npus and shares[0] and len(shares[0]) < _FEWEST_CORES_FOR_AN_NPU
     if world.size == 1 or few:
         return [None] * node.nproc

@@ -88,7 +88,7 @@ def test_devices_of_a_rank_table() -> None:
 
 def test_launchers_of_one_rank_each_share_the_cores() -> None:
     npus = Machine(npus=(0, 1, 2), core_groups=(tuple(range(24)),))
-    node = Node(1, "here", 1, 1, devices=(1,), before=1, after=1)
+    node = Node(1, "here", 1, 1, devices=(1,), before=(0,), after=(2,))
     (worker,) = plan(1, npus, node=node, world=World(3, MEETING))
     assert worker.cores == tuple(range(8, 16))
     assert worker.variables["OMP_NUM_THREADS"] == "8"
