@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from launch.foreign_starter import rank_in_table
 from launch.job import DEFAULT_GRACE, DEFAULT_HANG_TIMEOUT, DEFAULT_NODE_TIMEOUT, Job
 from launch.kubernetes.place import Place, place_in_cluster
+from train.environment import rank_table
 from train.errors import UserError
 from train.storage.address import default_run_dir, is_remote, local_run_folder
 
@@ -59,7 +61,8 @@ OPTIONS: tuple[tuple[str, str, float | None, str], ...] = (
     ("--master-port", "P", None, "port of MindSpore's scheduler (default: a free one)"),
     (
         *("--rank-table", "PATH", None),
-        "Ascend rank table, or a folder with one, to start from (default: RANK_TABLE_FILE)",
+        "Ascend rank table, or a folder with one, that says which devices are which ranks "
+        "(default: RANK_TABLE_FILE)",
     ),
     (
         *("--max-restarts", "K", 0),
@@ -116,7 +119,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     if given.require_upload:
         upload.append("--required")
     place = _place(given)
-    table = given.rank_table or os.environ.get("RANK_TABLE_FILE")
+    table = given.rank_table or rank_table(os.environ)
     if place.nnodes and place.nnodes > 1 and not table:
         for option, value in (("--node-rank", place.node_rank), ("--master", place.master)):
             if value is None:
@@ -133,6 +136,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         control_port=place.port,
         master_port=_number("--master-port", given.master_port, 1024, 65535),
         rank_table=Path(table) if table else None,
+        rank=rank_in_table(os.environ) if table else None,
         max_restarts=_number("--max-restarts", given.max_restarts, 0, 1_000_000) or 0,
         grace=seconds("--grace", given.grace),
         hang_timeout=seconds("--hang-timeout", given.hang_timeout),

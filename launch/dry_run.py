@@ -36,25 +36,19 @@ def plan_job(job: Job, machine: Machine) -> Iterator[Process]:
         UserError: This machine cannot run its part.
     """
     own = placement_of(job, machine)
-    ranks = [own.nproc] * own.nnodes
+    nodes = own.nodes or _nodes_like(own)
+    world = _planned_world(job, own, sum(node.nproc for node in nodes))
+    for node in nodes:
+        yield from make_plan(job, node, world, machine, os.environ)
+
+
+def _nodes_like(own: Placement) -> tuple[Node, ...]:
     hosts = [own.master or socket.gethostname()]
     hosts += [f"node {number}" for number in range(1, own.nnodes)]
-    if own.table:
-        ranks = [len(server.devices) for server in own.table.servers]
-        hosts = [server.server_id for server in own.table.servers]
-    world = _planned_world(job, own, sum(ranks))
-    first = 0
-    for number, (host, nproc) in enumerate(zip(hosts, ranks, strict=True)):
-        devices = own.devices if number == own.node else None
-        node = Node(number, host, first, nproc, devices)
-        yield from make_plan(job, node, world, machine, os.environ)
-        first += nproc
+    return tuple(Node(n, host, n * own.nproc, own.nproc) for n, host in enumerate(hosts))
 
 
 def _planned_world(job: Job, own: Placement, size: int) -> World:
-    if own.table:
-        path = "the table, converted" if own.table.converted else own.table.source.resolve()
-        return World(size, rank_table=Path(path))
     if size == 1:
         return World(size)
     if own.nnodes == 1:

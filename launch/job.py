@@ -26,7 +26,10 @@ class Job:
         master: Host of node 0, where the launchers meet.
         control_port: The port they meet on, None to derive it from the job's name.
         master_port: Port of MindSpore's scheduler, None for a free one.
-        rank_table: File to start from instead of MindSpore's scheduler.
+        rank_table: File that says which servers and devices take part, and in which order; None
+            for all devices, in the order of the nodes.
+        rank: The only rank of the table that this launcher starts, where there is a launcher for
+            every rank; None for all of its node.
         max_restarts: How often the whole job may be started again after a failure.
         grace: Seconds between passing a signal on and killing what is left.
         hang_timeout: Seconds without progress after which the ranks count as dead; 0: never.
@@ -45,6 +48,7 @@ class Job:
     control_port: int | None = None
     master_port: int | None = None
     rank_table: Path | None = None
+    rank: int | None = None
     max_restarts: int = 0
     grace: float = DEFAULT_GRACE
     hang_timeout: float = DEFAULT_HANG_TIMEOUT

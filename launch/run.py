@@ -22,9 +22,8 @@ def run_job(job: Job) -> int:
     machine = this_machine()
     with Signals() as signals:
         placement = placement_of(job, machine)
-        if placement.table and not machine.npus:
-            source = placement.table.source
-            raise UserError(f"{source}: a rank table is for NPUs, and there is none here")
+        if job.rank_table and not machine.npus:
+            raise UserError(f"{job.rank_table}: a rank table is for NPUs, and there is none here")
         run = lead if placement.node == 0 else follow
         code = run(placement, signals)
     if code and sys.stdout.isatty():

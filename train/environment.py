@@ -8,7 +8,7 @@ import contextlib
 import ctypes
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from train.distributed import mpirun
@@ -18,6 +18,9 @@ from train.native import library
 # and notes its failure.
 HEARTBEAT = "MTLN_HEARTBEAT"
 ERROR = "MTLN_ERROR"
+
+# Where a site says that its rank table is, in MindSpore's order.
+_RANK_TABLES = ("MINDSPORE_HCCL_CONFIG_PATH", "RANK_TABLE_FILE")
 
 _CAP = "ONEDNN_MAX_CPU_ISA"
 _AVX2 = 0x7  # dnnl_cpu_isa_avx2
@@ -39,6 +42,22 @@ def prepare_for_mindspore() -> None:
     # (train/step/graph_cache.py). Errors still come through.
     os.environ.setdefault("MS_SUBMODULE_LOG_v", "{PIPELINE:3}")
     mpirun.hide_stale_variables(os.environ)
+    hide_rank_table(os.environ)
+
+
+def rank_table(environment: Mapping[str, str]) -> str | None:
+    """Return the rank table that the environment names, None if there is none."""
+    return next(filter(None, map(environment.get, _RANK_TABLES)), None)
+
+
+def hide_rank_table(environment: MutableMapping[str, str]) -> None:
+    """Remove what names a rank table from the environment of a process with MindSpore.
+
+    MindSpore 2.10 refuses to start from one. Where the ranks are started in another way, a table
+    would make it compile whole graphs (O2) at the least, or number the ranks anew.
+    """
+    for name in _RANK_TABLES:
+        environment.pop(name, None)
 
 
 def cap_instructions() -> None:

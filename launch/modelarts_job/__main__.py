@@ -1,6 +1,7 @@
 """``python -m launch.modelarts_job``, what launch/modelarts.py becomes.
 
-Finds the program that takes this process's place: the launcher of this node, or one rank.
+Finds the program that takes this process's place: the launcher of this node or card, or a rank of
+msrun's.
 """
 
 import json
@@ -16,17 +17,15 @@ from launch.job import Job
 from launch.last_upload import upload_rest
 from launch.modelarts_job import arguments
 from launch.modelarts_job.arguments import Request
-from launch.modelarts_job.place import Card, Node, identify, patience, wait_for_host
-from launch.plan.processes import SEVERAL_RANKS
+from launch.modelarts_job.place import Card, Node, Worker, identify, patience, wait_for_host
 from launch.supervisor.child_process import Signals, shell_code, start_program, wait_for
 from rank_tables import load
+from train.environment import hide_rank_table
 from train.errors import USER_ERROR, UserError, error_text
-from train.files import replace_file
 from train.storage.address import is_remote
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_TABLE = "RANK_TABLE_FILE"
 _CACHE = "MTLN_STORAGE_CACHE"
 # Nodes are not equally quick to start.
 _NODE_SECONDS = "1800"
@@ -46,8 +45,8 @@ def main(argv: Sequence[str]) -> int:
         return USER_ERROR
 
 
-def run(request: Request, place: Node | Card) -> int:
-    """Become the launcher of this node or the rank of this card; of some, return the exit code.
+def run(request: Request, place: Node | Card | Worker) -> int:
+    """Become the launcher of this node or card, or a rank; of rank 0, return the exit code.
 
     Raises:
         UserError: Something asked for cannot be.
@@ -56,25 +55,23 @@ def run(request: Request, place: Node | Card) -> int:
         _note(f"--{name} is left out: the variables of the platform say so too")
     # Mistakes are told before anything is waited for.
     command, variables, job = plan(request, place)
-    if request.dry_run:
-        if isinstance(place, Node):
-            os.execve(command[0], [*command, "--dry-run"], variables)
-        changed = {k: v for k, v in variables.items() if os.environ.get(k) != v}
-        print("\n".join(f"{name}={shlex.quote(value)}" for name, value in changed.items()))
-        print(shlex.join(command))
-        return 0
-    if isinstance(place, Card):
-        if place.rank_table:
-            table = _usable_table(request, place, Path(place.rank_table))
-            variables[_TABLE] = str(table)
+    if isinstance(place, Worker):
+        if request.dry_run:
+            print(shlex.join(command))
+            return 0
         if place.rank == 0 and job.upload_command is not None:
             return _watch(command, variables, job)
+    elif request.dry_run:
+        command.append("--dry-run")
+    elif isinstance(place, Card):
+        if job.rank_table:
+            load(job.rank_table, patience(os.environ))  # filled in when all containers are there
     elif place.master:
         wait_for_host(place.master, patience(os.environ))
     os.execve(command[0], command, variables)
 
 
-def plan(request: Request, place: Node | Card) -> tuple[list[str], dict[str, str], Job]:
+def plan(request: Request, place: Node | Card | Worker) -> tuple[list[str], dict[str, str], Job]:
     """Return the program of this node or card, all of its environment, and its job.
 
     Raises:
@@ -86,20 +83,17 @@ def plan(request: Request, place: Node | Card) -> tuple[list[str], dict[str, str
     variables = dict(os.environ)
     if request.data_url and is_remote(request.data_url):
         variables.setdefault(_CACHE, str(request.local_dir))
-    if isinstance(place, Card):
+    if isinstance(place, Worker):
         if request.options:
             given = ", ".join(word for word in request.options if word.startswith("--"))
-            _note(f"{given}: without effect, since the platform starts a process per card")
-        if place.rank_table:
-            variables = {**SEVERAL_RANKS, **variables, "DEVICE_ID": str(place.device)}
-        elif Path(variables.get(_TABLE) or "").is_dir():
-            # A folder: a rank cannot read it, and a single rank needs no table.
-            del variables[_TABLE]
+            _note(f"{given}: without effect, since msrun starts a process per card")
         job = launch.arguments.parse(words).job
         return list(job.worker_command), {"PYTHONUNBUFFERED": "1", **variables}, job
-    words += _options_of_node(place, request.options)
-    variables.pop(_TABLE, None)
-    os.environ.pop(_TABLE, None)  # the launcher's parser looks there too
+    words += [*request.options, *_place_in_job(place, request.options)]
+    if isinstance(place, Node):
+        # The platform's, which is not always complete; the launcher's parser looks for it too.
+        hide_rank_table(variables)
+        hide_rank_table(os.environ)
     if name := variables.get("MA_VJ_NAME"):
         variables.setdefault("MTLN_JOB_ID", name)
     job = launch.arguments.parse(words).job
@@ -127,34 +121,19 @@ def _settings(request: Request) -> list[str]:
     return settings
 
 
-def _options_of_node(node: Node, options: list[str]) -> list[str]:
-    words = list(options)
-    if node.nproc and "--nproc" not in options:
-        words += ["--nproc", str(node.nproc)]
-    if node.count > 1:
-        words += ["--nnodes", str(node.count), "--node-rank", str(node.number)]
-        words += ["--master", node.master]
-        if "--node-timeout" not in options:
-            words += ["--node-timeout", _NODE_SECONDS]
+def _place_in_job(place: Node | Card, options: list[str]) -> list[str]:
+    """Return what the launcher has to be told, on top of the user's options and the variables."""
+    words = []
+    if isinstance(place, Node):
+        if place.nproc and "--nproc" not in options:
+            words += ["--nproc", str(place.nproc)]
+        if place.count == 1:
+            return words
+        words += ["--nnodes", str(place.count), "--node-rank", str(place.number)]
+        words += ["--master", place.master]
+    if "--node-timeout" not in options:
+        words += ["--node-timeout", _NODE_SECONDS]
     return words
-
-
-def _usable_table(request: Request, card: Card, path: Path) -> Path:
-    """Wait for the rank table and check it; return the file that HCCL can read."""
-    table = load(path, patience(os.environ))
-    if len(table.devices) != card.size:
-        raise UserError(
-            f"{table.source}: has {len(table.devices)} ranks, but RANK_SIZE is {card.size}"
-        )
-    if not table.converted:
-        return table.source.resolve()
-    converted = request.local_dir / "rank_table" / "jobstart_hccl.json"
-    try:
-        converted.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(converted, table.to_json().encode())  # every card writes the same
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}") from None
-    return converted
 
 
 def _watch(command: list[str], variables: dict[str, str], job: Job) -> int:

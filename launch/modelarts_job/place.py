@@ -5,7 +5,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from train.environment import whole_number
+from launch.foreign_starter import rank_in_table
+from train.environment import rank_table, whole_number
 from train.errors import UserError
 
 # How long the platform may take to complete what it provides after the start: the rank table and
@@ -32,37 +33,40 @@ class Node:
 
 @dataclass(frozen=True)
 class Card:
-    """One start per card: this process is to become a rank.
+    """One start per card: the launcher starts one rank, whose place is in the rank table.
 
     Attributes:
         rank: Of this card.
-        size: Number of ranks.
-        device: Number of the card among those of the node.
-        rank_table: Path of the rank table, or of the folder that holds it; None where another
-            program (msrun) brings the ranks together.
     """
 
     rank: int
-    size: int
-    device: int
-    rank_table: str | None
 
 
-def identify(environment: Mapping[str, str]) -> Node | Card:
+@dataclass(frozen=True)
+class Worker:
+    """One start per card by msrun, which brings the ranks together: this process becomes one.
+
+    Attributes:
+        rank: Of this card; -1 for msrun's scheduler, which must not be taken for rank 0.
+    """
+
+    rank: int
+
+
+def identify(environment: Mapping[str, str]) -> Node | Card | Worker:
     """Read the platform's variables.
 
     Raises:
         UserError: They contradict each other.
     """
     if environment.get("MS_ROLE"):
-        # Started by msrun, which says everything else to the training program too. Its scheduler
-        # must not be taken for rank 0.
         scheduler = environment["MS_ROLE"] == "MS_SCHED"
-        rank = -1 if scheduler else _number(environment, "RANK_ID", "MS_NODE_ID")
-        size = _number(environment, "RANK_SIZE", "MS_WORKER_NUM")
-        return Card(rank, size, _number(environment, "DEVICE_ID", default=0), None)
-    if environment.get("RANK_ID"):
-        return _card(environment)
+        return Worker(-1 if scheduler else _number(environment, "RANK_ID", "MS_NODE_ID"))
+    rank = rank_in_table(environment)
+    if rank is not None:
+        if not rank_table(environment):
+            raise UserError(f"environment: RANK_ID is {rank}, but RANK_TABLE_FILE is not set")
+        return Card(rank)
     count = _number(environment, "MA_NUM_HOSTS", default=1)
     number = _number(environment, "VC_TASK_INDEX", default=0)
     if count < 1 or number >= count:
@@ -72,20 +76,6 @@ def identify(environment: Mapping[str, str]) -> Node | Card:
     if count > 1 and not hosts[0]:
         raise UserError(f"environment: MA_NUM_HOSTS is {count}, but VC_WORKER_HOSTS names no host")
     return Node(number, count, nproc, hosts[0] if count > 1 else "")
-
-
-def _card(environment: Mapping[str, str]) -> Card:
-    rank, size = _number(environment, "RANK_ID"), _number(environment, "RANK_SIZE")
-    if rank >= size:
-        raise UserError(f"environment: RANK_ID is {rank}, but RANK_SIZE is {size}")
-    table = environment.get("RANK_TABLE_FILE")
-    if size > 1 and not table:
-        raise UserError(
-            f"environment: RANK_ID is {rank} of {size} ranks, but RANK_TABLE_FILE is not set"
-        )
-    default = 0 if size == 1 else None
-    device = _number(environment, "DEVICE_ID", "ASCEND_DEVICE_ID", default=default)
-    return Card(rank, size, device, table if size > 1 else None)
 
 
 def _number(environment: Mapping[str, str], *names: str, default: int | None = None) -> int:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from launch.job import Job
 from launch.plan.machine import Machine
 from launch.supervisor.child_process import Signals, shell_code, start_program, wait_for
+from train.environment import hide_rank_table
 from train.errors import UserError
 
 # They would make a rank believe that it belongs to another cluster.
@@ -63,6 +64,7 @@ def plan(job: Job, log_dir: Path, machine: Machine, environment: Mapping[str, st
         **_DEFAULTS,
         **{name: value for name, value in environment.items() if name not in _OTHER_CLUSTER},
     }
+    hide_rank_table(variables)
     if os.geteuid() == 0:
         variables |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     if users:

@@ -1,6 +1,5 @@
 """Every node but the first: does what node 0 says, and tells it what happens here."""
 
-import os
 import socket
 import sys
 import time
@@ -10,7 +9,6 @@ from launch.last_upload import upload_rest
 from launch.log_folders import log_folder, make_log_folder
 from launch.nodes.channel import Channel, Message
 from launch.nodes.member_links import command_of
-from launch.plan import ports
 from launch.plan.placement import Placement
 from launch.plan.processes import World
 from launch.supervisor.attempt import Ended, OtherNodes, run_attempt
@@ -159,7 +157,7 @@ def _connect(placement: Placement, signals: Signals) -> LeaderLink | int:
         UserError: It could not be reached in time.
     """
     job = placement.job
-    port = job.control_port or ports.of_job(os.environ)
+    port = placement.meeting_port
     deadline = time.monotonic() + job.node_timeout
     while True:
         try:

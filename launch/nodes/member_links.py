@@ -1,7 +1,6 @@
 """The connections of node 0 to the other nodes: who is there, how they fare, what they are told."""
 
 import contextlib
-import os
 import resource
 import signal
 import socket
@@ -11,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from launch.job import Job
 from launch.nodes.channel import Channel, Message
-from launch.plan import ports
 from launch.plan.placement import Placement
 from launch.plan.processes import World
 from launch.supervisor.attempt import Ended, OtherNodes
@@ -67,7 +65,7 @@ class MemberLinks(OtherNodes):
     def __enter__(self) -> "MemberLinks":
         if self._placement.nnodes > 1:
             _allow_connections(self._placement.nnodes)
-            self._listener = _listen(self._job.control_port or ports.of_job(os.environ))
+            self._listener = _listen(self._placement.meeting_port)
         return self
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:

@@ -70,15 +70,16 @@ def choose(host: str, port: int | None) -> int:
     raise UserError(f"found no port to listen on at {host}")
 
 
-def of_job(environment: Mapping[str, str]) -> int:
-    """Return the port that all nodes of a job derive from its name, the same without one.
+def of_job(environment: Mapping[str, str], unnamed: int = 0) -> int:
+    """Return the port that all nodes of a job derive from its name, or from a number without one.
 
     Every task of a Slurm array has a number of its own, so tasks do not collide.
     """
     variable = next((name for name in ("MTLN_JOB_ID", "SLURM_JOB_ID") if environment.get(name)), "")
     number = whole_number(environment, variable)
     if number is None:
-        number = zlib.crc32(environment.get(variable, "").encode())  # 0 without a name
+        name = environment.get(variable)
+        number = zlib.crc32(name.encode()) if name else unnamed
     return _LOWEST + number % (_HIGHEST - _LOWEST)
 
 

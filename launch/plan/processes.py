@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from launch.job import Job
 from launch.plan.machine import Machine
@@ -44,6 +43,9 @@ class Node:
         nproc: Number of its ranks.
         devices: The device of each of its ranks, as a process on it counts them; None for
             0, 1, 2 ...
+        before: Where there is a launcher for every rank: the devices of the ranks of the same
+            machine that come before its own.
+        after: The devices of those that come after.
     """
 
     number: int
@@ -51,6 +53,13 @@ class Node:
     first_rank: int
     nproc: int
     devices: tuple[int, ...] | None = None
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+    @property
+    def sharing(self) -> int:
+        """Number of ranks among which the cores of its machine are shared."""
+        return len(self.before) + self.nproc + len(self.after)
 
     def device(self, local_rank: int) -> int:
         """Return the device of one of its ranks, counted from 0."""
@@ -64,13 +73,11 @@ class World:
     Attributes:
         size: Number of ranks.
         scheduler: Host and port of the scheduler of MindSpore's dynamic cluster, None if there
-            is one rank or a rank table.
-        rank_table: The rank table that takes its place.
+            is one rank.
     """
 
     size: int
     scheduler: tuple[str, str] | None = None
-    rank_table: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +129,7 @@ def make_plan(
             out of the plan when the user has set it.
     """
     cores = _pinning(node, world, machine)
-    threads = len(cores[0]) if cores[0] else max(1, machine.num_cores // node.nproc)
+    threads = len(cores[0]) if cores[0] else max(1, machine.num_cores // node.sharing)
     given = {**_cluster(world), **_defaults(world, threads, environment)}
     plan = []
     if world.scheduler and node.number == 0:
@@ -168,8 +175,6 @@ def _identity(
 
 def _cluster(world: World) -> dict[str, str]:
     """Return how the ranks find each other."""
-    if world.rank_table:
-        return {"RANK_TABLE_FILE": str(world.rank_table)}
     if not world.scheduler:
         return {}
     host, port = world.scheduler
@@ -186,7 +191,9 @@ def _defaults(world: World, threads: int, environment: Mapping[str, str]) -> dic
 
 def _pinning(node: Node, world: World, machine: Machine) -> list[Cores | None]:
     """Give every rank cores of its own, if there are enough; a single rank may use them all."""
-    shares = machine.shares([node.device(rank) for rank in range(node.nproc)])
+    own = [node.device(rank) for rank in range(node.nproc)]
+    everyone = machine.shares([*node.before, *own, *node.after])
+    shares = everyone[len(node.before) :][: node.nproc]
     few = machine.npus and shares[0] and len(shares[0]) < _FEWEST_CORES_FOR_AN_NPU
     if world.size == 1 or few:
         return [None] * node.nproc

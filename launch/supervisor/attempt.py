@@ -100,7 +100,6 @@ def run_attempt(
         UserError: A process cannot be started.
     """
     job, log_dir = placement.job, log_folder(placement.job.run_dir, attempt)
-    world = _with_table_file(world, placement, log_dir)
     plan = make_plan(job, placement.this_node(first_rank), world, placement.machine, os.environ)
     with tempfile.TemporaryDirectory(prefix="mtln-", ignore_cleanup_errors=True) as folder:
         supervisor = _Supervisor(job, plan, log_dir, RankReports(Path(folder)), signals, nodes)
@@ -110,18 +109,6 @@ def run_attempt(
         finally:
             supervisor.kill_all()
         return Ended(supervisor.cause(), signal_number)
-
-
-def _with_table_file(world: World, placement: Placement, log_dir: Path) -> World:
-    """Put the table beside the logs if what was given is not what HCCL reads."""
-    table = placement.table
-    if table is None or world.size == 1:
-        return world
-    path = table.source
-    if table.converted:
-        path = log_dir / f"rank_table_{placement.node}.json"
-        path.write_text(table.to_json(), encoding="utf-8")
-    return World(world.size, rank_table=path.resolve())
 
 
 @dataclass

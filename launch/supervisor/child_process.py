@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from launch.plan.processes import Process
+from train.environment import hide_rank_table
 
 Popen = subprocess.Popen[bytes]
 
@@ -70,10 +71,12 @@ def start_rank(process: Process, variables: Mapping[str, str], log_dir: Path) ->
             if process.batch and os.sched_getscheduler(0) == os.SCHED_OTHER:
                 os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
+    environment = {**os.environ, **process.variables, **variables}
+    hide_rank_table(environment)
     with (log_dir / process.log_name).open("ab") as log:
         return subprocess.Popen(
             process.command,
-            env={**os.environ, **process.variables, **variables},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=None if process.rank == 0 else log,
             stderr=log,

@@ -17,6 +17,10 @@ from train.native import library as native
 
 _SCHEDULER_SECONDS = 300
 
+# Variables without which ranks that mpirun has not started cannot find each other. MindSpore's
+# simulation of one rank (its dry run) has no others to find.
+_BROUGHT_TOGETHER = ("MS_ROLE", "MS_SIMULATION_LEVEL")
+
 Engine = Literal["none", "mindspore", "mpi"]
 
 
@@ -60,12 +64,13 @@ class Cluster:
 def identify(environment: Mapping[str, str], device: str = "auto") -> Cluster:
     """Read rank and world size from the variables of whatever has started this process.
 
-    That is ``python -m launch``, msrun, a launcher with a rank table, or mpirun.
+    That is ``python -m launch``, msrun or mpirun.
 
     Raises:
-        UserError: A variable is missing or is no number in its range.
+        UserError: A variable is missing or is no number in its range, or nothing is there to bring
+            the ranks together.
     """
-    # As set by our launcher, msrun or a rank table start.
+    # As set by our launcher or msrun.
     ranks, sizes = ["RANK_ID", "MS_NODE_ID"], ["RANK_SIZE", "MS_WORKER_NUM"]
     devices = ["DEVICE_ID"]
     if found := mpirun.names(environment):
@@ -77,6 +82,12 @@ def identify(environment: Mapping[str, str], device: str = "auto") -> Cluster:
     if not 0 <= rank < world_size:
         raise UserError(f"environment: rank {rank} is not in 0..{world_size - 1}")
     device_id = _number(environment, devices, default=0)
+    if world_size > 1 and not found and not any(map(environment.get, _BROUGHT_TOGETHER)):
+        raise UserError(
+            f"environment: this is rank {rank} of {world_size}, but without MS_ROLE the ranks do "
+            "not find each other: start python -m launch in place of python -m train, as often, or "
+            "unset RANK_SIZE and RANK_ID for a job of one rank"
+        )
     return Cluster(rank, world_size, device_target(device), device_id, found is not None)
 
 
@@ -102,7 +113,7 @@ def start(cluster: Cluster) -> None:
         if cluster.device_target == "CPU":
             ms.set_device("CPU")
         else:
-            # Without a number MindSpore takes device 0 for one rank, and with a rank table.
+            # Without a number MindSpore takes device 0 for one rank.
             ms.set_device(cluster.device_target, cluster.device_id)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -81,12 +81,17 @@ def card_variables(rank: int, size: int, cards: int, table: Path) -> dict[str, s
     }
 
 
-def group_list(status: str = "completed", pods: int = 2, cards: int = 2) -> str:
+def group_list(
+    status: str = "completed",
+    pods: int = 2,
+    cards: int = 2,
+    hosts: Sequence[str] = ("192.168.0.20", "192.168.0.19"),
+) -> str:
     """The platform's rank table; the pods come in an order that is not theirs."""
     instances = [
         {
             "pod_name": f"job-4711-{pod}",
-            "server_id": f"192.168.0.{20 - pod}",
+            "server_id": hosts[pod],
             "devices": [
                 {"device_id": str(card), "device_ip": f"192.1.{pod}.{card + 1}"}
                 for card in range(cards)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from launch.modelarts_job import arguments
-from launch.modelarts_job.place import Card, Node, identify
+from launch.modelarts_job.place import Card, Node, Worker, identify
 from train.errors import UserError
 
 
@@ -47,12 +47,10 @@ def test_wrong_arguments(words: list[str], text: str, tmp_path: Path) -> None:
             {"MA_NUM_HOSTS": "2", "VC_TASK_INDEX": "1", "VC_WORKER_HOSTS": "a, b"},
             Node(1, 2, None, "a"),
         ),
-        ({"RANK_ID": "0", "RANK_SIZE": "1", "RANK_TABLE_FILE": "/user"}, Card(0, 1, 0, None)),
-        (
-            {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": "3", "MS_WORKER_NUM": "8", "DEVICE_ID": "3"},
-            Card(3, 8, 3, None),
-        ),
-        ({"MS_ROLE": "MS_SCHED", "MS_WORKER_NUM": "8"}, Card(-1, 8, 0, None)),
+        ({"RANK_ID": "0", "RANK_SIZE": "1", "RANK_TABLE_FILE": "/user"}, Node(0, 1, None, "")),
+        ({"RANK_ID": "3", "RANK_SIZE": "8", "RANK_TABLE_FILE": "/user"}, Card(3)),
+        ({"MS_ROLE": "MS_WORKER", "MS_NODE_ID": "3", "MS_WORKER_NUM": "8"}, Worker(3)),
+        ({"MS_ROLE": "MS_SCHED", "RANK_ID": "0", "MS_WORKER_NUM": "8"}, Worker(-1)),
     ],
 )
 def test_places(given: dict[str, str], place: Node | Card) -> None:
@@ -65,13 +63,8 @@ def test_places(given: dict[str, str], place: Node | Card) -> None:
         ({"MA_NUM_HOSTS": "2", "VC_TASK_INDEX": "2"}, "VC_TASK_INDEX is 2, but MA_NUM_HOSTS is 2"),
         ({"MA_NUM_HOSTS": "2"}, "MA_NUM_HOSTS is 2, but VC_WORKER_HOSTS names no host"),
         ({"MA_NUM_HOSTS": "two"}, "MA_NUM_HOSTS must be a whole number, not 'two'"),
-        ({"RANK_ID": "8", "RANK_SIZE": "8"}, "RANK_ID is 8, but RANK_SIZE is 8"),
-        ({"RANK_ID": "1"}, "RANK_SIZE must be set"),
-        ({"RANK_ID": "1", "RANK_SIZE": "8"}, "RANK_ID is 1 of 8 ranks, but RANK_TABLE_FILE is not"),
-        (
-            {"RANK_ID": "1", "RANK_SIZE": "8", "RANK_TABLE_FILE": "/x"},
-            "DEVICE_ID or ASCEND_DEVICE_ID must be set",
-        ),
+        ({"RANK_ID": "1", "RANK_SIZE": "8"}, "RANK_ID is 1, but RANK_TABLE_FILE is not set"),
+        ({"RANK_ID": "one", "RANK_SIZE": "8"}, "RANK_ID must be a whole number, not 'one'"),
     ],
 )
 def test_variables_that_contradict_each_other(given: dict[str, str], text: str) -> None:

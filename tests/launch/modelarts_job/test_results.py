@@ -12,14 +12,14 @@ import pytest
 from tests.launch.modelarts_job.containers import (
     Container,
     await_that,
-    card_variables,
     end_of,
     project_copy,
 )
 from tests.object_store import SECRET, ObjectStore, Proxy
 
-# As the platform starts a node, and the card of rank 0.
-STARTS = ("node", "card")
+# As the platform starts a node, and as msrun starts rank 0.
+STARTS = ("node", "msrun")
+MSRUN = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": "0", "RANK_ID": "0", "MS_WORKER_NUM": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +37,14 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(params=STARTS)
-def start(
-    request: pytest.FixtureRequest, box: Container, object_store: ObjectStore, tmp_path: Path
-) -> Start:
+def start(request: pytest.FixtureRequest, box: Container, object_store: ObjectStore) -> Start:
     """Starts a job of one rank whose run folder is in a bucket, either way."""
-    card = card_variables(0, 1, 1, tmp_path) if request.param == "card" else {}
+    rank = MSRUN if request.param == "msrun" else {}
     words = ("--config", "configs/job.yaml", "--train_url", object_store.url("out"))
 
     def start(**variables: str) -> "subprocess.Popen[str]":
-        count = () if card else ("--nproc", "1")
-        return box.start(*words, *count, **{**object_store.variables, **card, **variables})
+        count = () if rank else ("--nproc", "1")
+        return box.start(*words, *count, **{**object_store.variables, **rank, **variables})
 
     return start
 
@@ -61,7 +59,7 @@ def test_results_are_saved_after_a_failure_too(start: Start, object_store: Objec
     code, _, err = end_of(start(TEST_EXIT="7"))
     assert code == 7, err
     assert results(object_store) == ["config.yaml", "metrics.jsonl"]
-    # Of a node the logs too; the output of a card is the platform's to keep.
+    # Of a node the logs too; the output of a rank of msrun's is msrun's to keep.
     assert set(object_store.keys("out/logs")) <= {"out/logs/attempt_0/worker_0.log"}
 
 

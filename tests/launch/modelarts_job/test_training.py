@@ -1,6 +1,7 @@
 """Real training through the boot file: data from a bucket, results into it, on CPU ranks."""
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from tests.launch.modelarts_job.containers import (
     node_variables,
     project_copy,
 )
+from tests.npus import with_npus
 from tests.object_store import KEY, SECRET, TOKEN, ObjectStore
 from train.storage.copier import copy
 
@@ -55,8 +57,10 @@ def job(config: Path, bucket: ObjectStore, *more: str) -> list[str]:
 def test_every_card_fails_as_the_copier_fails(
     tmp_path: Path, config: Path, object_store: ObjectStore
 ) -> None:
-    (tmp_path / "jobstart_hccl.json").write_text(group_list(pods=1))
+    table = group_list(pods=1, hosts=["127.0.0.1"])
+    (tmp_path / "jobstart_hccl.json").write_text(table)
     box = Container(tmp_path / "box")
+    box.before = with_npus(tmp_path, 0, 1)  # of which the configuration makes no use
     url = object_store.url("nothing here")
     processes = [
         box.start(
@@ -64,13 +68,14 @@ def test_every_card_fails_as_the_copier_fails(
             *("--data_url", url, f"--run_dir={tmp_path / 'run'}"),
             **card_variables(rank, 2, 2, tmp_path),
             **object_store.variables,
+            MTLN_JOB_ID=str(os.getpid()),
         )
         for rank in range(2)
     ]
-    for process in processes:
-        code, _, err = end_of(process)
-        assert (code, err) == (2, f"error: {url}/coast: there is nothing\n")
-    assert not (tmp_path / "run").exists()
+    ends = [end_of(process) for process in processes]
+    assert [code for code, _, _ in ends] == [2, 2], ends
+    assert [err for _, _, err in ends] == [f"error: {url}/coast: there is nothing\n", ""]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["logs"]
 
 
 @pytest.mark.slow

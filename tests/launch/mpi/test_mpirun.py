@@ -72,9 +72,11 @@ def test_options_of_the_user_take_the_place_of_ours() -> None:
 
 def test_variables() -> None:
     users = {"GLOG_v": "0", "RANK_ID": "3", "MS_ROLE": "MS_WORKER", "OMP_NUM_THREADS": "9"}
+    users |= {"RANK_TABLE_FILE": "hccl.json", "MINDSPORE_HCCL_CONFIG_PATH": "hccl.json"}
     variables = planned(ONE_NODE, 2, **users).environment
     assert variables["GLOG_v"] == "0" and variables["OMP_NUM_THREADS"] == "9"
     assert variables["OMPI_MCA_mpi_yield_when_idle"] == "1"
+    assert "hccl.json" not in variables.values()
     assert not {"RANK_ID", "MS_ROLE"} & variables.keys()
 
 

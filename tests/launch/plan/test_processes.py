@@ -77,18 +77,21 @@ def test_second_node_has_the_next_ranks_and_no_scheduler() -> None:
         assert worker.cores == tuple(range(4 * local, 4 * local + 4))
 
 
-def test_rank_table_takes_the_place_of_the_scheduler() -> None:
+def test_devices_of_a_rank_table() -> None:
     npus = Machine(npus=(0, 1, 4, 5), core_groups=(tuple(range(32)),))
     node = Node(1, "there", 8, 2, devices=(3, 2))
-    workers = plan(2, npus, node=node, world=World(10, rank_table=Path("/t/hccl.json")))
+    workers = plan(2, npus, node=node, world=World(10, MEETING))
     assert [worker.rank for worker in workers] == [8, 9]
     assert [worker.variables["DEVICE_ID"] for worker in workers] == ["3", "2"]
     assert [worker.device for worker in workers] == ["npu 3", "npu 2"]
-    for worker in workers:
-        assert worker.variables["RANK_TABLE_FILE"] == "/t/hccl.json"
-        assert worker.variables["RANK_SIZE"] == "10"
-        assert not [name for name in worker.variables if name in ("MS_ROLE", "MS_SCHED_HOST")]
-        assert not worker.batch
+
+
+def test_launchers_of_one_rank_each_share_the_cores() -> None:
+    npus = Machine(npus=(0, 1, 2), core_groups=(tuple(range(24)),))
+    node = Node(1, "here", 1, 1, devices=(1,), before=(0,), after=(2,))
+    (worker,) = plan(1, npus, node=node, world=World(3, MEETING))
+    assert worker.cores == tuple(range(8, 16))
+    assert worker.variables["OMP_NUM_THREADS"] == "8"
 
 
 def test_cores_are_disjoint_where_there_are_enough() -> None:

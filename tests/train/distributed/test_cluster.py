@@ -18,7 +18,7 @@ from train.distributed.cluster import (
 from train.errors import UserError
 
 LAUNCHER = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "8", "MS_NODE_ID": "3"}
-RANK_TABLE = {"RANK_TABLE_FILE": "hccl.json", "RANK_SIZE": "8", "RANK_ID": "3", "DEVICE_ID": "7"}
+RANK_BY_RANK = {"RANK_SIZE": "8", "RANK_ID": "3", "DEVICE_ID": "7"}
 OPEN_MPI = {
     "OMPI_COMM_WORLD_RANK": "13",
     "OMPI_COMM_WORLD_SIZE": "16",
@@ -38,14 +38,13 @@ SCHEDULED = {"MS_ROLE": "MS_WORKER", "MS_SCHED_HOST": "127.0.0.1"}
         ({"DEVICE_ID": "5"}, Cluster(0, 1, "CPU", 5)),
         (LAUNCHER, Cluster(3, 8, "CPU", 0)),
         ({**LAUNCHER, "RANK_SIZE": "8", "RANK_ID": "3", "DEVICE_ID": "3"}, Cluster(3, 8, "CPU", 3)),
-        (RANK_TABLE, Cluster(3, 8, "CPU", 7)),
+        ({**RANK_BY_RANK, "MS_SIMULATION_LEVEL": "1"}, Cluster(3, 8, "CPU", 7)),
         (OPEN_MPI, Cluster(13, 16, "CPU", 5, under_mpirun=True)),
         (MPICH, Cluster(13, 16, "CPU", 5, under_mpirun=True)),
         ({**OPEN_MPI, **COPIED}, Cluster(13, 16, "CPU", 5, under_mpirun=True)),
         ({**OPEN_MPI, "DEVICE_ID": "0"}, Cluster(13, 16, "CPU", 5, under_mpirun=True)),
         # Somebody else's word counts for more than that of an mpirun further out.
         ({**OPEN_MPI, **LAUNCHER}, Cluster(3, 8, "CPU", 0)),
-        ({**OPEN_MPI, **RANK_TABLE}, Cluster(3, 8, "CPU", 7)),
         ({**OPEN_MPI, **ALONE}, Cluster(0, 1, "CPU", 0)),
         ({**MPICH, **ALONE}, Cluster(0, 1, "CPU", 0)),
         # srun with Slurm's own PMI, which starts launchers.
@@ -65,6 +64,8 @@ def test_identify(environment: dict[str, str], expected: Cluster) -> None:
         ({"RANK_SIZE": "8", "RANK_ID": "8"}, r"rank 8 is not in 0..7"),
         ({"DEVICE_ID": "-1"}, "DEVICE_ID must be a whole number"),
         ({**OPEN_MPI, "OMPI_COMM_WORLD_RANK": "16"}, r"rank 16 is not in 0..15"),
+        (RANK_BY_RANK, "rank 3 of 8, but without MS_ROLE .* python -m launch in place of python"),
+        ({**OPEN_MPI, **RANK_BY_RANK}, "rank 3 of 8, but without MS_ROLE"),
         ({**OPEN_MPI, "OMPI_COMM_WORLD_SIZE": ""}, "OMPI_COMM_WORLD_SIZE must be a whole number"),
     ],
 )
@@ -92,7 +93,7 @@ def test_engine(environment: dict[str, str], device: str, engine: str) -> None:
 def test_mindspore_does_not_copy_the_place_of_an_outer_mpirun(
     environment: dict[str, str], copied: str
 ) -> None:
-    """It does so when it is loaded, and its rank table start reads RANK_ID."""
+    """It does so when it is loaded."""
     program = (
         "from train.environment import prepare_for_mindspore as prepare; prepare(); "
         "import os, mindspore.communication; print(os.environ.get('RANK_ID', '-'))"
@@ -106,6 +107,24 @@ def test_mindspore_does_not_copy_the_place_of_an_outer_mpirun(
         check=True,
     )
     assert ended.stdout.strip() == copied
+
+
+def test_mindspore_finds_no_rank_table() -> None:
+    """With one it would not start, or compile whole graphs, or number the ranks anew."""
+    names = ("RANK_TABLE_FILE", "MINDSPORE_HCCL_CONFIG_PATH")
+    program = (
+        "from train.environment import prepare_for_mindspore as prepare; prepare(); "
+        f"import os; print([name for name in {names} if name in os.environ])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, **dict.fromkeys(names, "hccl.json")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.strip() == "[]"
 
 
 def test_only_the_first_rank_under_mpirun_shows_progress() -> None:
@@ -147,7 +166,6 @@ def test_a_rank_waits_until_the_scheduler_listens() -> None:
     "environment",
     [
         {},
-        RANK_TABLE,
         LAUNCHER,
         SCHEDULED,
         {**SCHEDULED, "MS_SCHED_PORT": "1", "MS_ROLE": "MS_SCHED"},
