@@ -1,0 +1,205 @@
+// Graphs of GE: MindSpore converts its graph into operators, adds it to a session and runs it.
+#include <set>
+
+#include "ge.h"
+#include "stand_in.h"
+
+namespace ge {
+class OperatorImpl {
+   public:
+    std::string name, type;
+    TensorDesc output;
+    std::vector<std::shared_ptr<OperatorImpl>> sources;
+};
+
+// --- operators ---
+
+Operator::Operator(const std::string &name, const std::string &type)
+    : impl(new OperatorImpl{name, type, TensorDesc(), {}}) {}
+
+Operator::Operator(const char *name, const char *type)
+    : Operator(std::string(name ? name : ""), std::string(type ? type : "")) {}
+
+Operator::Operator(const std::string &type) : Operator(type, type) {}
+
+Operator::Operator(const char *type) : Operator(type, type) {}
+
+Operator::Operator(const AscendString &name, const AscendString &type)
+    : Operator(name.GetString(), type.GetString()) {}
+
+Operator::~Operator() {}
+
+std::string Operator::GetName() const { return impl ? impl->name : ""; }
+
+Status Operator::GetName(AscendString &name) const {
+    name = AscendString(GetName().c_str());
+    return 0;
+}
+
+std::string Operator::GetOpType() const { return impl ? impl->type : ""; }
+
+Status Operator::GetOpType(AscendString &type) const {
+    type = AscendString(GetOpType().c_str());
+    return 0;
+}
+
+Operator &Operator::after(const Operator &source) {
+    if (impl && source.impl) impl->sources.push_back(source.impl);
+    return *this;
+}
+
+Operator &Operator::SetInput(const char *, const Operator &source) { return after(source); }
+
+Operator &Operator::SetInput(const char *, uint32_t, const Operator &source) {
+    return after(source);
+}
+
+Operator &Operator::SetInput(const char *, uint32_t, const Operator &source, const char *) {
+    return after(source);
+}
+
+Operator &Operator::SetInput(const std::string &, const Operator &source) { return after(source); }
+
+Operator &Operator::SetInput(const std::string &, const Operator &source, const std::string &) {
+    return after(source);
+}
+
+Operator &Operator::AddControlInput(const Operator &source) { return after(source); }
+
+Status Operator::UpdateOutputDesc(const char *, const TensorDesc &desc) {
+    if (impl) impl->output = desc;
+    return 0;
+}
+
+Status Operator::UpdateOutputDesc(const std::string &, const TensorDesc &desc) {
+    return UpdateOutputDesc("", desc);
+}
+
+TensorDesc Operator::GetOutputDesc(const std::string &) const {
+    return impl ? impl->output : TensorDesc();
+}
+
+TensorDesc Operator::GetOutputDesc(uint32_t) const { return GetOutputDesc(std::string()); }
+
+// --- which operators there are: all, as their list is CANN's and is not here ---
+
+Operator OperatorFactory::CreateOperator(const std::string &name, const std::string &type) {
+    return Operator(name, type);
+}
+
+Operator OperatorFactory::CreateOperator(const char *name, const char *type) {
+    return Operator(name, type);
+}
+
+bool OperatorFactory::IsExistOp(const std::string &) { return true; }
+
+bool OperatorFactory::IsExistOp(const char *) { return true; }
+
+// --- graphs ---
+
+struct Graph::Facts {
+    std::string name;
+    std::vector<std::shared_ptr<OperatorImpl>> outputs;
+};
+
+Graph::Graph(const std::string &name) : facts(new Facts{name, {}}) {}
+
+Graph::Graph(const char *name) : Graph(std::string(name)) {}
+
+const std::string &Graph::GetName() const { return facts->name; }
+
+Graph &Graph::SetInputs(const std::vector<Operator> &) { return *this; }
+
+Graph &Graph::SetOutputs(const std::vector<Operator> &outputs) {
+    for (const auto &output : outputs) facts->outputs.push_back(output.impl);
+    return *this;
+}
+
+Graph &Graph::SetOutputs(const std::vector<std::pair<Operator, std::string>> &outputs) {
+    for (const auto &output : outputs) facts->outputs.push_back(output.first.impl);
+    return *this;
+}
+
+std::vector<GNode> Graph::GetDirectNode() const { return {}; }
+
+std::vector<std::shared_ptr<OperatorImpl>> Graph::operators() const {
+    std::vector<std::shared_ptr<OperatorImpl>> waiting = facts->outputs, found;
+    std::set<OperatorImpl *> seen;
+    while (!waiting.empty()) {
+        auto one = waiting.back();
+        waiting.pop_back();
+        if (!one || !seen.insert(one.get()).second) continue;
+        found.push_back(one);
+        waiting.insert(waiting.end(), one->sources.begin(), one->sources.end());
+    }
+    return found;
+}
+
+// --- sessions ---
+
+bool CompiledGraphSummary::IsStatic() const { return false; }
+
+Status CompiledGraphSummary::GetConstMemorySize(size_t &bytes) const { return bytes = 0; }
+
+Status CompiledGraphSummary::GetFeatureMemorySize(size_t &bytes) const { return bytes = 0; }
+
+Status CompiledGraphSummary::GetFixedFeatureMemorySize(size_t &bytes) const { return bytes = 0; }
+
+Status CompiledGraphSummary::GetRefreshableFeatureMemorySize(size_t &bytes) const {
+    return bytes = 0;
+}
+
+Status CompiledGraphSummary::GetFeatureMemoryBaseRefreshable(bool &can) const { return can = false; }
+
+Status CompiledGraphSummary::GetStreamNum(size_t &number) const { return number = 0; }
+
+Status CompiledGraphSummary::GetEventNum(size_t &number) const { return number = 0; }
+
+Session::Session(const std::map<std::string, std::string> &) : number(0) {}
+
+Session::~Session() {}
+
+static std::string text_of(const TensorDesc &desc) {
+    char text[128];
+    auto dims = desc.GetShape().GetDims();
+    describe_tensor(text, sizeof text, desc.GetDataType(), dims.data(), dims.size());
+    return text;
+}
+
+Status Session::AddGraph(uint32_t number, const Graph &graph,
+                         const std::map<std::string, std::string> &options) {
+    stand_in_log("GRAPH %u %s", number, graph.GetName().c_str());
+    for (const auto &option : options)
+        stand_in_log("OPTION %u %s=%s", number, option.first.c_str(), option.second.c_str());
+    for (const auto &one : graph.operators())
+        stand_in_log("NODE %u %s %s", number, one->type.c_str(), text_of(one->output).c_str());
+    return 0;
+}
+
+std::shared_ptr<CompiledGraphSummary> Session::GetCompiledGraphSummary(uint32_t) {
+    return std::make_shared<CompiledGraphSummary>();
+}
+
+Status Session::RunGraph(uint32_t number, const std::vector<Tensor> &,
+                         std::vector<Tensor> &outputs) {
+    stand_in_log("LAUNCH graph %u", number);
+    for (auto &output : outputs) note_result(output.GetData(), output.GetTensorDesc().GetDataType());
+    return 0;
+}
+
+Status Session::RunGraphWithStreamAsync(uint32_t number, void *,
+                                        const std::vector<Tensor> &inputs,
+                                        std::vector<Tensor> &outputs) {
+    return RunGraph(number, inputs, outputs);
+}
+}  // namespace ge
+
+// --- options of the whole process ---
+
+namespace ge {
+Status GEInitialize(const std::map<std::string, std::string> &options) {
+    for (const auto &option : options)
+        stand_in_log("OPTION ge %s=%s", option.first.c_str(), option.second.c_str());
+    return 0;
+}
+}  // namespace ge
