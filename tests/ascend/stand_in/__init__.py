@@ -58,18 +58,21 @@ class StandIn:
 
     folder: Path
 
-    def environment(self, log: Path, chip: str = "910B", devices: int = 8) -> dict[str, str]:
+    def environment(
+        self, log: Path, chip: str = "910B", devices: int = 8, alone: bool = False
+    ) -> dict[str, str]:
         """Return the variables that a process needs to use the stand-in, on top of its own.
 
         Args:
             log: What the processes call is written to the files LOG.<process>.
             chip: A key of :data:`CHIPS`, or a name as CANN says it.
             devices: How many NPUs there seem to be.
+            alone: Whether collectives return a process its own numbers and wait for no one.
         """
         libraries = self.folder / "lib64"
         paths = [str(libraries), str(libraries / "driver"), os.environ.get("LD_LIBRARY_PATH", "")]
         modules = [str(self.folder / _MODULES), os.environ.get("PYTHONPATH", "")]
-        return {
+        variables = {
             "ASCEND_HOME_PATH": str(self.folder),
             "ASCEND_OPP_PATH": str(self.folder / "opp"),
             "LD_LIBRARY_PATH": ":".join(filter(None, paths)),
@@ -78,6 +81,7 @@ class StandIn:
             "STAND_IN_SOC": CHIPS.get(chip, chip),
             "STAND_IN_DEVICES": str(devices),
         }
+        return variables | ({"STAND_IN_ALONE": "1"} if alone else {})
 
     @property
     def library(self) -> Path:

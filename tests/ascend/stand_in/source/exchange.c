@@ -30,6 +30,9 @@ static double now(void) {
 }
 
 struct exchange *exchange_open(const char *name, uint32_t size, uint32_t rank, double seconds) {
+    static struct exchange alone = {1, 0, NULL};
+    // For a look at one rank of many: the others need not be there.
+    if (getenv("STAND_IN_ALONE") != NULL) return &alone;
     size_t bytes = sizeof(struct shared) + size * PIECE;
     int file = shm_open(name, O_RDWR | O_CREAT, 0600);
     if (file < 0 || ftruncate(file, bytes) < 0) return NULL;
@@ -46,6 +49,7 @@ struct exchange *exchange_open(const char *name, uint32_t size, uint32_t rank, d
 
 bool exchange_meet(struct exchange *exchange, double seconds) {
     struct shared *shared = exchange->shared;
+    if (shared == NULL) return true;
     uint32_t round = __atomic_load_n(&shared->round, __ATOMIC_ACQUIRE);
     if (__atomic_add_fetch(&shared->arrived, 1, __ATOMIC_ACQ_REL) == exchange->size) {
         shared->arrived = 0;
@@ -76,6 +80,10 @@ static void add(void *to, const void *from, uint64_t bytes, int type) {
 bool exchange_sum(struct exchange *exchange, const void *from, void *to, uint64_t count, int type,
                   double seconds) {
     uint64_t total = count * type_size(type);
+    if (exchange->shared == NULL) {
+        memmove(to, from, total);
+        return true;
+    }
     for (uint64_t start = 0; start < total; start += PIECE) {
         uint64_t bytes = total - start < PIECE ? total - start : PIECE;
         memcpy(piece(exchange, exchange->rank), (const char *)from + start, bytes);
@@ -91,6 +99,7 @@ bool exchange_sum(struct exchange *exchange, const void *from, void *to, uint64_
 
 bool exchange_broadcast(struct exchange *exchange, void *buffer, uint64_t total, uint32_t root,
                         double seconds) {
+    if (exchange->shared == NULL) return true;
     for (uint64_t start = 0; start < total; start += PIECE) {
         uint64_t bytes = total - start < PIECE ? total - start : PIECE;
         char *part = (char *)buffer + start;
