@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.ascend import stand_in
 from tests.ascend.stand_in.calls import Mark, Process, read_calls
@@ -48,13 +49,13 @@ def _check(config: Config, chip: str, level: str, ranks: int, folder: Path) -> R
     variables = _with_cann(ranks) if real else _with_stand_in(log, chip, ranks)
     variables |= {"MTLN_GRAPH_CACHE": "0"} | ({probe.LEVEL: level} if level else {})
     file = folder / "config.yaml"
-    file.write_text(dump_config(_a_few_steps(with_made_up_data(config, folder), folder)))
+    file.write_text(dump_config(_a_few_steps(with_made_up_data(config, folder, ranks), folder)))
     ended = run_probe(file, out, output, variables, 1 if real else ranks)
     text = output.read_text(encoding="utf-8", errors="replace")
-    facts = json.loads(out.read_text()) if out.is_file() else {"errors": {"start": ended or ""}}
-    errors = {part: _last_line(trace) for part, trace in facts["errors"].items()}
-    if ended and "start" in errors:
-        errors["start"] = _last_line(text) + f" ({ended})"
+    facts: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
+    errors = {part: _last_line(trace) for part, trace in facts.get("errors", {}).items()}
+    if not facts:
+        errors = {"start": f"{_last_line(text)} ({ended or 'no result'})"}
     calls = next((p for p in read_calls(log) if _is_probe(p)), Process(0, ()))
     return Result(
         facts.get("soc", "") if real else chip,

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +37,10 @@ class SetOnPaper:
     held_out: int
 
 
-def with_made_up_data(config: Config, folder: Path) -> Config:
+def with_made_up_data(config: Config, folder: Path, ranks: int) -> Config:
     """Return the configuration with data sets that are made up, and written to a folder."""
-    held_out = -(-EVALUATION_BATCHES * config.evaluate.images // len(config.datasets))
+    images = EVALUATION_BATCHES * config.evaluate.images * ranks
+    held_out = -(-images // len(config.datasets))
     changed = {}
     for name, dataset in config.datasets.items():
         wanted = _wanted(config, name, held_out)
@@ -94,13 +95,8 @@ def make(wanted: SetOnPaper, out: Path) -> None:
         spaces[space].write_text(json.dumps([f"class{i}" for i in range(classes)]))
     masks = tuple(f"{space}={source / space}" for space in spaces)
     names = tuple(f"{space}={path}" for space, path in spaces.items())
-    images = source / "images"
-    prepare(
-        Options(
-            images, out, table=table, format="png", masks=masks, mask_classes=names,
-            duplicates="allow",
-        )
-    )  # fmt: skip
+    options = Options(source / "images", out, table=table, format="png", duplicates="allow")
+    prepare(replace(options, masks=masks, mask_classes=names))
 
 
 def _records(wanted: SetOnPaper) -> Iterator[tuple[int, str]]:

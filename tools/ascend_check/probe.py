@@ -90,7 +90,7 @@ def run(config_file: Path, facts: dict[str, Any]) -> None:
     cluster.start(place)
     if level := os.environ.get(LEVEL):
         ms.set_context(jit_config={"jit_level": level})
-    trainer = Trainer(config, place)
+    trainer: Any = Trainer(config, place)
     mark = _marker()
     step = Counted(trainer.train_step, "step", FIRST_STEP, LAST_STEP, mark)
     batch = Counted(trainer.evaluator.predict, "batch", FIRST_BATCH, LAST_BATCH, mark)

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,7 +35,9 @@ def run_probe(
 
 
 @contextmanager
-def _others(ranks: int, output: int, environment: Mapping[str, str]) -> Iterator[object]:
+def _others(
+    ranks: int, output: int, environment: Mapping[str, str]
+) -> Iterator[Callable[[int], dict[str, str]]]:
     """Run the scheduler and all ranks but the first; yield the function of a rank's variables."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -16,7 +16,6 @@ from tests.ascend.stand_in.calls import (
     Sync,
 )
 from tools.ascend_check.probe import FIRST_BATCH, FIRST_STEP, LAST_BATCH, LAST_STEP
-from train.config.sections import BYTES
 
 # What MindSpore says of an operator that it cannot run on the device.
 _REFUSALS = (
@@ -193,8 +192,8 @@ def _messages(collectives: Iterable[Collective]) -> Messages:
 
 
 def _size(kind: str) -> int:
-    known: dict[str, int] = {**BYTES, "int32": 4, "int64": 8, "float64": 8}
-    return known.get(kind, 0)
+    bits = re.search(r"\d+$", kind)
+    return int(bits[0]) // 8 if bits else 0
 
 
 def as_tree(result: Result) -> dict[str, Any]:
