@@ -1,7 +1,8 @@
 """Small networks that have all features between them, and what a step of each is pinned to.
 
-``python -m tests.ascend.counts [CASE ...]`` measures again and rewrites counts.yaml; what does not
-compile is left out of it, and named.
+``python -m tests.ascend.counts [WORD ...]`` measures again (only cases and modes with the words
+in their names, such as ``joint O0``) and rewrites counts.yaml; what does not compile is left out,
+and named.
 """
 
 import sys
@@ -118,17 +119,19 @@ def _whole(mean: float) -> float:
     return int(mean) if float(mean).is_integer() else mean
 
 
-def main(cases: list[str]) -> None:
-    """Measure cases and pin them."""
+def main(words: list[str]) -> None:
+    """Measure and pin the cases and modes whose names have all the words in them."""
     known = read() if FILE.is_file() else {}
-    for case in cases or CASES:
-        for mode in MODES:
-            found = measure(case, mode)
-            print(f"{case}, {mode}: {found.refused or dict(found.errors) or 'passed'}", flush=True)
-            of_case = known.setdefault(case, {})
-            of_case.pop(mode, None)
-            if found.passed:
-                of_case[mode] = pinned(found)
+    pairs = [(case, mode) for case in CASES for mode in MODES]
+    for case, mode in pairs:
+        if not all(word in f"{case} {mode}" for word in words):
+            continue
+        found = measure(case, mode)
+        print(f"{case}, {mode}: {found.refused or dict(found.errors) or 'passed'}", flush=True)
+        of_case = known.setdefault(case, {})
+        of_case.pop(mode, None)
+        if found.passed:
+            of_case[mode] = pinned(found)
         FILE.write_text(yaml.safe_dump(known, sort_keys=True), encoding="utf-8")
 
 

@@ -39,11 +39,12 @@ def show(result: Result) -> None:
         "training step": result.step,
         "evaluation batch": result.evaluation,
     }.items():
-        if work is None:
+        if work is None and result.passed:
             console.print(f"  {title}: launches unknown (only the stand-in counts them)")
-        else:
-            console.print(_summary(title, work))
-            console.print(_operators(title, work))
+        if work is None:
+            continue
+        console.print(_summary(title, work))
+        console.print(_operators(title, work))
     if result.consolidation is not None:
         console.print(f"consolidation point: {_texts(result.consolidation)}")
 

@@ -1,7 +1,7 @@
 // The classes of GE, the graph engine of CANN, as far as MindSpore's plugin uses them.
 //
-// Sizes and virtual functions are those that the plugin was compiled with: each object is one
-// shared pointer. Everything is defined in ge.cc and nothing inline, as the plugin asks for all of
+// Sizes and virtual functions are those that the plugin was compiled with: nearly every object is
+// one shared pointer. Everything is defined in ge.cc and nothing inline, as the plugin asks for all of
 // it by name.
 #pragma once
 #include <cstdint>
@@ -141,8 +141,7 @@ class Graph {
     Graph &SetOutputs(const std::vector<Operator> &outputs);
     Graph &SetOutputs(const std::vector<std::pair<Operator, std::string>> &outputs);
     std::vector<GNode> GetDirectNode() const;
-    // Every operator that the outputs need.
-    std::vector<std::shared_ptr<OperatorImpl>> operators() const;
+    const std::vector<std::shared_ptr<OperatorImpl>> &operators() const;
 
    private:
     struct Facts;
@@ -200,7 +199,6 @@ class Session {
                                    std::vector<Tensor> &outputs);
 
    private:
-    uint64_t number;
-    std::shared_ptr<void> impl;
+    uint64_t number;  // and no more: the plugin makes the place for it
 };
 }  // namespace ge

@@ -9,13 +9,16 @@ class OperatorImpl {
    public:
     std::string name, type;
     TensorDesc output;
-    std::vector<std::shared_ptr<OperatorImpl>> sources;
 };
+
+// Operators in the order in which they were connected since a graph got its inputs, some of them
+// several times: they are those of the next graph.
+static std::vector<std::shared_ptr<OperatorImpl>> connected;
 
 // --- operators ---
 
 Operator::Operator(const std::string &name, const std::string &type)
-    : impl(new OperatorImpl{name, type, TensorDesc(), {}}) {}
+    : impl(new OperatorImpl{name, type, TensorDesc()}) {}
 
 Operator::Operator(const char *name, const char *type)
     : Operator(std::string(name ? name : ""), std::string(type ? type : "")) {}
@@ -44,7 +47,8 @@ Status Operator::GetOpType(AscendString &type) const {
 }
 
 Operator &Operator::after(const Operator &source) {
-    if (impl && source.impl) impl->sources.push_back(source.impl);
+    if (source.impl) connected.push_back(source.impl);
+    if (impl) connected.push_back(impl);
     return *this;
 }
 
@@ -99,7 +103,7 @@ bool OperatorFactory::IsExistOp(const char *) { return true; }
 
 struct Graph::Facts {
     std::string name;
-    std::vector<std::shared_ptr<OperatorImpl>> outputs;
+    std::vector<std::shared_ptr<OperatorImpl>> operators;
 };
 
 Graph::Graph(const std::string &name) : facts(new Facts{name, {}}) {}
@@ -108,36 +112,28 @@ Graph::Graph(const char *name) : Graph(std::string(name)) {}
 
 const std::string &Graph::GetName() const { return facts->name; }
 
-Graph &Graph::SetInputs(const std::vector<Operator> &) { return *this; }
-
-Graph &Graph::SetOutputs(const std::vector<Operator> &outputs) {
-    for (const auto &output : outputs) facts->outputs.push_back(output.impl);
+Graph &Graph::SetInputs(const std::vector<Operator> &) {
+    std::set<std::shared_ptr<OperatorImpl>> seen;
+    for (const auto &one : connected)
+        if (seen.insert(one).second) facts->operators.push_back(one);
+    connected.clear();
     return *this;
 }
 
-Graph &Graph::SetOutputs(const std::vector<std::pair<Operator, std::string>> &outputs) {
-    for (const auto &output : outputs) facts->outputs.push_back(output.first.impl);
-    return *this;
-}
+Graph &Graph::SetOutputs(const std::vector<Operator> &) { return *this; }
+
+Graph &Graph::SetOutputs(const std::vector<std::pair<Operator, std::string>> &) { return *this; }
 
 std::vector<GNode> Graph::GetDirectNode() const { return {}; }
 
-std::vector<std::shared_ptr<OperatorImpl>> Graph::operators() const {
-    std::vector<std::shared_ptr<OperatorImpl>> waiting = facts->outputs, found;
-    std::set<OperatorImpl *> seen;
-    while (!waiting.empty()) {
-        auto one = waiting.back();
-        waiting.pop_back();
-        if (!one || !seen.insert(one.get()).second) continue;
-        found.push_back(one);
-        waiting.insert(waiting.end(), one->sources.begin(), one->sources.end());
-    }
-    return found;
+const std::vector<std::shared_ptr<OperatorImpl>> &Graph::operators() const {
+    return facts->operators;
 }
 
 // --- sessions ---
 
-bool CompiledGraphSummary::IsStatic() const { return false; }
+// All shapes of this project are known when it is compiled.
+bool CompiledGraphSummary::IsStatic() const { return true; }
 
 Status CompiledGraphSummary::GetConstMemorySize(size_t &bytes) const { return bytes = 0; }
 
@@ -183,7 +179,8 @@ std::shared_ptr<CompiledGraphSummary> Session::GetCompiledGraphSummary(uint32_t)
 Status Session::RunGraph(uint32_t number, const std::vector<Tensor> &,
                          std::vector<Tensor> &outputs) {
     stand_in_log("LAUNCH graph %u", number);
-    for (auto &output : outputs) note_result(output.GetData(), output.GetTensorDesc().GetDataType());
+    for (auto &output : outputs)
+        note_result(output.GetData(), output.GetTensorDesc().GetDataType());
     return 0;
 }
 
