@@ -64,6 +64,11 @@ bool exchange_sum(struct exchange *exchange, const void *from, void *to, uint64_
 bool exchange_broadcast(struct exchange *exchange, void *buffer, uint64_t bytes, uint32_t root,
                         double seconds);
 
+// --- hccl.c: collectives of all ranks, for a graph that is nothing else ---
+
+bool reduce_in_graph(const void *from, void *to, uint64_t count, int type);
+bool broadcast_in_graph(void *buffer, uint64_t count, int type);
+
 #ifdef __cplusplus
 }
 #endif
