@@ -82,6 +82,7 @@ def test_a_rank_whose_peer_does_not_come_is_told_so(
     assert ended.returncode == 1 and "AssertionError" in ended.stderr
 
 
+@pytest.mark.slow
 def test_everything_the_plugin_asks_for_is_there(built: StandIn) -> None:
     libraries = wheel.folder()
     assert libraries is not None

@@ -58,7 +58,7 @@ def _check(config: Config, chip: str, level: str, ranks: int, folder: Path) -> R
         errors = {"start": f"{_last_line(text)} ({ended or 'no result'})"}
     calls = next((p for p in read_calls(log) if _is_probe(p)), Process(0, ()))
     return Result(
-        facts.get("soc", "") if real else chip,
+        "the CANN of this machine" if real else chip,
         level,
         ranks,
         result.refused_operators(text),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from train.environment import prepare_for_mindspore
+from train.errors import UserError
 
 # Which steps and batches are counted: from one call of the compiled cell to another. The first
 # ones compile, and fill what is filled once.
@@ -97,6 +98,10 @@ def run(config_file: Path, facts: dict[str, Any]) -> None:
     trainer.train_step, trainer.evaluator.predict = step, batch
     try:
         trainer.run()
+    except UserError:
+        # A dry run gives no numbers, and the trainer finds that it makes no progress.
+        if "MS_SIMULATION_LEVEL" not in os.environ or step.calls < STEPS:
+            facts["errors"]["step"] = traceback.format_exc()
     except Exception:
         facts["errors"]["evaluation" if step.calls == STEPS else "step"] = traceback.format_exc()
     if not batch.calls:
@@ -105,7 +110,6 @@ def run(config_file: Path, facts: dict[str, Any]) -> None:
         except Exception:
             facts["errors"]["evaluation"] = traceback.format_exc()
     facts["memory"] = int(ms.runtime.max_memory_allocated())
-    facts["soc"] = str(ms.get_current_device())
 
 
 def _marker() -> Mark:
