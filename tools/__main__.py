@@ -21,6 +21,7 @@ COMMANDS = {
     "copy": "copy folders between this machine and object storage",
     "demo-data": "make three small generated data sets to try things with",
     "plan-scale": "predict step time and efficiency on many devices",
+    "ascend-check": "compile, select and count a step for an Ascend chip, without one",
     "bench": "measure the speed, side by side with other programs",
     "doctor": "check the installation and this machine",
 }
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    listed = "\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items())
+    listed = "\n".join(f"  {name:<14}{text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="python -m tools",
         usage="python -m tools COMMAND ...",
