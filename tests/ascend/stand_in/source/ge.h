@@ -112,6 +112,14 @@ class Operator {
     Status UpdateOutputDesc(const std::string &name, const TensorDesc &desc);
     TensorDesc GetOutputDesc(const std::string &name) const;
     TensorDesc GetOutputDesc(uint32_t index) const;
+    Operator &SetAttr(const char *name, int64_t value);
+    Operator &SetAttr(const std::string &name, int64_t value);
+    void AttrRegister(const char *name, int64_t value);
+    Status GetAttr(const char *name, int64_t &value) const;
+    int GetDynamicOutputNum(const std::string &name) const;
+    void DynamicOutputRegister(const char *name, unsigned int number, bool push_back);
+    void DynamicOutputRegister(const char *name, unsigned int number, const char *type,
+                               bool push_back);
 
    private:
     friend class Graph;

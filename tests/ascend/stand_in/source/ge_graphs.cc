@@ -10,6 +10,8 @@ class OperatorImpl {
    public:
     std::string name, type;
     TensorDesc output;
+    std::map<std::string, int64_t> attributes;  // those that are one number
+    std::map<std::string, int> numbers;  // of the outputs of a kind, where a node says how many
 };
 
 // Operators in the order in which they were connected since a graph got its inputs, some of them
@@ -19,7 +21,7 @@ static std::vector<std::shared_ptr<OperatorImpl>> connected;
 // --- operators ---
 
 Operator::Operator(const std::string &name, const std::string &type)
-    : impl(new OperatorImpl{name, type, TensorDesc()}) {}
+    : impl(new OperatorImpl{name, type, TensorDesc(), {}, {}}) {}
 
 Operator::Operator(const char *name, const char *type)
     : Operator(std::string(name ? name : ""), std::string(type ? type : "")) {}
@@ -85,6 +87,41 @@ TensorDesc Operator::GetOutputDesc(const std::string &) const {
 }
 
 TensorDesc Operator::GetOutputDesc(uint32_t) const { return GetOutputDesc(std::string()); }
+
+// The plugin sorts the inputs of a graph by an attribute of theirs.
+Operator &Operator::SetAttr(const char *name, int64_t value) {
+    impl->attributes[name] = value;
+    return *this;
+}
+
+Operator &Operator::SetAttr(const std::string &name, int64_t value) {
+    return SetAttr(name.c_str(), value);
+}
+
+void Operator::AttrRegister(const char *name, int64_t value) { SetAttr(name, value); }
+
+Status Operator::GetAttr(const char *name, int64_t &value) const {
+    auto found = impl->attributes.find(name);
+    if (found == impl->attributes.end()) return 1;
+    value = found->second;
+    return 0;
+}
+
+// A tuple becomes an operator with as many outputs as it has parts: the plugin registers them, and
+// counts them again when it connects what follows.
+void Operator::DynamicOutputRegister(const char *name, unsigned int number, bool) {
+    impl->numbers[name] += number;
+}
+
+void Operator::DynamicOutputRegister(const char *name, unsigned int number, const char *,
+                                     bool push_back) {
+    DynamicOutputRegister(name, number, push_back);
+}
+
+int Operator::GetDynamicOutputNum(const std::string &name) const {
+    auto found = impl->numbers.find(name);
+    return found == impl->numbers.end() ? 0 : found->second;
+}
 
 // --- which operators there are: all, as their list is CANN's and is not here ---
 
