@@ -168,8 +168,7 @@ class Trainer:
         for step, batch in enumerate(self.clock.waited(batches), start=interval.first):
             rate, number = scalar(self.schedule.learning_rate(step)), scalar(step + 1)
             inputs = rate, number, *map(Tensor, batch)
-            on_device = to_device(inputs, self.cluster.device_target)
-            results.append(self._update(interval.size, on_device))
+            results.append(self._update(interval.size, to_device(inputs)))
             done = step + 1
             self.heartbeat.beat(done)
             if done % self.config.log_every == 0 or done == interval.last:

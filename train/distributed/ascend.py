@@ -6,7 +6,7 @@ What was seen of it without an NPU: docs/ascend.md.
 from collections.abc import Sequence
 
 import mindspore as ms
-from mindspore import Tensor
+from mindspore import Tensor, context
 from mindspore._c_expression import MSContext
 from mindspore.device_context.ascend import op_precision
 
@@ -27,19 +27,17 @@ def rounds_to_float16() -> bool:
     return chip() == _FIRST_GENERATION
 
 
-def to_device(tensors: Sequence[Tensor], target: str) -> tuple[Tensor, ...]:
-    """Return tensors for a graph on a device, there already if that saves time.
+def to_device(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return tensors of the host for a graph, on the device already if that saves time.
 
-    Handed to a graph as they are, each would make the host wait for the NPU twice. The caller keeps
+    Where kernels are launched one by one, each would make the host wait for the NPU twice. (A whole
+    graph copies what it gets to a place of its own, and waits, wherever that was.) The caller keeps
     its own tensors until the graph has run: a copy may be under way until then.
-
-    Args:
-        tensors: On the host.
-        target: "Ascend", "GPU" or "CPU".
     """
-    if target != "Ascend":
+    by_kernel = context.get_jit_config().get("jit_level") in ("O0", "O1")
+    if not by_kernel or context.get_context("device_target") != "Ascend":
         return tuple(tensors)
-    return tuple(tensor.move_to(target, blocking=False) for tensor in tensors)
+    return tuple(tensor.move_to("Ascend", blocking=False) for tensor in tensors)
 
 
 def configure(level: JitLevel, precision: Precision) -> None:

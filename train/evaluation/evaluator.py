@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -51,7 +50,6 @@ class Evaluator:
         self.alive = alive
         self.predict = PredictStep(network, tasks, flips)
         self.graphs = graphs
-        self.target = ms.get_context("device_target")
         self.is_compiled = False
 
     def evaluate(self, split: str) -> Metrics:
@@ -62,7 +60,7 @@ class Evaluator:
         self.network.set_train(False)
         for batch in self.loader.batches(split):
             images = [Tensor(a) for a in self.loader.layout.images(batch)]
-            answers = self._predict(to_device(images, self.target))
+            answers = self._predict(to_device(images))
             for tally, answer in zip(tallies, answers, strict=True):
                 tally.add(answer.asnumpy(), batch)
             self.alive()

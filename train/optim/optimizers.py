@@ -15,6 +15,8 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 Floats = npt.NDArray[np.float32]
 
+_MOST_PARTS = 100
+
 
 def pack(parameters: Iterable[Parameter]) -> Floats:
     """Return the values of the parameters, one after the other, as a float32 vector."""
@@ -157,14 +159,19 @@ class Subtract(nn.Cell):
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         super().__init__(auto_prefix=False)
-        self.parameters = ParameterTuple(parameters)
-        self.sizes = tuple(p.size for p in parameters)
+        # Cut in two goes: of some 250 parts one exceeds MindSpore's limit of the call depth.
+        groups = [parameters[i : i + _MOST_PARTS] for i in range(0, len(parameters), _MOST_PARTS)]
+        self.groups = tuple(ParameterTuple(group) for group in groups)
+        self.sizes = tuple(tuple(p.size for p in group) for group in groups)
+        self.sums = tuple(sum(sizes) for sizes in self.sizes)
         self.split = ops.auto_generate.SplitWithSize()
         self.map = ops.Map()
 
     def construct(self, change: Tensor) -> None:
         """Subtract the change of all values, parameter after parameter: (sum of their sizes,)."""
-        self.map(_subtract, self.parameters, self.split(change, self.sizes, 0))
+        changes = self.split(change, self.sums, 0)
+        for group, sizes, part in zip(self.groups, self.sizes, changes):  # noqa: B905
+            self.map(_subtract, group, self.split(part, sizes, 0))
 
 
 class Update(nn.Cell):
