@@ -12,11 +12,10 @@ from typing import Any
 import yaml
 
 from tools.ascend_check import check
-from tools.ascend_check.matrix import COLUMNS, of_tree
+from tools.ascend_check.matrix import at_level, of_tree
 from tools.ascend_check.result import Result, Work
 
 FILE = Path(__file__).with_name("counts.yaml")
-MODES = [f"{chip} {level}" for chip, level in COLUMNS]
 
 _TWO = {"a": {"records": "none/a"}, "b": {"records": "none/b"}}
 _SCENES: dict[str, Any] = {"a": {"classes": 3}, "b": {"classes": 4}}
@@ -30,64 +29,67 @@ _SMALL: dict[str, Any] = {
     "schedule": {"steps": 4, "consolidate_every": 2},
     "evaluate": {"images": 12},
 }
-# Name of the case -> number of ranks, and what is different from the small network above.
-CASES: dict[str, tuple[int, dict[str, Any]]] = {
+_TRUNK = {"depth": 10, "width": 1}
+# Name of the case -> number of ranks, modes, and what is different from the small network above.
+# Precision is float16 unless they say otherwise.
+CASES: dict[str, tuple[int, tuple[str, ...], dict[str, Any]]] = {
     # What most people run, with a segmentation task and several messages.
-    "joint": (
+    "joint_domain": (
         2,
+        ("910A O2", "910B O0"),
         {
             "tasks": {**_SCENES, "pixels": _PIXELS},
+            "model": {**_TRUNK, "norm": "domain"},
             "loss": {"dice": 0.5},
             "reduction": {"bucket_mb": 0.2},
         },
     ),
-    "adamw_domain_float16": (
+    "adamw_bfloat16": (
         1,
+        ("910B O2",),
         {
-            "precision": "float16",
+            "precision": "bfloat16",
             "optimizer": {"name": "adamw", "clip_norm": 1.0},
-            "model": {"depth": 10, "width": 1, "norm": "domain"},
             "loss": {"balance": {"rule": "uncertainty"}},
             "ema": 0.99,
             "augment": {"mixup": 0.2, "cutmix": 1.0},
             "evaluate": {"images": 24, "flips": True},
         },
     ),
-    "famo_group_bfloat16": (
+    "famo_group_float32": (
         2,
+        ("910A O2", "910B O0"),
         {
-            "precision": "bfloat16",
-            "model": {"depth": 10, "width": 1, "norm": "group"},
+            "precision": "float32",
+            "model": {**_TRUNK, "norm": "group"},
             "loss": {"balance": {"rule": "famo"}},
             "reduction": {"precision": "float16"},
             "branches": "allreduce",
         },
     ),
-    "resnet": (
+    "thirty_tasks": (
         1,
-        {
-            "model": {"trunk": "resnet18"},
-            "image": {"size": 32},
-            "loss": {"balance": {"rule": "dwa"}},
-        },
-    ),
-    "thirty_linear_tasks": (
-        1,
+        ("910A O2",),
         {
             "datasets": {f"d{i}": {"records": "none/d"} for i in range(30)},
             "tasks": {f"d{i}": {"classes": 5} for i in range(30)},
-            "model": {"depth": 10, "width": 1, "branch": "linear"},
+            "model": {"trunk": "resnet18", "branch": "linear"},
+            "image": {"size": 32},
+            "loss": {"balance": {"rule": "dwa"}},
             "evaluate": {"images": 60},
         },
     ),
 }
 
 
+PAIRS = [(case, mode) for case, (_, modes, _) in CASES.items() for mode in modes]
+
+
 def measure(case: str, mode: str) -> Result:
     """Check a case for a chip and a jit_level."""
-    ranks, changes = CASES[case]
+    ranks, _, changes = CASES[case]
     chip, level = mode.split()
-    return check.check(of_tree({**_SMALL, **changes}), chip, level, ranks)
+    return check.check(at_level(of_tree({**_SMALL, **changes}), level), chip, ranks)
 
 
 def pinned(result: Result) -> dict[str, Any]:
@@ -122,8 +124,7 @@ def _whole(mean: float) -> float:
 def main(words: list[str]) -> None:
     """Measure and pin the cases and modes whose names have all the words in them."""
     known = read() if FILE.is_file() else {}
-    pairs = [(case, mode) for case in CASES for mode in MODES]
-    for case, mode in pairs:
+    for case, mode in PAIRS:
         if not all(word in f"{case} {mode}" for word in words):
             continue
         found = measure(case, mode)

@@ -19,8 +19,6 @@ Where ASCEND_HOME_PATH is set, CANN is used instead of the stand-in: on an NPU i
 in MindSpore's dry run (MS_SIMULATION_LEVEL). It checks types and shapes of every operator, and only
 MindSpore's own words tell what went wrong; nothing is counted then."""
 
-LEVELS = ("O0", "O1", "O2")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
@@ -35,8 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("overrides", metavar="key.sub=value", nargs="*", help="replaces a value of the file")
     text = "910A, 910B, A3, or a name as CANN says it, such as Ascend910B4; again for another one"
     add("--chip", metavar="CHIP", action="append", help=f"{text} (default: 910B)")
-    text = "what the compiler does (default: auto, as configured or else MindSpore's own choice)"
-    add("--jit-level", choices=("auto", *LEVELS), default="auto", help=text)
     add("--ranks", metavar="N", type=int, default=2, help="ranks of the job (default: 2)")
     add("--json", action="store_true", help="print JSON")
     text = "check all configurations and features for all chips, and write the table into a page"
@@ -63,10 +59,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     from train.config.reader import load_config
 
     config = load_config(arguments.config, arguments.overrides)
-    level = "" if arguments.jit_level == "auto" else arguments.jit_level
-    results = [
-        check.check(config, chip, level, arguments.ranks) for chip in arguments.chip or ["910B"]
-    ]
+    results = [check.check(config, chip, arguments.ranks) for chip in arguments.chip or ["910B"]]
     if arguments.json:
         print(json.dumps([result.as_tree(found) for found in results], indent=1))
     else:

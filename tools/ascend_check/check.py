@@ -27,27 +27,26 @@ def has_cann(environment: Mapping[str, str]) -> bool:
     return CANN in environment
 
 
-def check(config: Config, chip: str, level: str, ranks: int) -> Result:
+def check(config: Config, chip: str, ranks: int) -> Result:
     """Compile and run a few steps and an evaluation; say what they do.
 
     Args:
         config: Its data need not be here.
         chip: The chip that the stand-in shows. With a real CANN it is what that says.
-        level: ``jit_level``; empty for that of the configuration, or MindSpore's default.
         ranks: Number of ranks that the job seems to have.
 
     Raises:
         UserError: There is neither CANN nor what the stand-in needs.
     """
     with tempfile.TemporaryDirectory(prefix="ascend-check-") as name:
-        return _check(config, chip, level, ranks, Path(name))
+        return _check(config, chip, ranks, Path(name))
 
 
-def _check(config: Config, chip: str, level: str, ranks: int, folder: Path) -> Result:
+def _check(config: Config, chip: str, ranks: int, folder: Path) -> Result:
     log, out, output = folder / "log", folder / "facts.json", folder / "output"
     real = has_cann(os.environ)
     variables = _with_cann(ranks) if real else _with_stand_in(log, chip, ranks)
-    variables |= {"MTLN_GRAPH_CACHE": "0"} | ({probe.LEVEL: level} if level else {})
+    variables |= {"MTLN_GRAPH_CACHE": "0"}
     file = folder / "config.yaml"
     file.write_text(dump_config(_a_few_steps(with_made_up_data(config, folder, ranks), folder)))
     ended = run_probe(file, out, output, variables, 1 if real else ranks)
@@ -59,7 +58,7 @@ def _check(config: Config, chip: str, level: str, ranks: int, folder: Path) -> R
     calls = next((p for p in read_calls(log) if _is_probe(p)), Process(0, ()))
     return Result(
         "the CANN of this machine" if real else chip,
-        level,
+        config.jit_level,
         ranks,
         result.refused_operators(text),
         errors,

@@ -1,7 +1,9 @@
 """All configurations and features for all chips: a table of a page, made by one command."""
 
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,15 @@ from train.errors import UserError
 
 # What a row is checked for: chip and jit_level. A 910A has no other level.
 COLUMNS = (("910A", "O2"), ("910B", "O0"), ("910B", "O2"))
+_REFUSED = "no: "
+_OF_SEVERAL_RANKS = (
+    "scenes",
+    "balance: famo",
+    "reduction: float16",
+    "reduction: bfloat16",
+    "reduction: buckets",
+    "branches: allreduce",
+)
 BEGIN, END = "<!-- ascend-check --matrix: begin -->", "<!-- ascend-check --matrix: end -->"
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -53,7 +64,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "balance: fixed": {"loss": {"balance": {"rule": "fixed", "weights": {"a": 1.0, "b": 2.0}}}},
     "norm: group": {"model": {**_SCENES["model"], "norm": "group"}},
     "norm: domain": {"model": {**_SCENES["model"], "norm": "domain"}},
-    "precision: float16": {"precision": "float16"},
+    "precision: float32": {"precision": "float32"},
     "precision: bfloat16": {"precision": "bfloat16"},
     "reduction: float16": {"reduction": {"precision": "float16"}},
     "reduction: bfloat16": {"reduction": {"precision": "bfloat16"}},
@@ -77,10 +88,12 @@ class Row:
     Attributes:
         name: Its heading.
         config: The configuration.
+        is_shipped: Whether it is one of the project's own.
     """
 
     name: str
     config: Config
+    is_shipped: bool
 
 
 def rows(only: str = "") -> Iterator[Row]:
@@ -88,15 +101,20 @@ def rows(only: str = "") -> Iterator[Row]:
     for path in sorted(_CONFIGS.rglob("*.yaml")):
         name = f"`{path.relative_to(_CONFIGS.parent)}`"
         if only in name:
-            yield Row(name, load_config(path))
+            yield Row(name, load_config(path), True)
     for name, changes in FEATURES.items():
         if only in name:
-            yield Row(name, of_tree({**_SCENES, **changes}))
+            yield Row(name, of_tree({**_SCENES, **changes}), False)
 
 
 def of_tree(tree: dict[str, Any]) -> Config:
     """Return the configuration of a tree of keys and values."""
     return Config.model_validate({"run_dir": "runs/ascend-check", **tree})
+
+
+def at_level(config: Config, level: str) -> Config:
+    """Return a configuration with another ``jit_level``."""
+    return config.model_copy(update={"jit_level": level})
 
 
 def write(page: Path, only: str) -> int:
@@ -107,30 +125,41 @@ def write(page: Path, only: str) -> int:
         only: Check only rows with this in their name, and print the table instead.
     """
     before, after = ("", "") if only else _around(page)
+    found = list(rows(only))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        cells = [[pool.submit(_cell, row, chip, level) for chip, level in COLUMNS] for row in found]
+        texts = [
+            [row.name, *(cell.result() for cell in own)]
+            for row, own in zip(found, cells, strict=True)
+        ]
     headings = [f"{chip} {level}" for chip, level in COLUMNS]
-    table, passed = [["configuration", *headings]], True
-    for row in rows(only):
-        cells = [row.name]
-        for chip, level in COLUMNS:
-            found = check.check(row.config, chip, level, ranks=2)
-            passed &= found.passed
-            cells.append(cell(found))
-            print(f"{row.name}, {chip} {level}: {cells[-1]}", file=sys.stderr, flush=True)
-        table.append(cells)
+    table = [["configuration", *headings], *texts]
     text = console.table(table, markdown=True)
     if only:
         print(text)
     else:
         page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-    return int(not passed)
+    return int(any(cell.startswith(_REFUSED) for row in texts for cell in row))
+
+
+def _cell(row: Row, chip: str, level: str) -> str:
+    """Check a row for a chip; return what its cell says."""
+    config = at_level(row.config, level)
+    if chip == "910A" and config.precision == "bfloat16":
+        return "has no bfloat16"
+    if not row.is_shipped and (chip, level) == ("910B", "O2") and config.precision != "bfloat16":
+        return "as 910A"
+    text = cell(check.check(config, chip, ranks=2 if row.name in _OF_SEVERAL_RANKS else 1))
+    print(f"{row.name}, {chip} {level}: {text}", file=sys.stderr, flush=True)
+    return text
 
 
 def cell(result: Result) -> str:
     """Say in a few words what a check has found."""
     if result.refused:
-        return f"no: {', '.join(result.refused)}"
+        return f"{_REFUSED}{', '.join(result.refused)}"
     if result.errors:
-        return f"no: {next(iter(result.errors.values()))}"
+        return f"{_REFUSED}{next(iter(result.errors.values()))}"
     step, evaluation = result.step, result.evaluation
     if step is None or evaluation is None:
         return "compiles"
@@ -141,7 +170,7 @@ def cell(result: Result) -> str:
         )
     return (
         f"{number(step.total)} launches, {number(step.casts)} casts, {number(step.waits)} waits; "
-        f"evaluation {number(evaluation.total)}"
+        f"evaluation {number(evaluation.total)}; {(result.memory or 0) / 1e9:.2f} GB"
     )
 
 

@@ -24,7 +24,6 @@ STEPS = LAST_STEP + 1
 
 # The library of the stand-in, where there is one.
 LIBRARY = "MTLN_STAND_IN"
-LEVEL = "MTLN_JIT_LEVEL"
 
 Mark = Callable[[str], None]
 
@@ -89,8 +88,6 @@ def run(config_file: Path, facts: dict[str, Any]) -> None:
     config = load_config(config_file)
     place = cluster.identify(os.environ, config.device)
     cluster.start(place)
-    if level := os.environ.get(LEVEL):
-        ms.set_context(jit_config={"jit_level": level})
     trainer: Any = Trainer(config, place)
     mark = _marker()
     step = Counted(trainer.train_step, "step", FIRST_STEP, LAST_STEP, mark)

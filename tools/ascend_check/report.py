@@ -22,10 +22,9 @@ def show(result: Result) -> None:
     """Print a result."""
     # Without a terminal the width is nobody's: wide enough that no line is broken.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    level = result.level or "as configured"
     ranks = f"{result.ranks} rank(s)"
     state = "[green]compiles and runs[/]" if result.passed else "[red]does not run[/]"
-    console.print(f"[bold]{escape(result.chip)}, jit_level {level}, {ranks}[/]: {state}")
+    console.print(f"[bold]{escape(result.chip)}, jit_level {result.level}, {ranks}[/]: {state}")
     if result.refused:
         names = ", ".join(result.refused)
         console.print(f"  [red]cannot be converted, or has no kernel:[/] {escape(names)}")

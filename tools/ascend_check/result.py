@@ -85,7 +85,7 @@ class Result:
 
     Attributes:
         chip: The chip, or where it runs.
-        level: ``jit_level``, empty for MindSpore's default.
+        level: ``jit_level``.
         ranks: Number of ranks.
         refused: Operators that cannot be converted or have no kernel.
         errors: What went wrong, by part ("start", "step", "evaluation"): the last line of it.
