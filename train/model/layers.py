@@ -90,7 +90,10 @@ class BatchNorm(nn.BatchNorm2d):
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C, H, W) -> the same."""
-        y = super().construct(x)
+        if x.dtype == ms.bfloat16:  # which this operator, unlike float16, does not know
+            y = super().construct(x.astype(ms.float32)).astype(x.dtype)
+        else:
+            y = super().construct(x)
         return ops.relu(y) if self.relu else y
 
 
