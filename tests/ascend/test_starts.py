@@ -15,6 +15,7 @@ import pytest
 from tests.ascend import stand_in
 from tests.ascend.stand_in.calls import Collective, Join, read_calls
 from tests.launch.checkout import VARIABLES, copy_checkout
+from tests.launch.kubernetes.containers import operator_variables
 from tests.launch.modelarts_job.containers import (
     Container,
     card_variables,
@@ -204,6 +205,16 @@ def test_msrun(site: Site) -> None:
         PATH=f"{folder}{os.pathsep}{os.environ['PATH']}",
     ).succeed()
     site.assert_ranks(0, 1)
+
+
+def test_containers_of_mindcluster(site: Site) -> None:
+    """Two containers with an NPU each, as Ascend Operator starts them."""
+    containers = [
+        site.launch(npus=(number,), **operator_variables(number, 2, 1, "127.0.0.1", 28179))
+        for number in range(2)
+    ]
+    assert [container.finish()[::2] for container in containers] == [(0, "")] * 2
+    site.assert_ranks(0, 0)
 
 
 @needs_open_mpi

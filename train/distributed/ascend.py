@@ -61,9 +61,15 @@ def configure(level: JitLevel, precision: Precision) -> None:
                 "precision: must be auto, float16 or float32 on an Ascend 910 (A), not 'bfloat16' "
                 "(an Ascend 910B or later has it)"
             )
-    else:
-        # By default CANN shortens float32 operands of convolutions to 19 bits (HF32).
-        op_precision.precision_mode("must_keep_origin_dtype")
-        op_precision.conv_allow_hf32(False)
-        op_precision.matmul_allow_hf32(False)
+    elif precision == "float32":
+        _keep_float32()
     ms.set_context(jit_config={"jit_level": level})
+
+
+def _keep_float32() -> None:
+    """Forbid HF32, to which CANN shortens float32 operands of convolutions by default: 19 bits."""
+    # MindSpore's graph engine reads the old setting only, whatever is said of it; its operators
+    # that are launched by themselves have the new one.
+    ms.set_context(ascend_config={"conv_allow_hf32": False, "matmul_allow_hf32": False})
+    op_precision.conv_allow_hf32(False)
+    op_precision.matmul_allow_hf32(False)
