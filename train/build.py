@@ -46,6 +46,11 @@ def precision_of(config: Config) -> Precision:
     return "float16" if device_target(config.device) == "Ascend" else "float32"
 
 
+def with_precision(config: Config) -> Config:
+    """Return a configuration with the type that ``precision: auto`` stands for on this device."""
+    return config.model_copy(update={"precision": precision_of(config)})
+
+
 def jit_level_of(config: Config) -> JitLevel:
     """Return how graphs are compiled for Ascend."""
     return "O2" if config.jit_level == "auto" else config.jit_level

@@ -44,7 +44,7 @@ class Trainer:
 
     def __init__(self, config: Config, cluster: Cluster) -> None:
         # Parts that are put together from several sections of the configuration come from build.
-        self.config = config
+        self.config = config = build.with_precision(config)
         self.cluster = cluster
         build.configure_device(config, cluster)
         self.folder = RunFolder(config, cluster.is_first)

@@ -11,7 +11,7 @@ from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validat
 
 from train.config import sections
 from train.config.marks import FREE_ON_RESUME, NOT_IN_GRAPHS
-from train.config.sections import JitLevel, Name, Precision, Section
+from train.config.sections import Name, Section
 from train.storage.address import local_run_folder
 from train.storage.settings import Location, StorageConfig, key_problem
 
@@ -30,12 +30,12 @@ class Config(Section):
     branches: Literal["local", "allreduce"] = "local"
     """``local``: every rank updates its task branches with its own images, and the ranks average
     them at consolidation points. ``allreduce``: all gradients are reduced (control experiment)."""
-    precision: Literal["auto"] | Precision = "auto"
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Type of the feature maps, and what convolutions compute in. All else is float32, the
     parameters too, so a checkpoint does not depend on it. ``auto``: float16 on Ascend, float32 on
     other devices. ``float16`` brings a dynamic loss scale; ``bfloat16`` needs an Ascend 910B or
     later, and does not run on a CPU."""
-    jit_level: Annotated[Literal["auto"] | JitLevel, FREE_ON_RESUME] = "auto"
+    jit_level: Annotated[Literal["auto", "O0", "O1", "O2"], FREE_ON_RESUME] = "auto"
     """How MindSpore compiles for Ascend: ``O2`` hands whole graphs to CANN's graph engine, which
     launches each at once; with ``O0`` every operator is launched by itself, and with ``O1`` some
     are fused before. ``auto`` is O2. Other devices do not look at it."""

@@ -53,6 +53,8 @@ def _defaults() -> dict[str, Any]:
     """Return the default of every setting that has one, by its path."""
     fields = Config.model_fields
     optional = {name: f.default for name, f in fields.items() if not f.is_required()}
+    # Before there was "auto", which no run has: it is resolved when the run starts.
+    optional["precision"] = "float32"
     return _flat(_settings(Config.model_construct(**optional)))
 
 

@@ -63,9 +63,7 @@ class TrainingState:
         for slot, vector in self.slots.items():
             unpack(flat(checkpoint.optimizer, self.trainable, f"{slot}."), [vector])
         for name, parameter in self.others.items():
-            # With precision: auto a run may go on where there is a loss scale, which it had not.
-            if name in checkpoint.optimizer or not name.startswith("loss_scale."):
-                unpack(checkpoint.optimizer[name].ravel(), [parameter])
+            unpack(checkpoint.optimizer[name].ravel(), [parameter])
         self.average.load(checkpoint.average)
 
     def broadcast(self, collectives: Collectives) -> None:

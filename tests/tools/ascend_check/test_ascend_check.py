@@ -59,8 +59,9 @@ def test_the_matrix_has_every_configuration_and_feature() -> None:
                 2,
                 step=Work({"aclnn": {"aclnnAdd": 2}}, casts=1, syncs={"stream": 2.5}),
                 evaluation=Work({"aclop": {"Cast": 3}}, messages=Messages()),
+                memory=1_230_000_000,
             ),
-            "2 launches, 1 casts, 2.5 waits; evaluation 3",
+            "2 launches, 1 casts, 2.5 waits; evaluation 3; 1.23 GB",
         ),
         (
             Result(

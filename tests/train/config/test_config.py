@@ -146,7 +146,10 @@ def test_two_tasks_or_data_sets_of_one_name(tmp_path: Path, section: str) -> Non
         ),
         ("loss.balance.weights={ucm: 2, aid: 1}", "loss.balance.weights: are for rule: fixed"),
         ("ema=1", "ema: must be below 1"),
-        ("precision=half", "precision: must be 'float32', 'float16' or 'bfloat16', not 'half'"),
+        (
+            "precision=half",
+            "precision: must be 'auto', 'float32', 'float16' or 'bfloat16', not 'half'",
+        ),
         ("reduction.precision=int8", "reduction.precision: must be 'float32', "),
         ("reduction.bucket_mb=-1", "reduction.bucket_mb: must be at least 0.0, not -1"),
         ("image.stages=[{until: 0.5, size: 24}, {until: 0.2, size: 32}]", "growing 'until'"),

@@ -12,6 +12,7 @@ def test_what_may_change_on_resume() -> None:
     assert marked(Config, FREE_ON_RESUME) == {
         "run_dir": True,
         "device": True,
+        "jit_level": True,
         "log_every": True,
         "evaluate": True,
         "checkpoint": True,

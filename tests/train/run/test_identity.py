@@ -13,6 +13,7 @@ NOW: dict[str, Any] = {
     "datasets": {"ucm": {"records": "data/ucm"}},
     "tasks": {"ucm": {}},
     "schedule": {"steps": 100},
+    "precision": "float32",  # what "auto" has become when a run starts
 }
 
 
