@@ -221,9 +221,8 @@ def test_containers_of_mindcluster(site: Site) -> None:
 def test_mpirun(site: Site) -> None:
     script = site.project / "launch/run_mpi.sh"
     table = str(site.table({"127.0.0.1": [1, 0]}))
-    npus = range(8)
-    site.start("bash", script, *site.job, npus=npus, RANK_TABLE_FILE=table).succeed()
-    site.assert_ranks(*npus)
+    site.start("bash", script, *site.job, RANK_TABLE_FILE=table).succeed()
+    site.assert_ranks(0, 1)
 
 
 @pytest.mark.skipif(bool(slurm.missing()), reason="Slurm is not on this machine")
