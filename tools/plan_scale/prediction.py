@@ -3,6 +3,12 @@
 step = compute + waiting for the slowest rank + what of the reduction is not hidden behind the
 backward pass + the share of a step in the next consolidation point.
 
+compute = the host's waits + the longer of the host launching and the device computing, where every
+kernel costs the device something however little it computes.
+
+Most figures are known from one value to another: a machine comes with computing and links at best
+and at worst, and what all four predict spans what can be said.
+
 A message of n bytes takes alpha + n * beta seconds between two ranks (Hockney, "The communication
 challenge for MPP", Parallel Computing 20, 1994). The formulas of the algorithms are those of
 Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH",
@@ -12,9 +18,8 @@ for clusters of workstations", JPDC 69, 2009. The time to add numbers is part of
 p = ranks, n = bytes of the message of each rank.
 """
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from statistics import NormalDist
@@ -89,14 +94,18 @@ class Machine:
         inside: The links within a node.
         between: The links between nodes, one per device.
         speed: Operations per second that a network really reaches on a device.
-        overhead: Seconds of a step that do not depend on the number of images.
+        kernel: Seconds on the device that a kernel costs beside its operations.
+        launch: Seconds of the host to launch a kernel, or a whole graph.
+        wait: Seconds that are lost when the host waits for the device.
     """
 
     node: int
     inside: Links
     between: Links
     speed: float
-    overhead: float
+    kernel: float
+    launch: float
+    wait: float
 
     def all_reduce(self, ranks: int, size: float) -> float:
         """Return the seconds of an all-reduce of ``size`` bytes.
@@ -114,29 +123,37 @@ class Machine:
         outside = self.between.all_reduce(ranks // here, size / here)
         return self.inside.all_reduce(here, size) + outside
 
-    def scaled(self, latency: float = 1.0, speed: float = 1.0) -> "Machine":
-        """Return the same with other latencies of all links, and quicker devices."""
-        inside, between = (
-            replace(links, alpha=links.alpha * latency) for links in (self.inside, self.between)
-        )
-        return replace(self, inside=inside, between=between, speed=self.speed * speed)
-
 
 @cache
-def known_machines() -> dict[str, Machine]:
-    """Return the machines of devices.yaml by name."""
+def known_machines() -> dict[str, list[Machine]]:
+    """Return the machines of devices.yaml by name: computing and links at best and at worst.
 
-    def machine(tree: Mapping[str, Any]) -> Machine:
-        inside, between = (
-            Links(links["latency"] * 1e-6, 1e-9 / links["bandwidth"], tuple(links["algorithms"]))
-            for links in (tree["inside"], tree["between"])
-        )
-        compute = tree["compute"]
-        speed = compute["rate"] * compute["multiplications"] * _OPERATIONS
-        return Machine(tree["node"], inside, between, speed, compute["overhead"] * 1e-6)
-
+    The four of a machine are best and best, best and worst, worst and best, worst and worst.
+    """
     text = Path(__file__).with_name("devices.yaml").read_text(encoding="utf-8")
-    return {name: machine(tree) for name, tree in yaml.safe_load(text).items()}
+    ends = [(computing, links) for computing in (0, 1) for links in (0, 1)]
+    return {
+        name: [_machine(tree, *pair) for pair in ends]
+        for name, tree in yaml.safe_load(text).items()
+    }
+
+
+def _machine(tree: Mapping[str, Any], computing: int, links: int) -> Machine:
+    def figure(section: str, name: str, end: int) -> float:
+        value = tree[section][name]
+        return float(value[end] if isinstance(value, list) else value)
+
+    inside, between = (
+        Links(
+            1e-6 * figure(section, "latency", links),
+            1e-9 / figure(section, "bandwidth", links),
+            tuple(tree[section]["algorithms"]),
+        )
+        for section in ("inside", "between")
+    )
+    rate, products = (figure("compute", name, computing) for name in ("rate", "multiplications"))
+    costs = (1e-6 * figure("compute", name, computing) for name in ("kernel", "launch", "wait"))
+    return Machine(tree["node"], inside, between, rate * products * _OPERATIONS, *costs)
 
 
 @dataclass(frozen=True)
@@ -146,6 +163,9 @@ class Plan:
     Attributes:
         branches: As in the configuration.
         multiplications: Of a forward pass, per image of the mixed batch, on average.
+        kernels: That the device runs in a step.
+        launches: Of kernels or graphs, by the host in a step.
+        waits: Times that the host waits for the device in a step.
         datasets: Number of data sets.
         messages: Bytes of every message that a rank reduces in a step.
         consolidation: Bytes of every message that it reduces at a consolidation point.
@@ -157,6 +177,9 @@ class Plan:
 
     branches: Branches
     multiplications: float
+    kernels: int
+    launches: int
+    waits: int
     datasets: int
     messages: Sequence[int]
     consolidation: Sequence[int]
@@ -204,7 +227,9 @@ def predict(plan: Plan, machine: Machine, ranks: int) -> Step:
         ValueError: The ranks do not fill the nodes.
     """
     images = plan.images * plan.datasets
-    compute = machine.overhead + _OPERATIONS * plan.multiplications * images / machine.speed
+    device = plan.kernels * machine.kernel
+    device += _OPERATIONS * plan.multiplications * images / machine.speed
+    compute = plan.waits * machine.wait + max(plan.launches * machine.launch, device)
     waiting = compute * plan.jitter * expected_maximum(ranks)
     reduction, point = (
         sum(machine.all_reduce(ranks, size) for size in sizes)
@@ -219,19 +244,10 @@ def predict(plan: Plan, machine: Machine, ranks: int) -> Step:
     return Step(ranks, total, *times, *speeds)
 
 
-def images_for(
-    plan: Plan, machine: Machine, ranks: int, efficiency: float, most: int
-) -> int | None:
-    """Return the least images per data set and rank that reach an efficiency; None if none do.
-
-    The efficiency grows with the images, as only the compute does.
-    """
-
-    def reached(images: int) -> float:
-        return predict(replace(plan, images=images), machine, ranks).efficiency
-
-    images = bisect_left(range(most + 1), efficiency, lo=1, key=reached)
-    return images if images <= most else None
+def spans(steps: Sequence[Step]) -> dict[str, tuple[float, float]]:
+    """Return the least and the greatest value of every figure of some steps, by its name."""
+    values = {field.name: [getattr(step, field.name) for step in steps] for field in fields(Step)}
+    return {name: (min(found), max(found)) for name, found in values.items()}
 
 
 @cache
