@@ -37,8 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", metavar="C", type=_positive, help=text)
     text = "part of the reduction that is hidden behind the computing (default: 0)"
     add("--overlap", metavar="F", type=float, default=0.0, help=text)
-    text = "standard deviation of a rank's compute time (default: 0)"
-    add("--jitter", metavar="F", type=float, default=0.0, help=text)
     add("--markdown", action="store_true", help="a table for a Markdown page")
     add("--json", metavar="FILE", type=Path, help="write the figures into a file too")
 
@@ -51,7 +49,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     # Not before: it imports MindSpore, which takes seconds.
     from tools.plan_scale import network
 
-    options = {name: getattr(arguments, name) for name in ("images", "overlap", "jitter")}
+    options = {name: getattr(arguments, name) for name in ("images", "overlap")}
     plans = [replace(plan, **options) for plan in network.plans_of(config, arguments.tasks)]
     rows, steps = [_HEADINGS.split("|")], []
     for ranks in devices:
@@ -88,9 +86,8 @@ def _machines_of(arguments: argparse.Namespace) -> list[Machine]:
     if arguments.machine not in known:
         names = ", ".join(known)
         raise UserError(f"--machine: {arguments.machine!r} is not known (there are: {names})")
-    for name in ("overlap", "jitter"):
-        if not 0 <= getattr(arguments, name) <= 1:
-            raise UserError(f"--{name} must be from 0 to 1, not {getattr(arguments, name):g}")
+    if not 0 <= arguments.overlap <= 1:
+        raise UserError(f"--overlap must be from 0 to 1, not {arguments.overlap:g}")
     return known[arguments.machine]
 
 

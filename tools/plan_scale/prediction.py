@@ -1,7 +1,7 @@
 """How long a step of a data-parallel MTLN job takes on the machines of devices.yaml.
 
-step = compute + waiting for the slowest rank + what of the reduction is not hidden behind the
-backward pass + the share of a step in the next consolidation point.
+step = compute + what of the reduction is not hidden behind the backward pass + the share of a step
+in the next consolidation point.
 
 compute = the host's waits + the longer of the host launching and the device computing, where every
 kernel costs the device something however little it computes.
@@ -22,10 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, Literal
 
-import numpy as np
 import yaml
 
 Branches = Literal["local", "allreduce"]
@@ -35,8 +33,6 @@ Branches = Literal["local", "allreduce"]
 _OPERATIONS = 3 * 2
 # Of the compute, what is left when the first gradients are known: the backward pass.
 _BACKWARD = 2 / 3
-# Of the integration: standard deviations to either side, and points.
-_REACH, _POINTS = 9.0, 3601
 
 
 @dataclass(frozen=True)
@@ -172,7 +168,6 @@ class Plan:
         consolidate_every: Steps between two consolidation points.
         images: Images per data set, step and rank.
         overlap: Part of the reduction that can go on while the rest is computed, in 0..1.
-        jitter: Standard deviation of a rank's compute time, as a fraction of it.
     """
 
     branches: Branches
@@ -186,7 +181,6 @@ class Plan:
     consolidate_every: int
     images: int = 16
     overlap: float = 0.0
-    jitter: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -197,7 +191,6 @@ class Step:
         ranks: Number of ranks.
         images: Images of the step, over all ranks.
         compute: Of one rank, as if it were alone.
-        waiting: For the slowest rank.
         reduction: The whole of it.
         visible: What of it is not hidden.
         consolidation: A consolidation point, divided by the steps between two.
@@ -210,7 +203,6 @@ class Step:
     ranks: int
     images: int
     compute: float
-    waiting: float
     reduction: float
     visible: float
     consolidation: float
@@ -230,15 +222,14 @@ def predict(plan: Plan, machine: Machine, ranks: int) -> Step:
     device = plan.kernels * machine.kernel
     device += _OPERATIONS * plan.multiplications * images / machine.speed
     compute = plan.waits * machine.wait + max(plan.launches * machine.launch, device)
-    waiting = compute * plan.jitter * expected_maximum(ranks)
     reduction, point = (
         sum(machine.all_reduce(ranks, size) for size in sizes)
         for sizes in (plan.messages, plan.consolidation)
     )
     visible = reduction - min(plan.overlap * reduction, _BACKWARD * compute)
     consolidation = point / plan.consolidate_every
-    seconds = compute + waiting + visible + consolidation
-    times = (compute, waiting, reduction, visible, consolidation, seconds)
+    seconds = compute + visible + consolidation
+    times = (compute, reduction, visible, consolidation, seconds)
     total, in_reductions = images * ranks, visible + consolidation
     speeds = (total / seconds, compute / seconds, in_reductions / seconds)
     return Step(ranks, total, *times, *speeds)
@@ -248,15 +239,3 @@ def spans(steps: Sequence[Step]) -> dict[str, tuple[float, float]]:
     """Return the least and the greatest value of every figure of some steps, by its name."""
     values = {field.name: [getattr(step, field.name) for step in steps] for field in fields(Step)}
     return {name: (min(found), max(found)) for name, found in values.items()}
-
-
-@cache
-def expected_maximum(count: int) -> float:
-    """Return the expected largest of ``count`` independent standard normal numbers.
-
-    The upper bound of the integration less the integral of F(x)^count up to it, F being their
-    distribution (by parts, from David and Nagaraja, "Order Statistics", 2003, section 3.1).
-    """
-    x = np.linspace(-_REACH, _REACH, _POINTS)
-    distribution = np.array([NormalDist().cdf(value) for value in x])
-    return _REACH - float(np.trapz(distribution**count, x))
