@@ -1,7 +1,8 @@
 """python -m tools plan-scale: how long a step takes on many devices, by a model, before there are.
 
-``network`` counts what a configuration computes and sends; ``prediction`` makes a step of that, by
-the published figures of devices (``devices.yaml``) and the formulas of reductions.
+``network`` counts what a configuration computes, launches and sends; ``prediction`` makes a step of
+that, by the published figures of devices (``devices.yaml``) and the formulas of reductions. Every
+prediction is a range, since most figures are.
 """
 
 import argparse
@@ -11,13 +12,13 @@ from pathlib import Path
 
 from tools.common import console
 from tools.common.command_line import refused
-from tools.plan_scale.prediction import Machine, images_for, known_machines, predict
+from tools.plan_scale.prediction import Machine, known_machines, predict, spans
 from train.config.reader import load_config
 from train.config.schema import Config
 from train.errors import UserError
 
 _MOST_DEVICES = 1_000_000
-_HEADINGS = "ranks, branches|step|images/s|efficiency|reduced|reduction|of the step|images for 90 %"
+_HEADINGS = "ranks, branches|step|images/s|efficiency|reduced|reduction|of the step"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,52 +27,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "The figures of the machines, and what is assumed, are in docs/scale.md."
     add = parser.add_argument
     add("config", metavar="CONFIG", type=Path, help="YAML file, see configs/")
+    text = "replaces a value of the file, such as jit_level or reduction.precision"
+    add("overrides", metavar="key.sub=value", nargs="*", help=text)
     add("--devices", metavar="N,N", default="8,64,1024,8192", help="default: %(default)s")
     add("--machine", default="ascend910b", help=f"{', '.join(known_machines())} (%(default)s)")
     add("--images", metavar="N", type=_positive, default=16, help="per data set and rank (16)")
     add("--tasks", metavar="K", type=_positive, help="K tasks like the first of CONFIG")
     text = "of every task (default: as in CONFIG, in its data if they are there, or else 30)"
     add("--classes", metavar="C", type=_positive, help=text)
-    text = "type of the gradients on the way (default: as in CONFIG)"
-    add("--wire", choices=("float32", "float16", "bfloat16"), help=text)
     text = "part of the reduction that is hidden behind the computing (default: 0)"
     add("--overlap", metavar="F", type=float, default=0.0, help=text)
-    text = "standard deviation of a rank's compute time (default: 0)"
-    add("--jitter", metavar="F", type=float, default=0.0, help=text)
-    add("--latency", metavar="F", type=float, default=1.0, help="factor on the links' latency")
-    add("--speed", metavar="F", type=float, default=1.0, help="factor on the devices' speed")
     add("--markdown", action="store_true", help="a table for a Markdown page")
     add("--json", metavar="FILE", type=Path, help="write the figures into a file too")
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code."""
-    machine = _machine_of(arguments)
-    devices = _devices_of(arguments.devices, machine.node)
+    machines = _machines_of(arguments)
+    devices = _devices_of(arguments.devices, machines[0].node)
     config = _config_of(arguments)
     # Not before: it imports MindSpore, which takes seconds.
     from tools.plan_scale import network
 
-    options = {name: getattr(arguments, name) for name in ("images", "overlap", "jitter")}
+    options = {name: getattr(arguments, name) for name in ("images", "overlap")}
     plans = [replace(plan, **options) for plan in network.plans_of(config, arguments.tasks)]
     rows, steps = [_HEADINGS.split("|")], []
     for ranks in devices:
         for plan in plans:
-            step = predict(plan, machine, ranks)
-            images = images_for(plan, machine, ranks, efficiency=0.9, most=1 << 20)
+            found = spans([predict(plan, machine, ranks) for machine in machines])
             rows.append(
                 [
-                    f"{step.ranks:,} {plan.branches}",
-                    f"{1e3 * step.seconds:.2f} ms",
-                    f"{step.images_per_second:,.0f}",
-                    f"{100 * step.efficiency:.1f} %",
+                    f"{ranks:,} {plan.branches}",
+                    f"{_span(found['seconds'], 1e3)} ms",
+                    _span(found["images_per_second"]),
+                    f"{_span(found['efficiency'], 100)} %",
                     f"{sum(plan.messages) / 1e6:.2f} MB",
-                    f"{1e3 * step.reduction:.2f} ms",
-                    f"{100 * step.reduction_share:.1f} %",
-                    "-" if images is None else f"{images:,}",
+                    f"{_span(found['reduction'], 1e3)} ms",
+                    f"{_span(found['reduction_share'], 100)} %",
                 ]
             )
-            steps.append({"branches": plan.branches, **vars(step), "images_for_90_percent": images})
+            steps.append({"branches": plan.branches, **found})
     if arguments.json is not None:
         tree = {"machine": arguments.machine, "plans": list(map(vars, plans)), "steps": steps}
         with refused(arguments.json, "cannot be written"):
@@ -80,18 +75,20 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
-def _machine_of(arguments: argparse.Namespace) -> Machine:
+def _span(ends: tuple[float, float], factor: float = 1.0) -> str:
+    """Write down a range with two digits, which is more than is known."""
+    low, high = (f"{float(f'{end * factor:.2g}'):,.10g}" for end in ends)
+    return low if low == high else f"{low}-{high}"
+
+
+def _machines_of(arguments: argparse.Namespace) -> list[Machine]:
     known = known_machines()
     if arguments.machine not in known:
         names = ", ".join(known)
         raise UserError(f"--machine: {arguments.machine!r} is not known (there are: {names})")
-    for name in ("latency", "speed"):
-        if not 0 < getattr(arguments, name) < float("inf"):
-            raise UserError(f"--{name} must be a number above 0, not {getattr(arguments, name):g}")
-    for name in ("overlap", "jitter"):
-        if not 0 <= getattr(arguments, name) <= 1:
-            raise UserError(f"--{name} must be from 0 to 1, not {getattr(arguments, name):g}")
-    return known[arguments.machine].scaled(arguments.latency, arguments.speed)
+    if not 0 <= arguments.overlap <= 1:
+        raise UserError(f"--overlap must be from 0 to 1, not {arguments.overlap:g}")
+    return known[arguments.machine]
 
 
 def _devices_of(text: str, node: int) -> list[int]:
@@ -110,12 +107,19 @@ def _devices_of(text: str, node: int) -> list[int]:
 
 
 def _config_of(arguments: argparse.Namespace) -> Config:
-    config = load_config(arguments.config)
+    config = load_config(arguments.config, arguments.overrides)
+    if config.precision == "float32":
+        raise UserError(
+            "precision: must be auto, float16 or bfloat16 for a prediction, not 'float32': no rate "
+            "was published"
+        )
+    if arguments.machine == "ascend910" and config.jit_level not in ("auto", "O2"):
+        raise UserError(
+            f"jit_level: must be auto or O2 on an Ascend 910 (A), not {config.jit_level!r}"
+        )
     classes = {} if arguments.classes is None else {"classes": arguments.classes}
-    wire = {} if arguments.wire is None else {"precision": arguments.wire}
     tasks = {name: task.model_copy(update=classes) for name, task in config.tasks.items()}
-    reduction = config.reduction.model_copy(update=wire)
-    return config.model_copy(update={"tasks": tasks, "reduction": reduction})
+    return config.model_copy(update={"tasks": tasks})
 
 
 def _positive(word: str) -> int:

@@ -1,19 +1,23 @@
 """What a configuration computes and sends, counted in the network and the step training builds.
 
 A forward pass counts the multiplications of all convolutions and linear layers. The reduction of a
-step and a consolidation point run once, among ranks that only write down what is sent.
+step and a consolidation point run once, among ranks that only write down what is sent. Kernels,
+launches and waits follow from those that were counted in one network (``steps.yaml``).
 """
 
+from pathlib import Path
 from typing import Any, get_args
 
 import mindspore as ms
 import numpy as np
+import yaml
 from mindspore import Tensor, nn
 
 from tools.common.training_parts import Parts
 from tools.plan_scale.prediction import Branches, Plan
+from train.build import jit_level_of
 from train.config.schema import Config
-from train.config.sections import BYTES, Precision
+from train.config.sections import BYTES, JitLevel, Precision
 from train.data.manifest import Manifest, RecordSet
 from train.distributed.collectives import Floats, OneProcess
 from train.errors import UserError
@@ -38,8 +42,10 @@ def build(config: Config, tasks: int | None = None) -> Parts:
         name: options.model_copy(update={"classes": _classes(config, name)})
         for name, options in config.tasks.items()
     }
-    # For another device than a CPU every layer is a cell of its own, which can be looked at.
-    changes: dict[str, object] = {"device": "Ascend", "precision": "float32", "tasks": known}
+    # For another device than a CPU every layer is a cell of its own, which can be looked at; those
+    # of whole graphs run on a CPU too, in float32, and are as many.
+    changes: dict[str, object] = {"device": "Ascend", "precision": "float32", "jit_level": "O2"}
+    changes["tasks"] = known
     if tasks is not None:
         first = next(iter(known))
         dataset = config.datasets[config.dataset_of(first)]
@@ -63,13 +69,26 @@ def multiplications(parts: Parts) -> float:
         # Every value of the output is a sum with a product for each weight of its channel.
         found += output.size * layer.weight[0].size
 
-    for _, cell in parts.network.cells_and_names():
-        if isinstance(cell, nn.Conv2d | nn.Dense):
-            cell.register_forward_hook(count)
+    for layer in _layers(parts):
+        layer.register_forward_hook(count)
     size, images = parts.config.image.size, len(parts.sets)
     parts.network.set_train(False)
     parts.network(*[Tensor(np.zeros((1, size, size, 3), np.uint8)) for _ in range(images)])
     return found / images
+
+
+def kernels(parts: Parts, level: JitLevel) -> tuple[int, int, int]:
+    """Return the kernels, launches and waits of a step on an NPU.
+
+    As many kernels per layer as in the network where they were counted. (O1 fuses next to none, and
+    counts as O0.)
+    """
+    by_graph = level == "O2"
+    text = Path(__file__).with_name("steps.yaml").read_text(encoding="utf-8")
+    counted = yaml.safe_load(text)["O2" if by_graph else "O0"]
+    found = round(counted["kernels"] * len(_layers(parts)) / counted["layers"])
+    waits = counted["waits"] + counted["waits_per_dataset"] * len(parts.sets)
+    return found, 1 if by_graph else found, waits
 
 
 def messages(parts: Parts, branches: Branches) -> tuple[list[int], list[int]]:
@@ -94,9 +113,21 @@ def plans_of(config: Config, tasks: int | None = None) -> list[Plan]:
     products = multiplications(parts if tasks is None else build(config, 1))
     every = config.schedule.consolidate_every
     return [
-        Plan(branches, products, len(parts.sets), *messages(parts, branches), every)
+        Plan(
+            branches,
+            products,
+            *kernels(parts, jit_level_of(config)),
+            len(parts.sets),
+            *messages(parts, branches),
+            every,
+        )
         for branches in get_args(Branches)
     ]
+
+
+def _layers(parts: Parts) -> list[nn.Cell]:
+    cells = [cell for _, cell in parts.network.cells_and_names()]
+    return [cell for cell in cells if isinstance(cell, nn.Conv2d | nn.Dense)]
 
 
 class _Ranks(OneProcess):

@@ -1,7 +1,13 @@
 """How long a step of a data-parallel MTLN job takes on the machines of devices.yaml.
 
-step = compute + waiting for the slowest rank + what of the reduction is not hidden behind the
-backward pass + the share of a step in the next consolidation point.
+step = compute + what of the reduction is not hidden behind the backward pass + the share of a step
+in the next consolidation point.
+
+compute = the host's waits + the longer of the host launching and the device computing, where every
+kernel costs the device something however little it computes.
+
+Most figures are known from one value to another: a machine comes with computing and links at best
+and at worst, and what all four predict spans what can be said.
 
 A message of n bytes takes alpha + n * beta seconds between two ranks (Hockney, "The communication
 challenge for MPP", Parallel Computing 20, 1994). The formulas of the algorithms are those of
@@ -12,15 +18,12 @@ for clusters of workstations", JPDC 69, 2009. The time to add numbers is part of
 p = ranks, n = bytes of the message of each rank.
 """
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, Literal
 
-import numpy as np
 import yaml
 
 Branches = Literal["local", "allreduce"]
@@ -30,8 +33,6 @@ Branches = Literal["local", "allreduce"]
 _OPERATIONS = 3 * 2
 # Of the compute, what is left when the first gradients are known: the backward pass.
 _BACKWARD = 2 / 3
-# Of the integration: standard deviations to either side, and points.
-_REACH, _POINTS = 9.0, 3601
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,18 @@ class Machine:
         inside: The links within a node.
         between: The links between nodes, one per device.
         speed: Operations per second that a network really reaches on a device.
-        overhead: Seconds of a step that do not depend on the number of images.
+        kernel: Seconds on the device that a kernel costs beside its operations.
+        launch: Seconds of the host to launch a kernel, or a whole graph.
+        wait: Seconds that are lost when the host waits for the device.
     """
 
     node: int
     inside: Links
     between: Links
     speed: float
-    overhead: float
+    kernel: float
+    launch: float
+    wait: float
 
     def all_reduce(self, ranks: int, size: float) -> float:
         """Return the seconds of an all-reduce of ``size`` bytes.
@@ -114,29 +119,37 @@ class Machine:
         outside = self.between.all_reduce(ranks // here, size / here)
         return self.inside.all_reduce(here, size) + outside
 
-    def scaled(self, latency: float = 1.0, speed: float = 1.0) -> "Machine":
-        """Return the same with other latencies of all links, and quicker devices."""
-        inside, between = (
-            replace(links, alpha=links.alpha * latency) for links in (self.inside, self.between)
-        )
-        return replace(self, inside=inside, between=between, speed=self.speed * speed)
-
 
 @cache
-def known_machines() -> dict[str, Machine]:
-    """Return the machines of devices.yaml by name."""
+def known_machines() -> dict[str, list[Machine]]:
+    """Return the machines of devices.yaml by name: computing and links at best and at worst.
 
-    def machine(tree: Mapping[str, Any]) -> Machine:
-        inside, between = (
-            Links(links["latency"] * 1e-6, 1e-9 / links["bandwidth"], tuple(links["algorithms"]))
-            for links in (tree["inside"], tree["between"])
-        )
-        compute = tree["compute"]
-        speed = compute["rate"] * compute["multiplications"] * _OPERATIONS
-        return Machine(tree["node"], inside, between, speed, compute["overhead"] * 1e-6)
-
+    The four of a machine are best and best, best and worst, worst and best, worst and worst.
+    """
     text = Path(__file__).with_name("devices.yaml").read_text(encoding="utf-8")
-    return {name: machine(tree) for name, tree in yaml.safe_load(text).items()}
+    ends = [(computing, links) for computing in (0, 1) for links in (0, 1)]
+    return {
+        name: [_machine(tree, *pair) for pair in ends]
+        for name, tree in yaml.safe_load(text).items()
+    }
+
+
+def _machine(tree: Mapping[str, Any], computing: int, links: int) -> Machine:
+    def figure(section: str, name: str, end: int) -> float:
+        value = tree[section][name]
+        return float(value[end] if isinstance(value, list) else value)
+
+    inside, between = (
+        Links(
+            1e-6 * figure(section, "latency", links),
+            1e-9 / figure(section, "bandwidth", links),
+            tuple(tree[section]["algorithms"]),
+        )
+        for section in ("inside", "between")
+    )
+    rate, products = (figure("compute", name, computing) for name in ("rate", "multiplications"))
+    costs = (1e-6 * figure("compute", name, computing) for name in ("kernel", "launch", "wait"))
+    return Machine(tree["node"], inside, between, rate * products * _OPERATIONS, *costs)
 
 
 @dataclass(frozen=True)
@@ -146,24 +159,28 @@ class Plan:
     Attributes:
         branches: As in the configuration.
         multiplications: Of a forward pass, per image of the mixed batch, on average.
+        kernels: That the device runs in a step.
+        launches: Of kernels or graphs, by the host in a step.
+        waits: Times that the host waits for the device in a step.
         datasets: Number of data sets.
         messages: Bytes of every message that a rank reduces in a step.
         consolidation: Bytes of every message that it reduces at a consolidation point.
         consolidate_every: Steps between two consolidation points.
         images: Images per data set, step and rank.
         overlap: Part of the reduction that can go on while the rest is computed, in 0..1.
-        jitter: Standard deviation of a rank's compute time, as a fraction of it.
     """
 
     branches: Branches
     multiplications: float
+    kernels: int
+    launches: int
+    waits: int
     datasets: int
     messages: Sequence[int]
     consolidation: Sequence[int]
     consolidate_every: int
     images: int = 16
     overlap: float = 0.0
-    jitter: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -174,7 +191,6 @@ class Step:
         ranks: Number of ranks.
         images: Images of the step, over all ranks.
         compute: Of one rank, as if it were alone.
-        waiting: For the slowest rank.
         reduction: The whole of it.
         visible: What of it is not hidden.
         consolidation: A consolidation point, divided by the steps between two.
@@ -187,7 +203,6 @@ class Step:
     ranks: int
     images: int
     compute: float
-    waiting: float
     reduction: float
     visible: float
     consolidation: float
@@ -204,43 +219,23 @@ def predict(plan: Plan, machine: Machine, ranks: int) -> Step:
         ValueError: The ranks do not fill the nodes.
     """
     images = plan.images * plan.datasets
-    compute = machine.overhead + _OPERATIONS * plan.multiplications * images / machine.speed
-    waiting = compute * plan.jitter * expected_maximum(ranks)
+    device = plan.kernels * machine.kernel
+    device += _OPERATIONS * plan.multiplications * images / machine.speed
+    compute = plan.waits * machine.wait + max(plan.launches * machine.launch, device)
     reduction, point = (
         sum(machine.all_reduce(ranks, size) for size in sizes)
         for sizes in (plan.messages, plan.consolidation)
     )
     visible = reduction - min(plan.overlap * reduction, _BACKWARD * compute)
     consolidation = point / plan.consolidate_every
-    seconds = compute + waiting + visible + consolidation
-    times = (compute, waiting, reduction, visible, consolidation, seconds)
+    seconds = compute + visible + consolidation
+    times = (compute, reduction, visible, consolidation, seconds)
     total, in_reductions = images * ranks, visible + consolidation
     speeds = (total / seconds, compute / seconds, in_reductions / seconds)
     return Step(ranks, total, *times, *speeds)
 
 
-def images_for(
-    plan: Plan, machine: Machine, ranks: int, efficiency: float, most: int
-) -> int | None:
-    """Return the least images per data set and rank that reach an efficiency; None if none do.
-
-    The efficiency grows with the images, as only the compute does.
-    """
-
-    def reached(images: int) -> float:
-        return predict(replace(plan, images=images), machine, ranks).efficiency
-
-    images = bisect_left(range(most + 1), efficiency, lo=1, key=reached)
-    return images if images <= most else None
-
-
-@cache
-def expected_maximum(count: int) -> float:
-    """Return the expected largest of ``count`` independent standard normal numbers.
-
-    The upper bound of the integration less the integral of F(x)^count up to it, F being their
-    distribution (by parts, from David and Nagaraja, "Order Statistics", 2003, section 3.1).
-    """
-    x = np.linspace(-_REACH, _REACH, _POINTS)
-    distribution = np.array([NormalDist().cdf(value) for value in x])
-    return _REACH - float(np.trapz(distribution**count, x))
+def spans(steps: Sequence[Step]) -> dict[str, tuple[float, float]]:
+    """Return the least and the greatest value of every figure of some steps, by its name."""
+    values = {field.name: [getattr(step, field.name) for step in steps] for field in fields(Step)}
+    return {name: (min(found), max(found)) for name, found in values.items()}

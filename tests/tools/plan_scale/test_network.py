@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from tools.plan_scale.network import DEFAULT_CLASSES, build, messages, multiplications, plans_of
+from tests.paths import ROOT
+from tools.plan_scale.network import (
+    DEFAULT_CLASSES,
+    build,
+    kernels,
+    messages,
+    multiplications,
+    plans_of,
+)
+from train.config.reader import load_config
 from train.config.schema import Config
 
 SCENES: dict[str, Any] = {"one": {"classes": 5}, "two": {"classes": 3}}
@@ -71,6 +80,17 @@ def test_resnets_are_the_published_ones(trunk: str, parameters: int, products: f
     assert multiplications(parts) == pytest.approx(products * 1e9, rel=5e-4)
     # With the loss.
     assert messages(parts, "allreduce")[0] == [4 * (parameters + 1)]
+
+
+@pytest.mark.slow
+def test_kernels_are_as_many_per_layer_as_were_counted() -> None:
+    """The network where they were counted has exactly those; with more tasks there are more."""
+    config = load_config(ROOT / "configs" / "mtln_wrn28_4.yaml")
+    parts = build(config)
+    assert kernels(parts, "O0") == (693, 693, 1)
+    assert kernels(parts, "O2") == (1688, 1, 18)
+    # Trunk 28, extractors 4, and for each task two at each of 4 levels, and a head.
+    assert kernels(build(config, 10), "O0")[0] == round(693 * (32 + 10 * 9) / 59)
 
 
 def test_messages_of_a_step() -> None:
