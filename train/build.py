@@ -63,7 +63,7 @@ def configure_device(config: Config, cluster: Cluster) -> None:
         UserError: Names the key, its value and what is allowed.
     """
     if cluster.device_target == "Ascend":
-        ascend.configure(jit_level_of(config), precision_of(config))
+        ascend.configure(jit_level_of(config), precision_of(config), config.reduction.precision)
     elif cluster.device_target == "CPU":
         _require_cpu_precisions(config, cluster)
 

@@ -145,7 +145,7 @@ def write(page: Path, only: str) -> int:
 def _cell(row: Row, chip: str, level: str) -> str:
     """Check a row for a chip; return what its cell says."""
     config = at_level(row.config, level)
-    if chip == "910A" and config.precision == "bfloat16":
+    if chip == "910A" and "bfloat16" in (config.precision, config.reduction.precision):
         return "has no bfloat16"
     if not row.is_shipped and (chip, level) == ("910B", "O2") and config.precision != "bfloat16":
         return "as 910A"

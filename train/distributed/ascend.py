@@ -40,12 +40,13 @@ def to_device(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return tuple(tensor.move_to("Ascend", blocking=False) for tensor in tensors)
 
 
-def configure(level: JitLevel, precision: Precision) -> None:
+def configure(level: JitLevel, precision: Precision, on_wire: Precision = "float32") -> None:
     """Choose how graphs are compiled; comes after the device is set and before any graph.
 
     Args:
         level: See the configuration.
         precision: What the network is to compute in.
+        on_wire: What the gradients are to travel in.
 
     Raises:
         UserError: The NPU cannot do it.
@@ -56,11 +57,12 @@ def configure(level: JitLevel, precision: Precision) -> None:
                 f"jit_level: must be auto or O2 on an Ascend 910 (A), not {level!r}: it has no "
                 "kernels for graphs that are launched operator by operator"
             )
-        if precision == "bfloat16":
-            raise UserError(
-                "precision: must be auto, float16 or float32 on an Ascend 910 (A), not 'bfloat16' "
-                "(an Ascend 910B or later has it)"
-            )
+        for key, value in (("precision", precision), ("reduction.precision", on_wire)):
+            if value == "bfloat16":
+                raise UserError(
+                    f"{key}: must be float16 or float32 on an Ascend 910 (A), not 'bfloat16' "
+                    "(an Ascend 910B or later has it)"
+                )
     elif precision == "float32":
         _keep_float32()
     ms.set_context(jit_config={"jit_level": level})

@@ -45,7 +45,11 @@ def test_auto() -> None:
     ("changes", "message"),
     [
         ({"jit_level": "O0"}, "jit_level: must be auto or O2 on an Ascend 910 .* 'O0'"),
-        ({"precision": "bfloat16"}, "precision: must be auto, float16 or float32 .* 'bfloat16'"),
+        ({"precision": "bfloat16"}, "^precision: must be float16 or float32 .* 'bfloat16'"),
+        (
+            {"reduction": {"precision": "bfloat16"}},
+            "^reduction.precision: must be float16 or float32 .* 'bfloat16'",
+        ),
     ],
 )
 def test_what_the_first_generation_cannot_do(
