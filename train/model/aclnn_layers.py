@@ -9,6 +9,7 @@ Shapes: N = images, C = channels, H, W = height and width of a feature map.
 
 from collections.abc import Sequence
 
+import mindspore as ms
 from mindspore import Tensor, mint, nn, ops
 
 from train.model import layers as stock
@@ -79,7 +80,9 @@ class MaxPool(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, ceil(H / size), ceil(W / size))."""
-        return _functional.max_pool2d(x, self.size, self.size, ceil_mode=True)
+        # The operator does not know bfloat16.
+        maps = x.astype(ms.float32) if x.dtype == ms.bfloat16 else x
+        return _functional.max_pool2d(maps, self.size, self.size, ceil_mode=True).astype(x.dtype)
 
 
 class Resize(nn.Cell):
