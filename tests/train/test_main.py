@@ -45,7 +45,9 @@ def test_the_run_folder(
     assert str(run_dir) in shown and "Test accuracy" in shown
     assert all(name in shown for name in small_config["datasets"])
 
-    assert load_config(run_dir / "config.yaml") == load_config(path, [f"run_dir={run_dir}"])
+    # What "auto" stood for is written down.
+    given = load_config(path, [f"run_dir={run_dir}", "precision=float32"])
+    assert load_config(run_dir / "config.yaml") == given
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     kinds = [(line["step"], line["kind"], line.get("split")) for line in lines]
     train = [(s, "train", None) for s in range(1, 5)]
