@@ -51,10 +51,8 @@ class LossScale(nn.Cell):
     def overflow(self, gradients: Sequence[Tensor]) -> Tensor:
         """Return infinity if a number was too large on the way to these gradients, otherwise 0.
 
-        Scalar, and 0 as well where what is too large is infinite by itself.
+        Scalar; only for an NPU that saturates, as no other has such a status.
         """
-        if not self.saturates:
-            return self.nothing
         # Read once all is computed, and cleared for the next step once it is read.
         status = ops.depend(self.status, gradients)
         found = self.read(status)
