@@ -4,12 +4,13 @@ Shapes: n_d = images of data set d in a batch, H, W = height and width, K = clas
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from train.data.batch import Batch
 from train.data.loader import EvaluationLoader
 from train.distributed.ascend import to_device
 from train.distributed.collectives import Collectives
@@ -58,9 +59,7 @@ class Evaluator:
         tallies = [t.tally(self.loader.layout, scenes[t.dataset]) for t in self.tasks]
         was_training = self.network.training
         self.network.set_train(False)
-        for batch in self.loader.batches(split):
-            images = [Tensor(a) for a in self.loader.layout.images(batch)]
-            answers = self._predict(to_device(images))
+        for answers, batch in self._answers(split):
             for tally, answer in zip(tallies, answers, strict=True):
                 tally.add(answer.asnumpy(), batch)
             self.alive()
@@ -72,6 +71,19 @@ class Evaluator:
             task.name: tally.metrics(part)
             for task, tally, part in zip(self.tasks, tallies, parts, strict=True)
         }
+
+    def _answers(self, split: str) -> Iterator[tuple[tuple[Tensor, ...], Batch]]:
+        """Yield the answers of every batch, when the device has the next one to work on already."""
+        # With the images, which the device may still be copying.
+        waiting: list[tuple[tuple[Tensor, ...], Batch, list[Tensor]]] = []
+        for batch in self.loader.batches(split):
+            images = [Tensor(a) for a in self.loader.layout.images(batch)]
+            waiting.append((self._predict(to_device(images)), batch, images))
+            if len(waiting) == 2:
+                answers, seen, _ = waiting.pop(0)
+                yield answers, seen
+        for answers, seen, _ in waiting:
+            yield answers, seen
 
     def _predict(self, images: Sequence[Tensor]) -> tuple[Tensor, ...]:
         known = contextlib.nullcontext() if self.is_compiled else self.graphs.compiling("predict")
