@@ -6,13 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from launch.foreign_starter import rank_in_table
 from launch.job import DEFAULT_GRACE, DEFAULT_HANG_TIMEOUT, DEFAULT_NODE_TIMEOUT, Job
 from launch.kubernetes.place import Place, place_in_cluster
 from train.environment import rank_table
 from train.errors import UserError
+from train.program import Parser
 from train.storage.address import default_run_dir, is_remote, local_run_folder
 
 _DESCRIPTION = """\
@@ -40,11 +41,6 @@ class Arguments(NamedTuple):
     job: Job
     dry_run: bool
     as_json: bool
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see python -m launch --help)")
 
 
 # Name, what its value is called, default, help.
@@ -76,8 +72,8 @@ OPTIONS: tuple[tuple[str, str, float | None, str], ...] = (
 )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m launch",
         usage="%(prog)s [options] CONFIG [key.sub=value ...]",
         description=_DESCRIPTION,

@@ -1,18 +1,17 @@
 """python -m rank_tables COMMAND ...: makes, checks and shows rank tables."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rank_tables.generate import generate
 from rank_tables.load import check, from_document, parse, read
 from rank_tables.merge import merge
 from rank_tables.model import RankTableError, count
-from train.errors import FAILURE, USER_ERROR, UserError, error_text
+from train.errors import FAILURE, USER_ERROR, error_text
 from train.files import replace_file
+from train.program import Parser, command_of, exit_code
 
 # Command: what it does, in the list of commands and then in its own help.
 COMMANDS = {
@@ -48,42 +47,15 @@ Shows which NPU of which server is which rank.
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see {self.prog} --help)")
-
-
 def main(argv: Sequence[str]) -> int:
     """Run a command and return its exit code: 2 for a mistake of the user's."""
-    try:
-        code = _run(argv)
-        sys.stdout.flush()
-        return code
-    except UserError as error:
-        # The violations of a table stand indented below the line that names it.
-        first, *violations = str(error).split("\n")
-        print(error_text(first), *violations, sep="\n", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return exit_code(lambda: _run(argv))
 
 
 def _run(argv: Sequence[str]) -> int:
     texts = {name: text.partition("\n\n") for name, text in COMMANDS.items()}
-    listed = "\n".join(f"  {name:<10}{summary}" for name, (summary, _, _) in texts.items())
-    parser = _Parser(
-        prog="python -m rank_tables",
-        usage="%(prog)s COMMAND ...",
-        description="Rank tables of Ascend. COMMAND --help tells more.",
-        epilog=f"commands:\n{listed}",
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="see below")
-    command = parser.parse_args(argv[:1]).command
+    summaries = {name: summary for name, (summary, _, _) in texts.items()}
+    command = command_of("python -m rank_tables", "Rank tables of Ascend.", summaries, argv)
     options = _parser_of(command, texts[command][2]).parse_args(argv[1:])
     if command == "validate":
         return max(validate(path) for path in options.files)
@@ -103,9 +75,9 @@ def _run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser_of(command: str, text: str) -> _Parser:
+def _parser_of(command: str, text: str) -> Parser:
     """Return what reads the arguments of a command; ``text`` is its help."""
-    parser = _Parser(f"python -m rank_tables {command}", description=text, allow_abbrev=False)
+    parser = Parser(f"python -m rank_tables {command}", description=text, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     if command == "generate":
@@ -161,6 +133,9 @@ def validate(path: Path) -> int:
 
 def show(path: Path) -> None:
     """Print which NPU of which server is which rank."""
+    # The only command that needs more than a Python.
+    import train.requirements  # noqa: F401, I001  ends here, in one line, without them
+
     # Imported here since it takes longer than everything else together.
     from rich.console import Console
     from rich.table import Table

@@ -1,6 +1,5 @@
 """python -m tools COMMAND ...: everything around training that is run by hand."""
 
-import argparse
 import importlib
 import signal
 import sys
@@ -8,8 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from train.environment import prepare_for_mindspore
-from train.errors import USER_ERROR, UserError, error_text
+from train.program import Parser, command_of, exit_code
 
 # What each command does; its module has add_arguments(parser) and run(arguments, argv).
 COMMANDS = {
@@ -29,45 +29,32 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; return the exit code: 0, 2 for a mistake of the user's, 130 for Ctrl-C."""
-    argv = sys.argv[1:] if argv is None else argv
-    try:
-        with _ended_by_signal():
-            return _run(argv)
-    except UserError as error:
-        print(error_text(error), file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return exit_code(lambda: _run(sys.argv[1:] if argv is None else argv))
 
 
 def _run(argv: list[str]) -> int:
-    listed = "\n".join(f"  {name:<14}{text}" for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m tools",
-        usage="python -m tools COMMAND ...",
-        description="Tools around training. COMMAND --help tells more.",
-        epilog=f"commands:\n{listed}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="see below")
     # Only the command is parsed here, so that only the command's own module is imported.
-    command = parser.parse_args(argv[:1]).command
+    command = command_of("python -m tools", "Tools around training.", COMMANDS, argv)
     prepare_for_mindspore()
     module = importlib.import_module(f"tools.{command.replace('-', '_')}")
-    own = argparse.ArgumentParser(prog=f"python -m tools {command}")
+    own = Parser(prog=f"python -m tools {command}")
     module.add_arguments(own)
-    code: int = module.run(own.parse_args(argv[1:]), argv)
+    with _ended_by_signal():
+        code: int = module.run(own.parse_args(argv[1:]), argv)
     return code
 
 
 @contextmanager
 def _ended_by_signal() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as an exception would, so that it cleans up."""
+    """Let SIGTERM and SIGHUP end the command as an exception would, so that it cleans up.
+
+    What is ignored stays so: that is how nohup asks for it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    both = (signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in both if signal.getsignal(number) != signal.SIG_IGN]
     before = [signal.signal(n, lambda number, frame: sys.exit(128 + number)) for n in numbers]
     try:
         yield

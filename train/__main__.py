@@ -2,14 +2,15 @@
 
 import argparse
 import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from train import environment
 from train.config.reader import load_config
 from train.distributed import mpirun
 from train.process import health
+from train.program import Parser, exit_code, outlive_output
 from train.run import object_storage
 from train.run.run_folder import RunFolder
 
@@ -19,6 +20,10 @@ _SECONDS_AFTER_A_FAILURE = 60.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run this rank; return the exit code."""
+    return exit_code(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parse(arguments)
     folder: RunFolder | None = None
     try:
@@ -28,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from train.distributed import cluster
         from train.trainer import Trainer
 
+        outlive_output()
         if cluster.is_scheduler(os.environ):
             cluster.run_scheduler()
             return 0
@@ -47,13 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if folder is not None:
             folder.close(_SECONDS_AFTER_A_FAILURE)
         return code
-    except KeyboardInterrupt:  # before the training: from then on it is a request to stop
-        return 128 + signal.SIGINT
     return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
+    parser = Parser(prog="python -m train", description=__doc__)
     parser.add_argument("config", type=Path, help="YAML file, see configs/")
     parser.add_argument(
         "overrides", nargs="*", metavar="key.sub=value", help="replaces a value of the file"

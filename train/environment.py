@@ -6,6 +6,7 @@ the tools use it too.
 
 import contextlib
 import ctypes
+import logging
 import os
 import re
 from collections.abc import Mapping, MutableMapping
@@ -39,10 +40,17 @@ def prepare_for_mindspore() -> None:
         # of the same library. Other processors and devices ignore the cap.
         os.environ.setdefault(_CAP, "AVX2")
     # MindSpore warns of every graph that it does not find on disk, and of every one that it does
-    # (train/step/graph_cache.py). Errors still come through.
-    os.environ.setdefault("MS_SUBMODULE_LOG_v", "{PIPELINE:3}")
+    # (train/step/graph_cache.py), and of every split into outputs of its own CPU operators. Errors
+    # still come through.
+    os.environ.setdefault("MS_SUBMODULE_LOG_v", "{PIPELINE:3,SESSION:3}")
+    # What will be removed from MindSpore one day concerns us, who pin its version, and no user.
+    logging.getLogger(f"ME.mindspore.log.{os.getpid()}").addFilter(_concerns_users)
     mpirun.hide_stale_variables(os.environ)
     hide_rank_table(os.environ)
+
+
+def _concerns_users(record: logging.LogRecord) -> bool:
+    return "deprecated" not in record.getMessage()
 
 
 def rank_table(environment: Mapping[str, str]) -> str | None:

@@ -15,8 +15,12 @@ class UserError(Exception):
 
 
 def error_text(error: object) -> str:
-    """Return what is printed for a mistake: every line of its message behind ``error: ``."""
-    return "\n".join(f"{_PREFIX}{line}" for line in str(error).splitlines())
+    """Return what is printed for a mistake: every line of its message behind ``error: ``.
+
+    Indented lines belong to the one above them.
+    """
+    lines = str(error).splitlines()
+    return "\n".join(line if line.startswith(" ") else f"{_PREFIX}{line}" for line in lines)
 
 
 def is_error_line(line: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import launch.arguments
+import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from launch.job import Job
 from launch.last_upload import upload_rest
 from launch.modelarts_job import arguments
@@ -21,7 +22,8 @@ from launch.modelarts_job.place import Card, Node, Worker, identify, patience, w
 from launch.supervisor.child_process import Signals, shell_code, start_program, wait_for
 from rank_tables import load
 from train.environment import hide_rank_table
-from train.errors import USER_ERROR, UserError, error_text
+from train.errors import UserError
+from train.program import exit_code
 from train.storage.address import is_remote
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,16 +35,16 @@ _NODE_SECONDS = "1800"
 
 def main(argv: Sequence[str]) -> int:
     """Run the job, or this process's part of it; return the exit code."""
-    try:
-        request = arguments.parse(argv, ROOT, os.environ.get("MA_CACHE_DIR"))
-        if request is None:
-            print(arguments.HELP)
-            return 0
-        os.chdir(ROOT)  # what paths in a configuration are relative to
-        return run(request, identify(os.environ))
-    except UserError as error:
-        print(error_text(error), file=sys.stderr)
-        return USER_ERROR
+    return exit_code(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str]) -> int:
+    request = arguments.parse(argv, ROOT, os.environ.get("MA_CACHE_DIR"))
+    if request is None:
+        print(arguments.HELP)
+        return 0
+    os.chdir(ROOT)  # what paths in a configuration are relative to
+    return run(request, identify(os.environ))
 
 
 def run(request: Request, place: Node | Card | Worker) -> int:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from launch.arguments import parse
 from launch.foreign_starter import foreign_starter
 from launch.job import DEFAULT_GRACE
@@ -16,7 +17,8 @@ from launch.log_folders import log_folder, next_attempt
 from launch.mpi.mpirun import plan, run
 from launch.plan.machine import this_machine
 from launch.supervisor.child_process import Signals
-from train.errors import USER_ERROR, UserError, error_text
+from train.errors import UserError
+from train.program import exit_code, outlive_output
 
 _HELP = f"""\
 usage: python -m launch.mpi [options] CONFIG [key.sub=value ...]
@@ -42,26 +44,27 @@ _OPTIONS = ("--nproc", "--grace", "--dry-run")
 
 def main(argv: Sequence[str]) -> int:
     """Start the job and return its exit code."""
+    return exit_code(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(_HELP, end="")
         return 0
-    try:
-        _require_known_options(argv)
-        arguments = parse(argv)
-        job = arguments.job
-        log_dir = log_folder(job.run_dir, next_attempt(job.run_dir))
-        start = plan(job, log_dir, this_machine(), os.environ)
-        if arguments.dry_run:
-            print(shlex.join(start.command))
-            return 0
-        _require_open_mpi(os.environ)
-        print(f"starting under mpirun, logs in {log_dir}", flush=True)
-        began = time.time()
-        with Signals() as signals:
-            return upload_rest(job, run(start, job.grace, signals), signals, began)
-    except UserError as error:
-        print(error_text(error), file=sys.stderr)
-        return USER_ERROR
+    _require_known_options(argv)
+    arguments = parse(argv)
+    job = arguments.job
+    log_dir = log_folder(job.run_dir, next_attempt(job.run_dir))
+    start = plan(job, log_dir, this_machine(), os.environ)
+    if arguments.dry_run:
+        print(shlex.join(start.command))
+        return 0
+    _require_open_mpi(os.environ)
+    outlive_output()
+    print(f"starting under mpirun, logs in {log_dir}", flush=True)
+    began = time.time()
+    with Signals() as signals:
+        return upload_rest(job, run(start, job.grace, signals), signals, began)
 
 
 def _require_known_options(argv: Sequence[str]) -> None:

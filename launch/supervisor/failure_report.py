@@ -95,7 +95,8 @@ def user_error(failure: Failure, log_dir: Path) -> str | None:
 def report(failure: Failure, log_dir: Path) -> str:
     """Return what to tell about a failure that is not a mistake of the user."""
     log = log_dir / failure.process.log_name
-    lines = _read_end(log)
+    # Where the disk is full the log is empty, and what the process has said of itself is all.
+    lines = _read_end(log) or list(filter(None, [failure.message]))
     # A process ended by a signal has raised nothing: a traceback in its log is an old one.
     excerpt = last_traceback(lines) if failure.returncode > 0 else []
     excerpt = excerpt or useful_tail(lines)

@@ -14,11 +14,16 @@ thumbs    thumbnails of prints
 pairs     what was found to look the same; the view named_pairs has owners, splits and keys too
 """
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# What SQLite says of the disk.
+_DISK_ERRORS = {"database or disk is full": errno.ENOSPC, "disk I/O error": errno.EIO}
 # Lost with the process anyway, so nothing is flushed or journalled.
 _SETTINGS = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA cache_size=-8000;
@@ -70,15 +75,18 @@ class Catalogue:
 
     def rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
         """Return the rows of a query, one at a time."""
-        return iter(self._database.execute(query, values))
+        with self._without_room():
+            return iter(self._database.execute(query, values))
 
     def run(self, statement: str, *values: object) -> None:
         """Run a statement that gives no rows."""
-        self._database.execute(statement, values)
+        with self._without_room():
+            self._database.execute(statement, values)
 
     def script(self, statements: str) -> None:
         """Run several statements."""
-        self._database.executescript(statements)
+        with self._without_room():
+            self._database.executescript(statements)
 
     def value(self, query: str, *values: object) -> Any:
         """Return the only value of a query's only row."""
@@ -108,7 +116,21 @@ class Catalogue:
     def update(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         """Run a statement for every row of values."""
         self._database.execute("BEGIN")
+        with self._without_room():
+            try:
+                self._database.executemany(statement, rows)
+            finally:
+                # SQLite itself ends one for which there is no room.
+                if self._database.in_transaction:
+                    self._database.execute("COMMIT")
+
+    @contextmanager
+    def _without_room(self) -> Iterator[None]:
+        """Raise what a full disk raises elsewhere, too."""
         try:
-            self._database.executemany(statement, rows)
-        finally:
-            self._database.execute("COMMIT")
+            yield
+        except sqlite3.OperationalError as error:
+            if str(error) not in _DISK_ERRORS:
+                raise
+            number = _DISK_ERRORS[str(error)]
+            raise OSError(number, os.strerror(number), str(self.folder)) from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from tools.common.command_line import refused
 from train.errors import UserError
 from train.files import flush_folder
+from train.program import refusal
 
 # Of linux/fs.h and fcntl.h: Python has no function for it.
 _AT_FDCWD = -100
@@ -44,13 +45,15 @@ def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) ->
         UserError: ``out`` may not be written, as for :func:`check_free`.
     """
     check_free(out, overwrite, is_ours)
-    made = _make_parents(out.parent)
+    made = _make_parents(out)
     mark = uuid.uuid4().hex[:8]
     temporary = out.with_name(f".{out.name}.{mark}.tmp")
     done = False
     try:
-        temporary.mkdir()
-        yield temporary
+        with refused(out, "cannot be made"):
+            temporary.mkdir()
+        with _named(out, temporary):
+            yield temporary
         for path in (*temporary.iterdir(), temporary):
             flush_folder(path)  # of a file, it flushes what the file holds
         check_free(out, overwrite, is_ours)
@@ -65,11 +68,24 @@ def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) ->
                     folder.rmdir()
 
 
-def _make_parents(folder: Path) -> list[Path]:
-    """Make a folder and its parents; return the new ones, outermost first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    with refused(folder, "cannot be made"):
-        folder.mkdir(parents=True, exist_ok=True)
+@contextlib.contextmanager
+def _named(out: Path, temporary: Path) -> Iterator[None]:
+    """Let a disk that is full name the folder that the user knows."""
+    try:
+        yield
+    except OSError as error:
+        told = refusal(error)
+        where = error.filename
+        if told is None or not (where is None or Path(where).is_relative_to(temporary)):
+            raise
+        raise UserError(f"{out}: cannot be written: {error.strerror}; nothing is left") from None
+
+
+def _make_parents(out: Path) -> list[Path]:
+    """Make the parents of a folder; return the new ones, outermost first."""
+    missing = [path for path in out.parents if not path.exists()]
+    with refused(out, "cannot be made"):
+        out.parent.mkdir(parents=True, exist_ok=True)
     return missing[::-1]
 
 

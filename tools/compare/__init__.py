@@ -8,6 +8,7 @@ from tools.common.command_line import describe, refused
 from tools.compare import report
 from tools.compare.rows import Comparison
 from tools.compare.runs import read_runs
+from train.files import replace_file
 
 _EPILOG = """\
 Runs with one task are the baseline of the task of that name, and one row together; with several of
@@ -37,6 +38,6 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     if arguments.json is not None:
         tree = report.as_tree(comparison, arguments.split)
         with refused(arguments.json, "cannot be written"):
-            arguments.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+            replace_file(arguments.json, (json.dumps(tree, indent=1) + "\n").encode())
     print(report.report(comparison, arguments.split, arguments.markdown))
     return 0

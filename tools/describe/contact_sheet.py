@@ -8,7 +8,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from tools.common.console import shares
-from tools.describe.mask_colours import NO_CLASS, Colour, paint, palette
+from tools.describe.mask_colours import Colour, Colours, colours_of, paint
 from tools.describe.samples import Sample
 from train.data.manifest import Manifest
 from train.files import replacement
@@ -56,7 +56,7 @@ def draw(
         seed: Seed that the records were chosen with, to be told.
     """
     columns = columns_of(len(rows))
-    colours = [palette(space.classes) for space in manifest.masks.values()]
+    colours = [colours_of(space) for space in manifest.masks.values()]
     names, notes = _row_texts(manifest)
     labels = [wrap(name, _font(16), _NAMES_WIDTH) for name in names]
     widths = [_font(16).getlength(line) for lines in labels for line in lines]
@@ -152,7 +152,7 @@ def wrap(text: str, font: _Font, width: int) -> list[str]:
 
 
 def _tiles(
-    sheet: Image.Image, x: int, y: int, row: Sequence[Sample], colours: Sequence[Sequence[Colour]]
+    sheet: Image.Image, x: int, y: int, row: Sequence[Sample], colours: Sequence[Colours]
 ) -> None:
     if not row:
         pen = ImageDraw.Draw(sheet)
@@ -178,7 +178,7 @@ def _tile(image: Image.Image, resampling: Image.Resampling) -> Image.Image:
 
 
 def _legend(
-    manifest: Manifest, colours: Sequence[Sequence[Colour]], width: int
+    manifest: Manifest, colours: Sequence[Colours], width: int
 ) -> tuple[list[tuple[int, int, str, Colour | None]], int]:
     """Lay out colours and pixel shares of the classes of all label spaces.
 
@@ -196,8 +196,8 @@ def _legend(
         found = shares(manifest.splits["train"].pixels[name])
         texts = [f"{n}  {s:.1%}" for n, s in zip(space.classes, found, strict=False)]
         entries: list[tuple[str, Colour | None]] = [(f"Masks {name}, pixels of train:", None)]
-        entries += list(zip(texts, own, strict=True))
-        entries.append((f"no class  {found[-1]:.1%}", NO_CLASS))
+        entries += list(zip(texts, own.classes, strict=True))
+        entries.append((f"no class  {found[-1]:.1%}", own.no_class))
         x = 0
         for text, colour in entries:
             room = int(_font(14).getlength(text)) + (46 if colour else 22)

@@ -1,16 +1,20 @@
-"""Colours for the classes of masks: easy to tell apart, and the usual ones where there are such."""
+"""Colours for the classes of masks: the user's own, or else the usual ones, easy to tell apart."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from train.data.manifest import MaskSpace
 
 Colour = tuple[int, int, int]
 
 # Of pixels that have no class.
 NO_CLASS: Colour = (38, 38, 42)
 _PAPER: Colour = (252, 252, 250)
+# The same beside colours of the user's own that are too near.
+_WITHOUT = (NO_CLASS, (128, 128, 130), (226, 226, 222))
 
 # A word in a class's name, and the colour that maps give it.
 _USUAL = (
@@ -25,6 +29,25 @@ _USUAL = (
 )
 # Distance in CIELAB from which on two colours are told apart at a glance.
 _APART = 22.0
+
+
+class Colours(NamedTuple):
+    """The colours of the classes, and that of pixels without one."""
+
+    classes: list[Colour]
+    no_class: Colour
+
+
+def colours_of(space: MaskSpace) -> Colours:
+    """Return the colours of a label space: those of the user's masks, if they had any."""
+    if not space.colours:
+        return Colours(palette(space.classes), NO_CLASS)
+    codes = [int(colour[1:], 16) for colour in space.colours]
+    classes = [(code >> 16, code >> 8 & 255, code & 255) for code in codes]
+    taken = _lab(np.array(classes))
+    apart = [np.linalg.norm(taken - _lab(np.array(c)), axis=1).min() for c in _WITHOUT]
+    free = [c for c, distance in zip(_WITHOUT, apart, strict=True) if distance >= _APART]
+    return Colours(classes, free[0] if free else NO_CLASS)
 
 
 def palette(classes: Sequence[str]) -> list[Colour]:
@@ -56,10 +79,10 @@ def palette(classes: Sequence[str]) -> list[Colour]:
     return [colour for colour in colours if colour is not None]
 
 
-def paint(mask: npt.NDArray[np.uint8], colours: Sequence[Colour]) -> npt.NDArray[np.uint8]:
+def paint(mask: npt.NDArray[np.uint8], colours: Colours) -> npt.NDArray[np.uint8]:
     """Paint a mask of shape (H, W) in its colours, (H, W, 3)."""
-    table = np.full((256, 3), NO_CLASS, np.uint8)
-    table[: len(colours)] = np.array(colours, np.uint8)
+    table = np.full((256, 3), colours.no_class, np.uint8)
+    table[: len(colours.classes)] = np.array(colours.classes, np.uint8)
     return table[mask]
 
 

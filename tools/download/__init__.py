@@ -13,7 +13,8 @@ from train.errors import FAILURE, UserError, error_text
 _EPILOG = """\
 An archive is fetched from the first of its sources that gives it, resumed where it broke off (also
 by the next call), compared with its size and digests, unpacked beside DIR/NAME and renamed. The
-command to run next is printed. Proxies are taken from https_proxy, http_proxy and no_proxy.
+command to run next is printed. Names in an archive that are not UTF-8 are read as GBK, or else as
+code page 437, and this is said. Proxies are taken from https_proxy, http_proxy and no_proxy.
 
 Some data sets are only given out by pages that want a person: fetch the file there and give it
 with --archive; it is checked in the same way.

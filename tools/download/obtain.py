@@ -49,11 +49,12 @@ def obtain(name: str, about: DataSet, options: Options) -> str:
     check_free(folder, options.overwrite, _is_ours)
     if options.archive is not None:
         archive = check.recognise(options.archive, about.archives)
-        _unpack(name, options.archive, archive, about, folder, options.overwrite)
+        path = options.archive
+        told = _unpack(name, path, archive, about, folder, options.overwrite)
     else:
         archive, path = _fetched(name, about, options)
         try:
-            _unpack(name, path, archive, about, folder, options.overwrite)
+            told = _unpack(name, path, archive, about, folder, options.overwrite)
         except Damaged:
             # With digests it is what the record promises, and fetching it again helps nobody.
             if not archive.checksums:
@@ -63,8 +64,10 @@ def obtain(name: str, about: DataSet, options: Options) -> str:
             path.unlink()
     checked = [*archive.checksums, *(["git's tree id"] if archive.git_tree else [])]
     how = f"checked by {' and '.join(checked)}" if checked else "no digest is on public record"
+    note = f"note: the names in {path.name} are not UTF-8; they were read as {told}\n"
     return (
         f"{folder}: {about.images} images in {about.classes} classes; {how}, and counted\n"
+        f"{note if told else ''}"
         f"terms: {about.licence or 'none on public record'}; cite: {about.citation or '?'}\n"
         f"{_next(name, about, folder)}"
     )
@@ -112,14 +115,15 @@ def _is_there(target: Path, archive: Archive) -> bool:
 
 def _unpack(
     name: str, path: Path, archive: Archive, about: DataSet, folder: Path, overwrite: bool
-) -> None:
+) -> str | None:
+    """Make ``folder``; return as what the names in the archive were read if they are not UTF-8."""
     root = archive.root
     try:
         with whole_folder(folder, overwrite, _is_ours) as made:
             inner = made / ".unpacked" if root is None else made
             inner.mkdir(exist_ok=True)
             with console.progress(f"unpacking {name}", about.images) as advance:
-                unpack(path, inner, root, archive.unpacked_bytes, advance)
+                told = unpack(path, inner, root, archive.unpacked_bytes, advance)
             if root is None:
                 # Move the class folders to the top and forget what was around them.
                 classes = check.find_class_folders(inner, about.classes)
@@ -137,6 +141,7 @@ def _unpack(
                 (made / MASK_CLASSES).write_text(json.dumps(about.mask_classes) + "\n", "utf-8")
     except check.Mismatch as error:
         raise Damaged(f"{path}: not {about.title}: {error}") from None
+    return told
 
 
 def _is_ours(folder: Path) -> bool:

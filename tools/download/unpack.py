@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from tools.common.console import Advance
+from tools.download.names import Name, decoded, name_in_zip, name_of_file
 from train.errors import UserError
 
 # Pictures hardly shrink: an archive that says it unpacks to more than this is not one of pictures.
@@ -32,6 +33,7 @@ _DAMAGED = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
+    UnicodeDecodeError,
     # Of zipfile: a way of packing that it does not know, and a password.
     NotImplementedError,
     RuntimeError,
@@ -47,7 +49,7 @@ class Damaged(UserError):
 class _Member:
     """What is no folder in an archive: the size as the archive states it, and how to read it."""
 
-    name: str
+    name: Name
     is_plain_file: bool
     size: int
     open: Callable[[], IO[bytes]]
@@ -59,7 +61,7 @@ def unpack(
     root: str | None,
     unpacked_bytes: int | None,
     advance: Advance = lambda count: None,
-) -> None:
+) -> str | None:
     """Unpack the files of an archive.
 
     Only plain files are written, only inside ``into``, none twice, and not more bytes than the
@@ -73,6 +75,9 @@ def unpack(
         unpacked_bytes: Most bytes that may come out; None: 20 times the archive.
         advance: Is told the number of files written since its last call.
 
+    Returns:
+        As what the names were read if they are not UTF-8.
+
     Raises:
         UserError: It is no such archive, it is damaged, it holds something else than files and
             folders, a name in it leads outside, or it is too large.
@@ -82,12 +87,12 @@ def unpack(
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
-                _write_all(archive, _zip_members(zipped), into, root, limit, advance)
+                told = _write_all(archive, _zip_members(zipped), into, root, limit, advance)
         elif _is_rar(archive):
-            _unpack_rar(archive, into, root, limit, advance)
+            told = _unpack_rar(archive, into, root, limit, advance)
         elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                _write_all(archive, _tar_members(tar), into, root, limit, advance)
+            with tarfile.open(archive, encoding="utf-8", errors="surrogateescape") as tar:
+                told = _write_all(archive, _tar_members(tar), into, root, limit, advance)
         else:
             raise Damaged(f"{archive}: not a zip, tar or rar archive")
     except _DAMAGED as error:
@@ -96,13 +101,14 @@ def unpack(
         raise UserError(f"{into}: cannot be unpacked into: {error.strerror or error}") from None
     if not any(into.iterdir()):
         raise Damaged(f"{archive}: nothing in it under {root or 'its top'}")
+    return told
 
 
 def _zip_members(zipped: zipfile.ZipFile) -> Iterator[_Member]:
     for info in zipped.infolist():
         if not info.is_dir():
             plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-            yield _Member(info.filename, plain, info.file_size, partial(zipped.open, info))
+            yield _Member(name_in_zip(info), plain, info.file_size, partial(zipped.open, info))
 
 
 def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
@@ -110,22 +116,25 @@ def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
         if not info.isdir():
             # Of a plain file it is never None.
             read = partial(cast(_Extract, tar.extractfile), info)
-            yield _Member(info.name, info.isreg(), info.size, read)
+            name = name_of_file(info.name, "path" in info.pax_headers)
+            yield _Member(name, info.isreg(), info.size, read)
 
 
 def _write_all(
     archive: Path,
-    members: Iterator[_Member],
+    members: Iterable[_Member],
     into: Path,
     root: str | None,
     limit: int,
     advance: Advance,
-) -> None:
+) -> str | None:
+    members = list(members)
+    names, told = decoded([member.name for member in members])
     written = 0
-    for member in members:
+    for member, name in zip(members, names, strict=True):
         if not member.is_plain_file:
-            raise Damaged(f"{archive}: {member.name!r} in it is no plain file")
-        inner = _inside(archive, member.name, root)
+            raise Damaged(f"{archive}: {name!r} in it is no plain file")
+        inner = _inside(archive, name, root)
         if inner is None:
             continue
         written += member.size
@@ -139,10 +148,11 @@ def _write_all(
             with member.open() as source, target.open("xb") as file:
                 shutil.copyfileobj(source, file, 2**20)
         except FileExistsError:
-            raise Damaged(f"{archive}: {member.name!r} is in it twice") from None
+            raise Damaged(f"{archive}: {name!r} is in it twice") from None
         if target.stat().st_size != member.size:
-            raise Damaged(f"{archive}: {member.name!r} is not as long as it says")
+            raise Damaged(f"{archive}: {name!r} is not as long as it says")
         advance(1)
+    return told
 
 
 def _inside(archive: Path, name: str, root: str | None) -> PurePosixPath | None:
@@ -168,7 +178,9 @@ def _is_rar(archive: Path) -> bool:
         return file.read(len(_RAR_MAGIC)) == _RAR_MAGIC
 
 
-def _unpack_rar(archive: Path, into: Path, root: str | None, limit: int, advance: Advance) -> None:
+def _unpack_rar(
+    archive: Path, into: Path, root: str | None, limit: int, advance: Advance
+) -> str | None:
     """Let another program unpack, and take over what it made as if it were an archive."""
     tool = next((name for name in _RAR_TOOLS if shutil.which(name)), None)
     if tool is None:
@@ -183,7 +195,7 @@ def _unpack_rar(archive: Path, into: Path, root: str | None, limit: int, advance
         if ended.returncode:
             reason = (ended.stderr.strip() or ended.stdout.strip()).splitlines()[-1:]
             raise UserError(f"{archive}: {tool} failed: {''.join(reason) or ended.returncode}")
-        _write_all(archive, _made_members(Path(made)), into, root, limit, advance)
+        return _write_all(archive, _made_members(Path(made)), into, root, limit, advance)
 
 
 def _made_members(folder: Path) -> Iterator[_Member]:
@@ -191,4 +203,4 @@ def _made_members(folder: Path) -> Iterator[_Member]:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode):
             name, plain = path.relative_to(folder).as_posix(), stat.S_ISREG(status.st_mode)
-            yield _Member(name, plain, status.st_size, partial(io.FileIO, path))
+            yield _Member(name_of_file(name), plain, status.st_size, partial(io.FileIO, path))

@@ -57,6 +57,13 @@ class Lookup:
     values: tuple[int, ...]
     positions: tuple[int, ...]
 
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """The colours of the classes, "#rrggbb"; empty where pixels are numbers."""
+        codes = dict(zip(self.positions, self.values, strict=True))
+        every = range(len(self.classes)) if self.by_colour else ()
+        return tuple(f"#{codes[position]:06x}" for position in every)
+
 
 @dataclass(frozen=True)
 class Mask:

@@ -49,7 +49,10 @@ class Output:
         self._folder, self._catalogue, self._spaces = folder, catalogue, spaces
         query = "SELECT DISTINCT class FROM samples WHERE class != '' ORDER BY class"
         self.classes: tuple[str, ...] = tuple(name for (name,) in catalogue.rows(query))
-        self.masks = {name: MaskSpace(s.lookup.classes) for name, s in spaces.items()}
+        self.masks = {
+            name: MaskSpace(s.lookup.classes, colours=s.lookup.colours)
+            for name, s in spaces.items()
+        }
         self._labels = {name: label for label, name in enumerate(self.classes)} | {"": NO_LABEL}
         self.extent = {
             side: list(next(catalogue.rows(f"SELECT min({side}), max({side}) FROM pictures")))

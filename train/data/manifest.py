@@ -44,6 +44,7 @@ def _file_name(name: str) -> str:
 
 
 Count = Annotated[int, Field(ge=0)]
+Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Mean = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Deviation = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
@@ -89,10 +90,13 @@ class MaskSpace:
     Attributes:
         classes: Class names; a pixel's value is a position in here.
         ignore_index: Value of the pixels that have no class.
+        colours: Colours of the classes in the user's own masks, "#rrggbb"; empty where those held
+            numbers.
     """
 
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=IGNORE_INDEX)]
     ignore_index: Literal[255] = IGNORE_INDEX
+    colours: tuple[Colour, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -258,6 +262,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for name, space in masks.items():
         if len(set(space.classes)) != len(space.classes):
             yield f"masks.{name}.classes: must be different names"
+        if len(space.colours) not in (0, len(space.classes)):
+            yield f"masks.{name}.colours: {len(space.colours)} for {len(space.classes)} classes"
     if manifest.image.get("format") not in IMAGE_FORMATS:
         yield f"image.format: must be one of {', '.join(IMAGE_FORMATS)}"
     if "train" not in splits or not set(splits) <= set(SPLITS):

@@ -13,6 +13,7 @@ from pathlib import Path
 from train.environment import ERROR, HEARTBEAT
 from train.errors import FAILURE, USER_ERROR, UserError, error_text
 from train.files import replace_file
+from train.program import refusal
 from train.storage.retry import StorageError
 
 
@@ -50,8 +51,9 @@ def explain_crashes() -> None:
 
 def report(error: Exception) -> int:
     """Tell about an error on standard error and to the launcher; return the exit code."""
-    if isinstance(error, (UserError, StorageError)):
-        text = error_text(error)
+    told = refusal(error) if isinstance(error, OSError) else None
+    if isinstance(error, (UserError, StorageError)) or told:
+        text = error_text(told or error)
     else:
         text = "".join(traceback.format_exception(error))
     print(text.rstrip(), file=sys.stderr, flush=True)

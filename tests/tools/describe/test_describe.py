@@ -128,6 +128,30 @@ def test_masks_stand_beside_their_images(
             assert found.get(colour, 0) > 2000, (name, colour)
 
 
+def test_masks_have_the_colours_that_the_user_gave_them(tools: Tools, tmp_path: Path) -> None:
+    """And what has no class has none like them: here one is nearly the usual black."""
+    given = {"water": "#e01020", "field": "#2a2a2e", "road": [20, 200, 210]}
+    own = [(0xE0, 0x10, 0x20), (0x2A, 0x2A, 0x2E), (20, 200, 210)]
+    land = paint_set(tmp_path / "land", LAND)
+    masks = masks_for(land, tmp_path / "masks")
+    for path in masks.rglob("*.png"):
+        table = np.zeros((256, 3), np.uint8)
+        table[:3], table[9] = own, (255, 255, 255)
+        Image.fromarray(table[np.asarray(Image.open(path))]).save(path)
+    (tmp_path / "cover.json").write_text(json.dumps(given))
+    made = tools(
+        *("prepare", land, "--out", tmp_path / "rec", "--masks", masks, "--ignore", "#ffffff"),
+        *("--mask-classes", tmp_path / "cover.json", "--duplicates", "allow", "--workers", 1),
+    )
+    assert made.code == 0, made.err
+    assert tools("describe", tmp_path / "rec", "--out", tmp_path / "sheet.png").code == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        found = {c: n for n, c in sheet.convert("RGB").getcolors(1 << 24) or []}
+    for colour in (*own, (128, 128, 130)):
+        assert found.get(colour, 0) > 2000, colour
+    assert NO_CLASS not in found
+
+
 def test_rows_of_masks_show_their_class(sets: dict[str, Path]) -> None:
     from tools.describe.samples import samples
     from train.data.manifest import Manifest

@@ -278,6 +278,18 @@ def test_file_that_the_user_fetched(
     assert pictures(tmp_path / "got" / "toy") == FILES
 
 
+def test_names_that_are_not_utf8(
+    download: Callable[..., Outcome], tmp_path: Path, zipped: bytes
+) -> None:
+    path = tmp_path / "mine.zip"
+    path.write_bytes(zipped.replace(b"lake", "机场".encode("gbk")))
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    result = download(["http://toy.example/toy.zip"], "--archive", path, md5=md5)
+    assert result.code == 0, result.err
+    assert "note: the names in mine.zip are not UTF-8; they were read as GBK\n" in result.out
+    assert (tmp_path / "got/toy/机场/a.png").is_file()
+
+
 def test_content_is_checked_by_git_tree(
     server: FileServer, zipped: bytes, download: Callable[..., Outcome], tmp_path: Path
 ) -> None:

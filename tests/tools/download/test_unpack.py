@@ -2,8 +2,10 @@
 
 import io
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,77 @@ def into(tmp_path: Path) -> Path:
     folder = tmp_path / "into"
     folder.mkdir()
     return folder
+
+
+class Info(zipfile.ZipInfo):
+    """A name in the bytes of a code page, without the flag for UTF-8, as Windows writes it."""
+
+    raw = b""
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:
+        return self.raw, self.flag_bits & ~0x800
+
+
+def make_raw_zip(path: Path, names: list[bytes], extra: bytes = b"", flagged: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        if flagged:
+            archive.writestr(flagged, b"x")
+        for number, raw in enumerate(names):
+            info = Info(f"{number}")
+            info.raw, info.extra = raw, extra
+            archive.writestr(info, b"x")
+    return path
+
+
+def make_raw_tar(path: Path, names: list[bytes]) -> Path:
+    with tarfile.open(path, "w:gz", format=tarfile.GNU_FORMAT, encoding="utf-8") as archive:
+        for raw in names:
+            info = tarfile.TarInfo(raw.decode("utf-8", "surrogateescape"))
+            info.size = 1
+            archive.addfile(info, io.BytesIO(b"x"))
+    return path
+
+
+# "联通" alone is, in GBK, a sequence of bytes that is UTF-8 too.
+GBK = ["机场/1.jpg", "联通/2.jpg", "plain/3.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names", "told"),
+    [
+        ("utf-8", ["Río/1.jpg", "机场/2.jpg"], None),
+        ("gbk", GBK, "GBK"),
+        ("cp437", ["Río/1.jpg", "Forêt/2.jpg"], "code page 437"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_names_that_do_not_say_their_encoding(
+    kind: str, encoding: str, names: list[str], told: str | None, into: Path, tmp_path: Path
+) -> None:
+    raw = [name.encode(encoding) for name in names]
+    make = make_raw_zip if kind == "zip" else make_raw_tar
+    assert unpack(make(tmp_path / f"a.{kind}", raw), into, None, None) == told
+    assert found(into) == sorted(names)
+
+
+def test_names_that_say_that_they_are_utf8(into: Path, tmp_path: Path) -> None:
+    path = make_raw_zip(tmp_path / "a.zip", ["海滩".encode("gbk")], flagged="Río")
+    assert unpack(path, into, None, None) == "GBK"
+    assert found(into) == ["Río", "海滩"]
+
+
+def test_names_that_say_it_in_a_field_of_their_own(into: Path, tmp_path: Path) -> None:
+    raw, name = b"R\xa1o", "Rio í".encode()
+    field = struct.pack("<HHBI", 0x7075, 5 + len(name), 1, zlib.crc32(raw)) + name
+    assert unpack(make_raw_zip(tmp_path / "a.zip", [raw], field), into, None, None) is None
+    assert found(into) == ["Rio í"]
+
+
+def test_a_flag_that_is_wrong(into: Path, tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"é": b"x"})
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(UserError, match="cannot be unpacked: 'utf-8'"):
+        unpack(path, into, None, None)
 
 
 def found(folder: Path) -> list[str]:

@@ -1,0 +1,187 @@
+"""How our programs begin and end: command lines, standard streams, exit codes.
+
+Whatever goes wrong outside of a program (a mistake of the user's, a full disk, a reader that has
+gone) ends in one line or none, and never in a traceback.
+
+Needs the standard library only: the launcher and the rank tables use it too.
+"""
+
+import argparse
+import contextlib
+import difflib
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from train.errors import USER_ERROR, UserError, error_text
+
+_INTERRUPTED = 130
+# What a shell makes of a program that SIGPIPE ends.
+_READER_GONE = 141
+
+_ESCAPES = "backslashreplace"
+
+# What a machine answers to a program that is right. Anything else may be a fault of the program.
+_REFUSALS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE),
+        *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE),
+        *(errno.ENOTDIR, errno.EISDIR, errno.ENOMEM, errno.ENODEV, errno.ENXIO, errno.EOPNOTSUPP),
+    }
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of command lines whose complaints are one line each, with the nearest option."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; argparse itself hides that it could not."""
+        (file or sys.stdout).write(self.format_help())
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what it complains of as a UserError."""
+        known = self._option_string_actions
+        unknown = [w.partition("=")[0] for w in message.split() if w.startswith("--")]
+        near = next((nearest(w, known) for w in unknown if w.rstrip(":,") not in known), "")
+        raise UserError(f"{message}{near} (see {self.prog} --help)")
+
+
+def command_of(prog: str, what: str, commands: Mapping[str, str], argv: Sequence[str]) -> str:
+    """Read the first argument of a program that has commands.
+
+    Args:
+        prog: How the program is called.
+        what: What it is, for its help.
+        commands: What each command does, by its name.
+        argv: All arguments.
+
+    Raises:
+        UserError: It is no command, or there is none.
+    """
+    width = max(map(len, commands)) + 3
+    listed = "\n".join(f"  {name:<{width}}{text}" for name, text in commands.items())
+    parser = Parser(
+        prog=prog,
+        usage="%(prog)s COMMAND ...",
+        description=f"{what} COMMAND --help tells more.",
+        epilog=f"commands:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", nargs="?", help="see below")
+    command: str | None = parser.parse_args(argv[:1]).command
+    if command in commands:
+        return command
+    there = f"commands: {', '.join(commands)} ({prog} --help says what each does)"
+    if command is None:
+        raise UserError(f"no command given: {prog} COMMAND ...; {there}")
+    near = nearest(command.replace("_", "-").lower(), commands)
+    raise UserError(f"there is no command {command!r}{near}; {there}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word nearest to one, empty if none is near."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """Do the work of a program; return its exit code, and tell in one line what has ended it.
+
+    Names that the streams cannot show in their encoding are shown with escapes.
+    """
+    _make_streams_safe()
+    try:
+        try:
+            return work()
+        finally:
+            # Here, so that what cannot be written any more is noticed; Python is silent or long.
+            sys.stdout.flush()
+    except UserError as error:
+        return _ended(error_text(error), USER_ERROR)
+    except KeyboardInterrupt:
+        return _ended("interrupted", _INTERRUPTED)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        return _READER_GONE
+    except OSError as error:
+        text = refusal(error)
+        if text is None:
+            raise
+        return _ended(error_text(text), USER_ERROR)
+
+
+def refusal(error: OSError) -> str | None:
+    """Return what to tell of an error of the system's; None if it may be a fault of ours."""
+    if error.errno not in _REFUSALS:
+        return None
+    where = error.filename
+    named = isinstance(where, (str, bytes))
+    return f"{os.fsdecode(where)}: {error.strerror}" if named else str(error.strerror)
+
+
+def outlive_output() -> None:
+    """From now on work goes on where a standard stream breaks: a long run is worth more."""
+    _Stream.is_dispensable = True
+
+
+class _Stream(io.FileIO):
+    """A standard stream that leads nowhere once it breaks; the error names it.
+
+    Attributes:
+        is_dispensable: Of all of them: whether a note is enough, in place of the error.
+    """
+
+    is_dispensable = False
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "standard output" if self.fileno() == 1 else "standard error"
+            # What still waits in its buffer would make Python complain in the end.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            if not self.is_dispensable:
+                raise
+            text = f"note: {error.filename}: {error.strerror}; the run goes on without it"
+            print(text, file=sys.stderr, flush=True)
+            return memoryview(data).nbytes
+
+
+def _make_streams_safe() -> None:
+    # Closed (>&-), their numbers would go to the first files that are opened.
+    while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(spare, True)
+    os.close(spare)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None or stream is getattr(sys, f"__{name}__"):
+            stream = _reopened(number, stream)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        # What is here otherwise has been put here, by a test for instance.
+
+
+def _reopened(number: int, before: Any) -> io.TextIOWrapper:
+    """Return a standard stream like the one before, but for its errors and its escapes."""
+    raw = _Stream(number, "w", closefd=False)
+    if before is None:
+        return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors=_ESCAPES)
+    before.flush()
+    buffer: Any = raw if before.write_through else io.BufferedWriter(raw)
+    return io.TextIOWrapper(
+        buffer,
+        encoding=before.encoding,
+        errors=_ESCAPES,
+        line_buffering=before.line_buffering,
+        write_through=before.write_through,
+    )
+
+
+def _ended(text: str, code: int) -> int:
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+    return code
