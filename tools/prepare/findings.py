@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from tools.common.catalogue import Catalogue
 from tools.prepare.images import FOURTH_DROPPED, FOURTH_GRADED, LATER_PAGES
+from tools.prepare.layout import plain_name
 from tools.prepare.options import Options
 from tools.prepare.source_masks import Spaces
-from tools.prepare.sources import plain_name
 
 # A class with a smaller share of the labelled pixels is probably a wrong value.
 _HARDLY = 1e-4

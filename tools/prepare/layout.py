@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,11 @@ def split_pattern(name: str) -> str | None:
         if split_of(word):
             return name.replace(word, "{split}", 1)
     return None
+
+
+def plain_name(name: str) -> str:
+    """Return a name without case, blanks and signs, in the same letters on every system."""
+    return re.sub(r"[\s_.-]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ def _files(catalogue: Catalogue, path: Sequence[str]) -> list[str]:
 
 
 def common_ending(files: list[str]) -> str:
+    """Return the ending that most of the files have."""
     return Counter(posixpath.splitext(file)[1] for file in files).most_common(1)[0][0]
 
 

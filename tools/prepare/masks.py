@@ -23,6 +23,7 @@ from PIL import Image, ImageColor
 
 from tools.common.command_line import refused
 from tools.prepare.images import EXIF_ORIENTATION, MAX_PIXELS, TURNS, opened_picture
+from tools.prepare.layout import plain_name
 from train.data.records import IGNORE_INDEX
 from train.errors import UserError
 
@@ -160,6 +161,10 @@ def _read_classes(path: Path) -> list[tuple[str, Any]]:
             f"{path}: must be a list of different class names, or an object that gives each its "
             f"index or its colour; 1 to {IGNORE_INDEX} of them"
         )
+    seen: dict[str, str] = {}
+    for item in classes:
+        if (other := seen.setdefault(plain_name(item), item)) != item:
+            raise UserError(f"{path}: {other!r} and {item!r} differ in case, blanks or signs alone")
     return pairs
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from tools.common.catalogue import Catalogue
 from tools.common.picture_files import NO_FILE, Survey, pictures
 from tools.prepare.layout import FIELDS, Layout
+from tools.prepare.mask_advice import common_ending, common_names
 from tools.prepare.masks import Lookup, read_lookup
 from tools.prepare.options import Options
-from tools.prepare.source_table import Table, masks_of
+from tools.prepare.source_table import TABLE, Table, masks_of
 from train.errors import UserError
 
 _SHOWN = 3
@@ -154,7 +155,7 @@ def find_masks(
         if space.pattern:
             _check_pattern_result(catalogue, options.src, name, space, layout)
         elif not space.listed:
-            _match_folder(catalogue, options.src, name, space, listed=table is not None)
+            _match_folder(catalogue, options.src, name, space, layout)
 
 
 def _insert(
@@ -210,7 +211,7 @@ def _check_pattern_result(
     raise UserError(f"{root}: {count} picture(s) without a mask: {key} (looked for {path}{hint})")
 
 
-def _match_folder(catalogue: Catalogue, root: Path, name: str, space: Space, listed: bool) -> None:
+def _match_folder(catalogue: Catalogue, root: Path, name: str, space: Space, layout: str) -> None:
     """Pair pictures and masks of the same path, but for the ending."""
     catalogue.script("DELETE FROM stems; DELETE FROM mask_files;")
     keys = catalogue.rows("SELECT key FROM found ORDER BY key")
@@ -232,10 +233,28 @@ def _match_folder(catalogue: Catalogue, root: Path, name: str, space: Space, lis
     without = "key FROM stems WHERE stem NOT IN (SELECT stem FROM mask_files)"
     unread = ", ".join(kind for kind in survey.others if kind != NO_FILE)
     hint = f"; not read there: {unread}" if unread else ""
+    if not catalogue.value("SELECT count(*) FROM masks WHERE space = ?", name):
+        hint += _advice(catalogue, space, layout)
     _refuse(catalogue, without, f"{root}: picture(s) without a mask in {space.folder}", hint)
-    if not listed:
+    if layout != TABLE:
         orphans = "path FROM mask_files WHERE stem NOT IN (SELECT stem FROM stems)"
         _refuse(catalogue, orphans, f"{space.folder}: mask(s) without a picture in {root}")
+
+
+def _advice(catalogue: Catalogue, space: Space, layout: str) -> str:
+    """Return the options for a folder that does not mirror that of the pictures, if any do."""
+    images = [key for (key,) in catalogue.rows("SELECT key FROM found ORDER BY key")]
+    masks = [path for (path,) in catalogue.rows("SELECT path FROM mask_files ORDER BY path")]
+    folder, file = posixpath.split(layout)
+    names, below = common_names(images, masks), folder
+    if names is None:
+        # All masks in one folder, whatever the folders of the pictures.
+        names, below = common_names([posixpath.basename(key) for key in images], masks), ""
+    if names is None or file != "*" or "*" in folder:
+        return ""
+    picture = posixpath.join(folder, names[0] + common_ending(images))
+    mask = space.folder / below / (names[1] + common_ending(masks))
+    return f"; by their names, give in its place: --layout '{picture}' --masks '{mask}'"
 
 
 def _refuse(catalogue: Catalogue, query: str, what: str, hint: str = "") -> None:

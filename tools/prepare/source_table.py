@@ -13,6 +13,9 @@ from tools.prepare.layout import SPLIT_NAMES, split_of
 from tools.prepare.source_folders import Found, not_read
 from train.errors import UserError
 
+# The layout of pictures that a table names.
+TABLE = "table"
+
 # What is taken from the table, and what its column may be called.
 COLUMNS = {
     "file": ("file", "path"),
@@ -150,7 +153,7 @@ def from_table(
     warnings = not_read(survey)
     if table.unused:
         warnings.append(f"columns of {table.path} that are not read: {', '.join(table.unused)}")
-    return Found("table", "split" in table.columns, max(0, present - listed), warnings)
+    return Found(TABLE, "split" in table.columns, max(0, present - listed), warnings)
 
 
 def _row(root: Path, row: Row, table: Table, line: int) -> tuple[str, str, str, str, int, int, int]:

@@ -1,11 +1,11 @@
 """What there is to prepare: pictures with what is known of them, and masks; none is opened."""
 
-import re
-import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 from tools.common.catalogue import Catalogue
 from tools.common.picture_files import Survey, pictures
+from tools.prepare.layout import plain_name
 from tools.prepare.options import Options
 from tools.prepare.source_folders import Found, from_folders, shown
 from tools.prepare.source_masks import Spaces, find_masks
@@ -29,19 +29,21 @@ def find(catalogue: Catalogue, options: Options, spaces: Spaces, table: Table | 
         found = from_table(catalogue, survey, options.src, table, bool(spaces))
     find_masks(catalogue, options, spaces, table, found.layout)
     _check_classes(catalogue, options)
-    _say_outside(catalogue, found)
+    found = _without_masks(catalogue, found)
     if found.has_splits:
         _check_split_options(options)
     return found
 
 
-def _say_outside(catalogue: Catalogue, found: Found) -> None:
+def _without_masks(catalogue: Catalogue, found: Found) -> Found:
     """Say which pictures were left out that are no masks."""
     masks = {path for (path,) in catalogue.rows("SELECT path FROM masks")} if found.outside else ()
     outside = sorted(key for key in found.outside if key not in masks)
-    if outside:
-        text = f"left out, as their paths are not {found.layout}: {shown(outside, 'picture')}"
-        found.warnings.append(text)
+    if not found.outside:
+        return found
+    text = f"left out, as their paths are not {found.layout}: {shown(outside, 'picture')}"
+    warnings = [*found.warnings, *([text] if outside else [])]
+    return replace(found, outside=outside, ignored=len(outside), warnings=warnings)
 
 
 def _check_classes(catalogue: Catalogue, options: Options) -> None:
@@ -57,11 +59,6 @@ def _check_classes(catalogue: Catalogue, options: Options) -> None:
                 "in case, blanks or signs alone: give both the same name"
             )
         seen[plain] = name, line
-
-
-def plain_name(name: str) -> str:
-    """Return a name without case, blanks and signs, in the same letters on every system."""
-    return re.sub(r"[\s_.-]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 def _check_split_options(options: Options) -> None:
