@@ -2,9 +2,11 @@
 
 A million pictures as Python objects would take gigabytes; here they take disk. Tables:
 
-found     what lies in the source folder or stands in the table, in any order
-masks     masks found, by label space and path without extension
-stems     the pictures that have masks, by path without extension
+files     the pictures in the source folder, in any order
+found     those of them that are taken, or what stands in the table
+masks     the masks of those, by label space
+stems     while masks are sought in a folder: the pictures, by path without extension
+mask_files  the masks there, likewise
 samples   the same as found, numbered in the order of their keys; everything else refers to the id
 pictures  the samples that could be decoded: where their bytes are, sums, digests
 skipped   the others, with the reason
@@ -31,13 +33,17 @@ PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA 
 _TABLES = """
 CREATE TABLE found (key TEXT PRIMARY KEY, class TEXT, split TEXT, grp TEXT, line INTEGER,
     bytes INTEGER, mtime INTEGER) WITHOUT ROWID;
-CREATE TABLE masks (space TEXT, stem TEXT, path TEXT, bytes INTEGER, mtime INTEGER,
-    PRIMARY KEY (space, stem)) WITHOUT ROWID;
+CREATE TABLE files (key TEXT PRIMARY KEY, bytes INTEGER, mtime INTEGER) WITHOUT ROWID;
+CREATE TABLE masks (space TEXT, key TEXT, path TEXT, bytes INTEGER, mtime INTEGER,
+    PRIMARY KEY (space, key), UNIQUE (space, path)) WITHOUT ROWID;
 CREATE TABLE samples (id INTEGER PRIMARY KEY, key TEXT, class TEXT, split TEXT, grp TEXT,
     bytes INTEGER, mtime INTEGER);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, start INTEGER, lengths TEXT, width INTEGER,
-    height INTEGER, sums TEXT, counts TEXT, crc INTEGER, sha256 TEXT, pixels TEXT, hash INTEGER);
+    height INTEGER, sums TEXT, counts TEXT, crc INTEGER, sha256 TEXT, pixels TEXT, hash INTEGER,
+    spread TEXT, remarks TEXT);
 CREATE TABLE stems (stem TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID;
+CREATE TABLE mask_files (stem TEXT PRIMARY KEY, path TEXT, bytes INTEGER, mtime INTEGER)
+    WITHOUT ROWID;
 CREATE TABLE skipped (id INTEGER PRIMARY KEY, reason TEXT, sha256 TEXT);
 CREATE TABLE owners (owner INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE prints (id INTEGER PRIMARY KEY, owner INTEGER, split TEXT, key TEXT, record INTEGER,

@@ -1,49 +1,119 @@
-"""Which files are pictures, and where they lie."""
+"""Which files are pictures, where they lie, and what else lies there."""
 
 import os
+import posixpath
+import stat
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from train.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 
-# Folders of splits and classes may be links; following deeper ones could go round in circles.
-_LINKED_DEPTH = 2
+# What is neither a picture nor a file of another format.
+NO_FILE = "pipes, sockets or devices"
+CIRCLE = "links that lead back"
+HIDDEN = "hidden pictures"
+
+
+@dataclass
+class Survey:
+    """What a walk met.
+
+    Attributes:
+        folders: Every folder ("" is the root), with the number of pictures directly in it.
+        others: What was left out, by ending or kind: how many there are.
+        examples: The first by name of each of these.
+        unread: The folders that hold such files, with the ending of one of them.
+    """
+
+    folders: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+
+    def left_out(self, kind: str, key: str) -> None:
+        """Note something that is no picture."""
+        self.others[kind] += 1
+        self.examples[kind] = min(key, self.examples.get(kind, key))
+        self.unread[posixpath.dirname(key)] = kind
 
 
 def pictures(
-    root: Path, below: str = "", without: frozenset[Path] = frozenset()
+    root: Path, without: frozenset[Path] = frozenset(), survey: Survey | None = None
 ) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the pictures in ``root/below`` and deeper: path relative to ``root``, file status.
+    """Yield the pictures in ``root`` and deeper: path relative to ``root``, file status.
 
-    They come in no particular order. Hidden ones, and the folders in ``without``, are left out.
+    They come in no particular order. Links are followed, but not to a folder that they lie in.
+    Hidden ones, and the folders in ``without``, are left out. What else there is goes into
+    ``survey``, if one is given.
 
     Raises:
         UserError: A folder or file cannot be read, or a name is not UTF-8.
     """
-    waiting = [(below, 0)]
+    survey = survey or Survey()
+    # Each folder with those that it lies in, as device and number of the file.
+    outside = frozenset(map(_identity, root.resolve().parents))
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", outside)]
     while waiting:
-        folder, depth = waiting.pop()
-        if (root / folder).resolve() in without:
+        folder, above = waiting.pop()
+        if without and (root / folder).resolve() in without:
             continue
         try:
+            here = above | {_identity(root / folder)}
+            if here == above:
+                survey.left_out(CIRCLE, folder)
+                continue
+            survey.folders[folder] += 0
             with os.scandir(root / folder) as entries:
                 for entry in entries:
                     key = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.name.startswith("."):
+                    if _is_hidden(entry, key, survey):
                         continue
-                    if entry.is_dir(follow_symlinks=depth < _LINKED_DEPTH):
-                        waiting.append((key, depth + 1))
-                    elif entry.name.lower().endswith(EXTENSIONS):
-                        _check_name(root, key)
-                        yield key, entry.stat()
+                    if entry.is_dir():
+                        waiting.append((key, here))
+                    elif (status := _picture(root, entry, key, survey)) is not None:
+                        survey.folders[folder] += 1
+                        yield key, status
         except OSError as error:
             raise UserError(f"{error.filename or root / folder}: {error.strerror}") from None
 
 
-def _check_name(root: Path, key: str) -> None:
-    # MindRecord stores text as UTF-8; Linux file names can be any bytes.
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _is_hidden(entry: os.DirEntry[str], key: str, survey: Survey) -> bool:
+    if not entry.name.startswith("."):
+        return False
+    # "._x.jpg" is what macOS keeps beside x.jpg, and no picture.
+    if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith("._"):
+        survey.left_out(HIDDEN, key)
+    return True
+
+
+def _picture(
+    root: Path, entry: os.DirEntry[str], key: str, survey: Survey
+) -> os.stat_result | None:
+    """Return the status of a picture's file; note anything else."""
+    ending = posixpath.splitext(entry.name)[1].lower()
+    if ending not in EXTENSIONS:
+        survey.left_out(ending[1:] or "without an ending", key)
+        return None
+    status = entry.stat()
+    if not stat.S_ISREG(status.st_mode):
+        # To open a named pipe is to wait for ever.
+        survey.left_out(NO_FILE, key)
+        return None
+    check_name(root, key)
+    return status
+
+
+def check_name(root: Path, key: str) -> None:
+    """Raise a UserError if a file's name is not UTF-8, as which MindRecord stores it."""
     if any(0xDC80 <= ord(letter) <= 0xDCFF for letter in key):
         raise UserError(f"{root}: {key!r}: the file's name is not UTF-8: rename it")
 
@@ -54,5 +124,5 @@ def count_directly_in(folder: Path) -> int:
         return sum(
             entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".")
             for entry in entries
-            if not entry.is_dir()
+            if entry.is_file()
         )

@@ -1,9 +1,10 @@
 """python -m tools prepare: turns a folder of pictures into MindRecord shards and a manifest.
 
-Read make.py first: it shows the whole way. source_pictures.py finds pictures, source_masks.py
-their masks; decode.py decodes everything once, in several processes, into a temporary catalogue;
-splits.py and tools/common/duplicates/ decide who goes where; output.py writes. rerun.py tells
-whether anything has to be done at all.
+Read make.py first: it shows the whole way. sources.py finds pictures (by a layout or in a table)
+and their masks; layout_choice.py refuses what could mean several things. decode.py decodes
+everything once, in several processes, into a temporary catalogue; splits.py and
+tools/common/duplicates/ decide who goes where; findings.py looks for what is odd; output.py writes.
+rerun.py tells whether anything has to be done at all.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from typing import Any
 from tools.common.command_line import add_workers_option, describe
 from tools.common.console import class_table, pixel_table
 from tools.prepare import images, masks
+from tools.prepare.images import MAX_PIXELS
 from tools.prepare.make import already_made, prepare
 from tools.prepare.options import Options
 from train.data.manifest import Manifest
@@ -26,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     describe(
         parser,
         "Turn pictures, with a class each, masks or both, into MindRecord shards and a manifest. "
-        "SRC holds class/file, split/class/file (train, val, test) or whatever a table lists; "
-        "with masks it may also hold the pictures themselves. Run again with the same arguments "
-        "and an unchanged source it does nothing.",
+        "SRC holds class/file, split/class/file (train, val, test), or whatever --layout says or "
+        "a table lists; with masks it may also hold the pictures themselves. Run again with the "
+        "same arguments and an unchanged source it does nothing.",
         "\n".join(about),
     )
     add = parser.add_argument
@@ -37,6 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", default="", help="name of the data set (default: DIR's name)")
     _add_split_options(parser)
     _add_mask_options(parser)
+    text = (
+        "paths of the pictures in SRC, as {split}/{class}/* or {class}/**/*: {class}, {split}, "
+        "{group} and {name} are parts of one name, as * is, and **/ any folders"
+    )
+    add("--layout", metavar="PATTERN", help=text)
+    text = "bands that become red, green and blue, counted from 1 (default: the first three)"
+    add("--bands", metavar="R,G,B", type=_bands, help=text)
+    text = "values of 16-bit or floating-point pictures that become 0 and 255 (default: 0,65535)"
+    add("--range", metavar="LOW,HIGH", type=_range, help=text)
+    text = f"most pixels of a picture, as it comes (default: {MAX_PIXELS})"
+    add("--max-pixels", metavar="N", type=int, default=MAX_PIXELS, help=text)
     text = "resize the shorter side to PX pixels (default: keep pictures as they are)"
     add("--size", metavar="PX", type=int, help=text)
     add("--format", choices=IMAGE_FORMATS, default="jpeg", help="stored form (default: jpeg)")
@@ -52,7 +65,7 @@ def _add_split_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     text = (
         "table of the pictures: columns path (or file) and label (or class), if wanted split "
-        "(train, val, test) and group (pictures that must stay in one split)"
+        "(train, val, test), group (pictures that must stay in one split) and mask (or mask_NAME)"
     )
     add("--table", metavar="CSV", type=Path, help=text)
     text = "where no splits are given: shares of train,val,test in each class "
@@ -71,8 +84,10 @@ def _add_split_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_mask_options(parser: argparse.ArgumentParser) -> None:
     texts = {
-        "--masks DIR": 'folder of masks, named as the pictures are; NAME ("mask" if left out) '
-        "tells several apart",
+        "--masks PLACE": "folder of masks, named as the pictures are, or a pattern of their "
+        "paths, as {parent}/../masks/{stem}.png: {parent} is the picture's folder, {stem} its name "
+        'without the ending, the others are those of --layout; NAME ("mask" if left out) tells '
+        "several apart",
         "--mask-classes FILE": "JSON file of their classes: [name, ...] for the values 0, 1, ..., "
         '{name: value} or {name: "#rrggbb" or [r, g, b]}',
         "--ignore VALUE": "value or #rrggbb of pixels without class; any other value that is not "
@@ -81,6 +96,22 @@ def _add_mask_options(parser: argparse.ArgumentParser) -> None:
     for option, text in texts.items():
         name, value = option.split()
         parser.add_argument(name, metavar=f"[NAME=]{value}", action="append", default=[], help=text)
+
+
+def _bands(text: str) -> tuple[int, int, int]:
+    try:
+        red, green, blue = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be three numbers r,g,b") from None
+    return red, green, blue
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be two numbers low,high") from None
+    return low, high
 
 
 def _ratios(text: str) -> tuple[float, float, float]:
@@ -96,8 +127,10 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     given: dict[str, Any] = dict(vars(arguments))
     given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     options = Options(**given, command=shlex.join(["python", "-m", "tools", *argv]))
-    if already_made(options):
+    if (made := already_made(options)) is not None:
         print(f"{options.out}: already there and complete, made of the same source in the same way")
+        for text in _warnings(made):
+            print(text)
         return 0
     print(summary(prepare(options), options.out))
     return 0
@@ -110,4 +143,9 @@ def summary(manifest: Manifest, out: Path) -> str:
     lines.append(class_table(manifest))
     lines += [pixel_table(manifest, space) for space in manifest.masks]
     notes = [f"{key.replace('_', ' ')}: {n}" for key, n in manifest.notes.items() if n]
-    return "\n".join([*lines, *([f"note: {', '.join(notes)}"] if notes else []), str(out)])
+    lines += [f"note: {', '.join(notes)}"] if notes else []
+    return "\n".join([*lines, *_warnings(manifest), str(out)])
+
+
+def _warnings(manifest: Manifest) -> list[str]:
+    return [f"warning: {text}" for text in manifest.source.get("warnings", [])]

@@ -10,15 +10,13 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from PIL import UnidentifiedImageError
-
 from tools.common import console
 from tools.common.catalogue import Catalogue
 from tools.common.parallel import ordered_map
 from tools.prepare.images import Recipe, make
-from tools.prepare.masks import Lookup, make_mask
+from tools.prepare.masks import Lookup, Unlisted, UnlistedValues, make_mask, unlisted_text
 from tools.prepare.options import Options
-from tools.prepare.source_masks import Spaces, stem
+from tools.prepare.source_masks import Spaces
 from train.data.records import checksum
 from train.errors import UserError
 
@@ -26,6 +24,8 @@ SPOOL = "spool"
 
 _PICTURES_PER_JOB = 16
 _JOB_BYTES = 4 * 2**20
+# Once so many values of masks mean nothing, the rest need not be seen.
+_ENOUGH = 5000
 
 # A sample's id, and the paths of its picture and of its masks.
 Sample = tuple[int, list[Path]]
@@ -54,6 +54,9 @@ class Unreadable:
     sha256: str
 
 
+Result = Taken | Unreadable | Unlisted
+
+
 def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
     """Fill the catalogue's tables ``samples``, ``pictures``, ``thumbs`` and ``skipped``.
 
@@ -73,9 +76,15 @@ def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
         closing(_results(catalogue, options, spaces, advance)) as results,
         (catalogue.folder / SPOOL).open("wb") as spool,
     ):
+        unlisted: list[Unlisted] = []
 
         def rows() -> Iterator[tuple[object, ...]]:
             for sample, result in results:
+                if isinstance(result, Unlisted):
+                    unlisted.append(result)
+                    if sum(len(one.pixels) for one in unlisted) > _ENOUGH:
+                        break
+                    continue
                 if isinstance(result, Unreadable):
                     values = sample, result.reason, result.sha256
                     catalogue.run("INSERT INTO skipped VALUES (?, ?, ?)", *values)
@@ -85,22 +94,26 @@ def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
                 spool.writelines(result.data)
 
         catalogue.insert("pictures", rows())
+    if unlisted:
+        # Of one label space at a time, as one file of classes is then mended.
+        same = [one for one in unlisted if one.lookup.name == unlisted[0].lookup.name]
+        raise UserError(unlisted_text(same))
     _check_readable(catalogue, options)
 
 
 def _results(
     catalogue: Catalogue, options: Options, spaces: Spaces, advance: console.Advance
-) -> Generator[tuple[int, Taken | Unreadable], None, None]:
+) -> Generator[tuple[int, Result], None, None]:
     """Decode all samples, in their order."""
     largest, count = next(catalogue.rows("SELECT max(bytes), count(*) FROM samples"))
     # Large files go one by one, so that what is in flight stays small.
     step = max(1, min(_PICTURES_PER_JOB, _JOB_BYTES // max(1, largest)))
-    query = "SELECT path FROM masks WHERE space = ? AND stem = ?"
+    query = "SELECT path FROM masks WHERE space = ? AND key = ?"
     named = spaces.items()
 
     def samples() -> Iterator[Sample]:
         for sample, key in catalogue.rows("SELECT id, key FROM samples ORDER BY id"):
-            masks = ((s.folder, catalogue.value(query, name, stem(key))) for name, s in named)
+            masks = ((s.folder, catalogue.value(query, name, key)) for name, s in named)
             yield sample, [Path(*path) for path in ((options.src, key), *masks)]
 
     rest = samples()
@@ -126,7 +139,7 @@ def _check_readable(catalogue: Catalogue, options: Options) -> None:
 
 def take(
     recipe: Recipe, lookups: Sequence[Lookup], samples: Iterable[Sample]
-) -> list[tuple[int, Taken | Unreadable]]:
+) -> list[tuple[int, Result]]:
     """Make pictures and their masks, one for every lookup; return them with the samples' ids.
 
     Raises:
@@ -135,9 +148,7 @@ def take(
     return [(sample, _take(recipe, lookups, *paths)) for sample, paths in samples]
 
 
-def _take(
-    recipe: Recipe, lookups: Sequence[Lookup], path: Path, *mask_paths: Path
-) -> Taken | Unreadable:
+def _take(recipe: Recipe, lookups: Sequence[Lookup], path: Path, *mask_paths: Path) -> Result:
     digests: list[str] = []
     reading = ""
     try:
@@ -149,7 +160,11 @@ def _take(
             for lookup, mask_path in zip(lookups, mask_paths, strict=True):
                 reading = f"{mask_path}: "
                 seen = picture.original, picture.orientation, target
-                masks.append(make_mask(mask_path, _read(mask_path, digests), lookup, *seen))
+                masks.append(
+                    make_mask(
+                        mask_path, _read(mask_path, digests), lookup, *seen, recipe.max_pixels
+                    )
+                )
         data = [picture.data, *(mask.data for mask in masks)]
         columns = (
             *(json.dumps([len(part) for part in data]), picture.width, picture.height),
@@ -157,13 +172,14 @@ def _take(
             json.dumps([mask.counts for mask in masks]),
             *(checksum(data[0], data[1:]), json.dumps(digests)),
             *(picture.digest.hex(), picture.looks.hash),
+            json.dumps(picture.notes.spread) if picture.notes.spread else None,
+            json.dumps(picture.notes.remarks) if picture.notes.remarks else "",
         )
         return Taken(data, picture.looks.thumb, columns)
+    except UnlistedValues as error:
+        return error.found
     except UserError:
         raise
-    except UnidentifiedImageError:
-        # Pillow's own text names an object in memory.
-        reason = "not a picture that can be read"
     except Exception as error:
         # Decoders raise nearly anything on damaged files; one picture must not end the whole job.
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -4,23 +4,53 @@ How other kinds of pictures become 8-bit RGB:
   grey           the value in all three channels
   palette, CMYK, YCbCr, LAB   converted by Pillow
   transparency   over black, the no-data colour of most image products
-  16-bit grey    0..65535 scaled to 0..255 (16-bit colour: the upper 8 bits are kept)
-  floating-point, or integers outside 0..65535   refused: they have no fixed range
+  four bands and more   three of them, with --bands
+  16-bit grey    0..65535 scaled to 0..255, or the range of --range (16-bit colour: the upper 8
+                 bits are kept, or with --range, in TIFFs, the range)
+  floating-point, or integers outside 0..65535   need --range: they have no fixed range
 EXIF orientation is applied; of several pages the first one is taken.
 """
 
 import hashlib
 import io
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tools.common.duplicates.fingerprint import Fingerprint, fingerprint
+from tools.prepare.bands import Tiff
 
 EXIF_ORIENTATION = 0x0112
+# What an orientation other than upright asks for.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# A scene of 13,377 x 13,377; decoding takes some 10 bytes a pixel.
+MAX_PIXELS = 178_956_970
 _MAX_ASPECT = 32
 _LEVELS = np.arange(256, dtype=np.int64)
+_HIGHEST = 65535
+# What is worth a remark about a picture (see findings.py).
+FOURTH_DROPPED, FOURTH_GRADED, LATER_PAGES = "fourth dropped", "fourth graded", "later pages"
+# Of the values of a picture, so many are enough to tell its range.
+_SAMPLED = 4096
+# A fourth band with more values than these between 0 and 255 is hardly transparency.
+_GRADED = 0.2
+
+# Pillow logs some of what it also raises, and without a handler that goes to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -31,11 +61,30 @@ class Recipe:
         format: ``"jpeg"`` or ``"png"``.
         quality: JPEG quality, 1..100.
         size: Pixels of the shorter side, or None to keep pictures as large as they are.
+        bands: Which bands become red, green and blue, counted from 1; None: the first three.
+        range: Which values of pictures of more than 8 bits become 0 and 255; None: 0 and 65535.
+        max_pixels: Most pixels of a picture as it comes.
     """
 
     format: str
     quality: int
     size: int | None
+    bands: tuple[int, int, int] | None = None
+    range: tuple[float, float] | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass
+class Notes:
+    """What is found out about a picture while it is decoded.
+
+    Attributes:
+        spread: The 1st and 99th percentile of its values, if it has more than 8 bits.
+        remarks: What else is worth a warning.
+    """
+
+    spread: tuple[float, float] | None = None
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -50,6 +99,7 @@ class Picture:
         looks: What it looks like.
         original: Width and height in the file, before turning and resizing.
         orientation: EXIF orientation, 1..8; 1 is upright.
+        notes: What else was found out.
     """
 
     data: bytes
@@ -61,6 +111,7 @@ class Picture:
     looks: Fingerprint
     original: tuple[int, int]
     orientation: int
+    notes: Notes
 
 
 def make(data: bytes, recipe: Recipe) -> Picture:
@@ -71,11 +122,19 @@ def make(data: bytes, recipe: Recipe) -> Picture:
     Raises:
         Exception: Whatever Pillow raises on a file that it cannot decode.
     """
-    with Image.open(io.BytesIO(data)) as opened:
-        kept = opened.format == recipe.format.upper() and _is_plain(opened)
-        size_before = opened.size
-        orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
-        image = decode(opened, recipe.size)
+    notes = Notes()
+    tiff = Tiff.open(data)
+    if tiff is not None and _needs_bands(tiff, recipe):
+        check_size(tiff.size, recipe.max_pixels)
+        kept, size_before, orientation = False, tiff.size, tiff.orientation
+        image = _resized(_of_bands(tiff, recipe, notes), recipe.size, tiff.size)
+    else:
+        with opened_picture(data, recipe.max_pixels) as opened:
+            kept = opened.format == recipe.format.upper() and _is_plain(opened)
+            kept = kept and recipe.bands in (None, (1, 2, 3))
+            size_before = opened.size
+            orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
+            image = decode(opened, recipe, tiff, notes)
     buffer = io.BytesIO(data)
     if not kept or image.size != size_before:
         # JPEG with full-resolution colour.
@@ -94,20 +153,78 @@ def make(data: bytes, recipe: Recipe) -> Picture:
         looks=fingerprint(image),
         original=size_before,
         orientation=orientation,
+        notes=notes,
     )
 
 
-def decode(image: Image.Image, size: int | None) -> Image.Image:
-    """Decode to 8-bit RGB, upright, the shorter side ``size`` pixels long."""
-    if size is None:
-        return to_rgb(ImageOps.exif_transpose(image))
-    short, long = sorted(image.size)
-    if long > _MAX_ASPECT * short:
-        raise ValueError(f"its longer side is more than {_MAX_ASPECT} times the shorter one")
-    if image.format == "JPEG" and short >= 4 * size:
+@contextmanager
+def opened_picture(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """Open an image file's bytes.
+
+    Raises:
+        ValueError: It has more pixels than ``max_pixels``.
+        Exception: Whatever Pillow raises on a file that it does not know.
+    """
+    # Pillow's own limit cannot be given to a call.
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            check_size(image.size, max_pixels)
+            yield image
+    except UnidentifiedImageError:
+        tiff = Tiff.open(data)
+        if tiff is None:
+            # Pillow's own text names an object in memory.
+            raise ValueError("not a picture that can be read") from None
+        hint = ": choose three with --bands, as in --bands 4,3,2" if tiff.bands > 3 else ""
+        raise ValueError(f"{tiff.describe()}{hint}") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def check_size(size: tuple[int, int], max_pixels: int) -> None:
+    """Raise a ValueError if a picture has more pixels than ``max_pixels``."""
+    if size[0] * size[1] > max_pixels:
+        raise ValueError(
+            f"{size[0]}x{size[1]} are {size[0] * size[1]} pixels, more than --max-pixels "
+            f"{max_pixels}: cut it into tiles, or raise that (some 10 bytes of memory a pixel)"
+        )
+
+
+def decode(image: Image.Image, recipe: Recipe, tiff: Tiff | None, notes: Notes) -> Image.Image:
+    """Decode to 8-bit RGB, upright, the shorter side ``recipe.size`` pixels long."""
+    size, whole = recipe.size, image.size
+    if size is not None and image.format == "JPEG" and min(whole) >= 4 * size:
         # Lets the decoder shrink by 2, 4 or 8, never below twice the size asked for.
         image.draft(None, (2 * size, 2 * size))
-    rgb = to_rgb(ImageOps.exif_transpose(image))
+    if tiff is not None and _has_later_pages(image):
+        notes.remarks.append(LATER_PAGES)
+    deep = _is_deep_colour(image)
+    if deep and recipe.range is not None:
+        raise ValueError("16-bit colour, of which only TIFFs can be scaled by --range: convert it")
+    dropped = tiff is not None and tiff.has_undeclared_fourth
+    upright = ImageOps.exif_transpose(image)
+    if dropped and recipe.bands is None:
+        notes.remarks.append(FOURTH_DROPPED)
+        upright = Image.merge("RGB", upright.split()[:3])
+    rgb = to_rgb(upright, recipe, notes)
+    if deep:
+        spread = _spread(np.asarray(rgb))
+        notes.spread = spread[0] * 257, spread[1] * 257 + 256
+    return _resized(rgb, size, whole)
+
+
+def _resized(rgb: Image.Image, size: int | None, whole: tuple[int, int]) -> Image.Image:
+    """Make the shorter side of a picture ``size`` pixels long; ``whole`` is its size in the file.
+
+    Raises:
+        ValueError: It is far from a square.
+    """
+    if size is None:
+        return rgb
+    short, long = sorted(whole)
+    if long > _MAX_ASPECT * short:
+        raise ValueError(f"its longer side is more than {_MAX_ASPECT} times the shorter one")
     longer = max(size, round(long * size / short))
     target = (longer, size) if rgb.width > rgb.height else (size, longer)
     if rgb.size == target:
@@ -115,31 +232,111 @@ def decode(image: Image.Image, size: int | None) -> Image.Image:
     return rgb.resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, recipe: Recipe, notes: Notes) -> Image.Image:
     """Convert to mode RGB as the module's docstring says.
 
     Raises:
-        ValueError: Its pixels have no fixed range.
+        ValueError: Its pixels have no fixed range, or it has not the bands asked for.
     """
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed range: scale them to 8 bits first")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("integer pixels outside 0..65535: scale them to 8 bits first")
-        image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        values = to_8_bits(np.asarray(image), recipe, notes)
+        image = Image.fromarray(values)
+    if recipe.bands is not None:
+        if image.mode == "P":
+            image = image.convert("RGB")
+        bands = image.split()
+        _check_bands(len(bands), recipe.bands)
+        return Image.merge("RGB", [bands[band - 1] for band in recipe.bands])
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        counts = image.getchannel("A").histogram()
+        if sum(counts[1:255]) > _GRADED * sum(counts):
+            notes.remarks.append(FOURTH_GRADED)
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
     return image.convert("RGB")
 
 
+def to_8_bits(values: npt.NDArray[Any], recipe: Recipe, notes: Notes) -> npt.NDArray[np.uint8]:
+    """Scale values of more than 8 bits; others stay as they are.
+
+    Raises:
+        ValueError: They have no fixed range, and none is given.
+    """
+    if values.dtype == np.uint8:
+        return values
+    notes.spread = _spread(values)
+    if recipe.range is not None:
+        low, high = recipe.range
+        scaled = (values.astype(np.float32) - low) * np.float32(255 / (high - low))
+        # What is no number is no data.
+        return (np.nan_to_num(scaled, nan=0.0).clip(0, 255) + 0.5).astype(np.uint8)
+    if values.dtype.kind == "f":
+        raise ValueError(
+            "floating-point pixels have no fixed range: scale them to 8 bits first, or with "
+            f"--range {_suggested(notes)}"
+        )
+    if values.min() < 0 or values.max() > _HIGHEST:
+        raise ValueError(
+            "integer pixels outside 0..65535: scale them to 8 bits first, or with "
+            f"--range {_suggested(notes)}"
+        )
+    return ((values.astype(np.int64) * 255 + _HIGHEST // 2) // _HIGHEST).astype(np.uint8)
+
+
+def _spread(values: npt.NDArray[Any]) -> tuple[float, float]:
+    flat = values.ravel()
+    flat = flat[:: max(1, len(flat) // _SAMPLED)].astype(np.float64)
+    flat = flat[np.isfinite(flat)]
+    low, high = np.percentile(flat, (1, 99)) if len(flat) else (0.0, 0.0)
+    return float(low), float(high)
+
+
+def _suggested(notes: Notes) -> str:
+    low, high = notes.spread or (0, 1)
+    return f"{low:.4g},{high:.4g}, about what it uses"
+
+
+def _needs_bands(tiff: Tiff, recipe: Recipe) -> bool:
+    """Return whether a TIFF's bands are to be read one by one, which Pillow does not do."""
+    if tiff.bands > 4 and recipe.bands is None:
+        raise ValueError(f"{tiff.describe()}: choose three with --bands, as in --bands 4,3,2")
+    deep = tiff.bits > 8 and tiff.bands > 2
+    return (recipe.bands is not None and tiff.bands > 3) or (deep and recipe.range is not None)
+
+
+def _of_bands(tiff: Tiff, recipe: Recipe, notes: Notes) -> Image.Image:
+    bands = recipe.bands or (1, 2, 3)
+    _check_bands(tiff.bands, bands)
+    values = tiff.read((bands[0] - 1, bands[1] - 1, bands[2] - 1))
+    image = Image.fromarray(np.ascontiguousarray(to_8_bits(values, recipe, notes)))
+    turn = TURNS.get(tiff.orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _check_bands(count: int, bands: tuple[int, ...]) -> None:
+    if max(bands) > count:
+        raise ValueError(f"{count} band(s), but --bands asks for band {max(bands)}")
+
+
+def _has_later_pages(image: Image.Image) -> bool:
+    """Return whether a TIFF holds another picture than the first, and smaller versions of it."""
+    if getattr(image, "n_frames", 1) < 2:
+        return False
+    image.seek(1)
+    # Bit 0 marks a smaller version, bit 2 a mask of what is transparent.
+    kind = int(getattr(image, "tag_v2", {}).get(254, 0))
+    image.seek(0)
+    return not kind & 5
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Return whether it has colours of 16 bits, which open as of 8, the lower 8 bits dropped."""
+    return image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
+
+
 def _is_plain(image: Image.Image) -> bool:
     """Return whether decoding alone gives the 8-bit RGB picture."""
-    if image.mode != "RGB" or image.has_transparency_data:
-        return False
-    if image.format == "PNG" and "16B" in str(getattr(image, "tile", "")):
-        # 16 bits per channel open as RGB all the same, the lower 8 bits dropped.
+    if image.mode != "RGB" or image.has_transparency_data or _is_deep_colour(image):
         return False
     return image.getexif().get(EXIF_ORIENTATION, 1) in (0, 1)

@@ -10,9 +10,12 @@ from tools.common.catalogue import Catalogue
 from tools.common.duplicates import pairs
 from tools.common.output_folder import check_free, whole_folder
 from tools.prepare import decode, output, rerun
+from tools.prepare.findings import findings
 from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
-from tools.prepare.source_masks import Spaces, find_masks, read_spaces
-from tools.prepare.source_pictures import Found, from_folders, from_table
+from tools.prepare.source_folders import Found
+from tools.prepare.source_masks import Spaces, read_spaces
+from tools.prepare.source_table import Table
+from tools.prepare.sources import find
 from tools.prepare.splits import make_splits
 from train.data.manifest import Manifest, RecordSet
 from train.errors import UserError
@@ -30,14 +33,15 @@ def prepare(options: Options) -> Manifest:
     """
     check_options(options)
     check_free(options.out, options.overwrite, rerun.is_prepared)
-    spaces = read_spaces(options)
+    table = Table(options.table) if options.table else None
+    spaces = read_spaces(options, table)
     others = [pairs.open_prepared(folder) for folder in options.against]
     with whole_folder(options.out, options.overwrite, rerun.is_prepared) as folder:
         # Within the new folder, so that it goes with it whatever happens.
         work = folder / "work"
         work.mkdir()
         with closing(Catalogue(work)) as catalogue:
-            found = find(catalogue, options, spaces)
+            found = find(catalogue, options, spaces, table)
             manifest = _fill(folder, catalogue, found, spaces, others, options)
         shutil.rmtree(work)
         manifest.write(folder)
@@ -45,8 +49,8 @@ def prepare(options: Options) -> Manifest:
     return manifest
 
 
-def already_made(options: Options) -> bool:
-    """Return whether ``options.out`` is there, whole, what would be made again, and may stay.
+def already_made(options: Options) -> Manifest | None:
+    """Return the manifest of ``options.out`` if it is whole and what would be made again.
 
     Nothing is decoded.
 
@@ -54,44 +58,20 @@ def already_made(options: Options) -> bool:
         UserError: It is there, but damaged, or options or source have changed since.
     """
     if options.overwrite or not rerun.is_prepared(options.out):
-        return False
+        return None
     check_options(options)
     try:
         manifest = pairs.open_prepared(options.out).manifest
     except UserError as error:
         raise UserError(f"{error} (--overwrite replaces it)") from None
-    spaces = read_spaces(options)
+    table = Table(options.table) if options.table else None
+    spaces = read_spaces(options, table)
     others = [pairs.open_prepared(folder) for folder in options.against]
     rerun.check_options(options.out, manifest, rerun.arguments(options, spaces, others))
     with tempfile.TemporaryDirectory() as work, closing(Catalogue(Path(work))) as catalogue:
-        found = find(catalogue, options, spaces)
+        found = find(catalogue, options, spaces, table)
         rerun.check_source(options, manifest, catalogue, spaces, found.has_splits)
-    return True
-
-
-def find(catalogue: Catalogue, options: Options, spaces: Spaces) -> Found:
-    """Find pictures and masks, without opening any.
-
-    Raises:
-        UserError: What is there does not fit together.
-    """
-    mask_folders = frozenset(space.folder.resolve() for space in spaces.values())
-    if options.table is None:
-        found = from_folders(catalogue, options.src, mask_folders)
-    else:
-        found = from_table(catalogue, options.src, options.table, mask_folders)
-    find_masks(catalogue, options.src, spaces, listed=options.table is not None)
-    if found.has_splits:
-        where = options.table or options.src
-        if options.ratios is not None:
-            text = ",".join(f"{ratio:g}" for ratio in options.ratios)
-            raise UserError(f"--ratios {text}: {where} gives every picture's split already")
-        if options.duplicates == "together":
-            raise UserError(
-                f"--duplicates together: {where} gives every picture's split already, so none "
-                "can be moved: correct it there, or pass --duplicates allow"
-            )
-    return found
+    return manifest
 
 
 def _fill(
@@ -139,6 +119,7 @@ def _fill(
             "path": options.source_name or source,
             "layout": found.layout,
             "options": rerun.arguments(options, spaces, others),
+            "warnings": [*found.warnings, *findings(catalogue, options, spaces)],
             "skipped": [dict(zip(_SKIPPED, row, strict=True)) for row in catalogue.rows(skipped)],
         },
         command=options.command,

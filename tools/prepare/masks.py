@@ -10,8 +10,10 @@ picture's.
 import contextlib
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,17 @@ import numpy.typing as npt
 from PIL import Image, ImageColor
 
 from tools.common.command_line import refused
-from tools.prepare.images import EXIF_ORIENTATION
+from tools.prepare.images import EXIF_ORIENTATION, MAX_PIXELS, TURNS, opened_picture
+from tools.prepare.layout import plain_name
 from train.data.records import IGNORE_INDEX
 from train.errors import UserError
 
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _HIGHEST = 65535
 _UNLISTED = IGNORE_INDEX + 1
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+# Of values that mean nothing: how many are shown, and how many are noted of one mask.
+_SHOWN = 20
+_MOST_NOTED = 100
 
 
 @dataclass(frozen=True)
@@ -71,6 +67,54 @@ class Mask:
 
     data: bytes
     counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """Values of a mask that are no class and are not ignored.
+
+    Attributes:
+        lookup: What its values may be.
+        path: The mask.
+        pixels: Column and row of the first pixel of each of its values.
+    """
+
+    lookup: Lookup
+    path: Path
+    pixels: dict[int, tuple[int, int]]
+
+
+class UnlistedValues(UserError):
+    """A mask holds values that mean nothing."""
+
+    def __init__(self, found: Unlisted) -> None:
+        super().__init__(unlisted_text([found]))
+        self.found = found
+
+
+def unlisted_text(found: Sequence[Unlisted]) -> str:
+    """Say which values of some masks of one label space mean nothing: all in one line."""
+    lookup = found[0].lookup
+    kind, form = ("colour", "#{:06x}") if lookup.by_colour else ("value", "{}")
+    masks = Counter(code for one in found for code in one.pixels)
+    first = {code: (one.path, *at) for one in reversed(found) for code, at in one.pixels.items()}
+    texts = []
+    for code, count in sorted(masks.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]:
+        path, x, y = first[code]
+        texts.append((form.format(code), f"at column {x}, row {y}", path, count))
+    if len(masks) == 1:
+        value, at, path, count = texts[0]
+        more = f" (and in {count - 1} more masks)" if count > 1 else ""
+        return (
+            f"{path}: {kind} {value} {at}{more} is no class of {lookup.name!r} "
+            "(list it in --mask-classes, or give it with --ignore)"
+        )
+    shown = ", ".join(f"{value} ({n} masks; {path} {at})" for value, at, path, n in texts)
+    hint = "list them in --mask-classes, or give them with --ignore"
+    if len(masks) > _SHOWN:
+        shown += f" and {len(masks) - _SHOWN} others"
+        hint += "; so many come from blending, as by JPEG, or from a picture that is no mask"
+    return f"{len(masks)} {kind}s are no class of {lookup.name!r}: {shown} ({hint})"
 
 
 def read_lookup(name: str, path: Path, ignored: Sequence[str]) -> Lookup:
@@ -124,6 +168,10 @@ def _read_classes(path: Path) -> list[tuple[str, Any]]:
             f"{path}: must be a list of different class names, or an object that gives each its "
             f"index or its colour; 1 to {IGNORE_INDEX} of them"
         )
+    seen: dict[str, str] = {}
+    for item in classes:
+        if (other := seen.setdefault(plain_name(item), item)) != item:
+            raise UserError(f"{path}: {other!r} and {item!r} differ in case, blanks or signs alone")
     return pairs
 
 
@@ -150,6 +198,7 @@ def make_mask(
     size: tuple[int, int],
     orientation: int,
     target: tuple[int, int],
+    max_pixels: int = MAX_PIXELS,
 ) -> Mask:
     """Turn a mask file's bytes into a stored mask.
 
@@ -160,12 +209,14 @@ def make_mask(
         size: Width and height of its picture's file, before turning.
         orientation: EXIF orientation of the picture.
         target: Width and height of the stored picture.
+        max_pixels: Most pixels of its file.
 
     Raises:
-        UserError: It has another size, or a pixel whose value is not listed.
+        UnlistedValues: It has pixels whose values are not listed.
+        UserError: It has another size, or is of another kind.
         Exception: Whatever Pillow raises on a file that it cannot decode.
     """
-    with Image.open(io.BytesIO(data)) as opened:
+    with opened_picture(data, max_pixels) as opened:
         if opened.format == "JPEG":
             raise UserError(f"{path}: a mask must not be a JPEG, which changes values: use PNG")
         if opened.size != size:
@@ -177,7 +228,7 @@ def make_mask(
         opened.load()
         codes = _codes(path, opened, lookup)
     image = Image.fromarray(_positions(path, codes, lookup))
-    turn = _TURNS.get(own if own in _TURNS else orientation)
+    turn = TURNS.get(own if own in TURNS else orientation)
     if turn is not None:
         image = image.transpose(turn)
     if image.size != target:
@@ -217,12 +268,11 @@ def _positions(path: Path, codes: npt.NDArray[Any], lookup: Lookup) -> npt.NDArr
         wrong = values[nearest] != codes
         found = np.array(lookup.positions)[nearest]
     if wrong.any():
-        y, x = (int(where) for where in np.argwhere(wrong)[0])
-        code = int(codes[y, x])
-        shown = f"colour #{code:06x}" if lookup.by_colour else f"value {code}"
-        raise UserError(
-            f"{path}: {shown} at column {x}, row {y} is no class of {lookup.name!r} "
-            "(list it in --mask-classes, or give it with --ignore)"
-        )
+        places = np.flatnonzero(wrong)
+        values, first = np.unique(codes[wrong], return_index=True)
+        rows, columns = np.divmod(places[first], codes.shape[1])
+        found_there = zip(*(part.tolist() for part in (values, columns, rows)), strict=True)
+        pixels = {code: (x, y) for code, x, y in islice(found_there, _MOST_NOTED)}
+        raise UnlistedValues(Unlisted(lookup, path, pixels))
     result: npt.NDArray[np.uint8] = found.astype(np.uint8)
     return result

@@ -14,7 +14,7 @@ from tools.common.catalogue import Catalogue
 from tools.common.stored_records import Record, columns, line
 from tools.prepare.decode import SPOOL
 from tools.prepare.shards import MAX_SHARDS, Layout, write_split
-from tools.prepare.source_masks import Spaces, stem
+from tools.prepare.source_masks import Spaces
 from train.data.manifest import LISTING, SPLITS, Listing, MaskSpace, Split
 from train.data.records import NO_LABEL
 from train.errors import UserError
@@ -113,9 +113,9 @@ class Output:
         return found.get(0, ""), found.get(1, "")
 
     def _mask_columns(self, key: str, digests: list[str]) -> Iterator[object]:
-        query = "SELECT path, bytes, mtime FROM masks WHERE space = ? AND stem = ?"
+        query = "SELECT path, bytes, mtime FROM masks WHERE space = ? AND key = ?"
         for name, digest in zip(self._spaces, digests, strict=True):
-            yield from next(self._catalogue.rows(query, name, stem(key)))
+            yield from next(self._catalogue.rows(query, name, key))
             yield digest
 
 

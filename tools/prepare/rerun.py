@@ -29,8 +29,8 @@ CREATE TABLE changed (path TEXT);
 """
 _ALL_NEW = """
 INSERT INTO new_files SELECT '', key, bytes, mtime FROM found;
-INSERT INTO new_files SELECT space, path, bytes, mtime FROM masks JOIN stems USING (stem)
-    WHERE stems.key NOT IN (SELECT key FROM old WHERE split = '');
+INSERT INTO new_files SELECT space, path, bytes, mtime FROM masks
+    WHERE key NOT IN (SELECT key FROM old WHERE split = '');
 """
 _DIFFERENT = "SELECT path FROM (SELECT space, path FROM {} EXCEPT SELECT space, path FROM {})"
 _QUERIES = {
@@ -55,6 +55,7 @@ def arguments(options: Options, spaces: Spaces, others: Sequence[RecordSet]) -> 
         "name": options.set_name,
         "table": str(options.table) if options.table else None,
         "ratios": options.ratios or DEFAULT_RATIOS,
+        **{name: getattr(options, name) for name in ("layout", "bands", "range")},
         **{n: getattr(options, n) for n in ("seed", "size", "format", "quality", "shards")},
         "masks": {
             name: {

@@ -1,52 +1,97 @@
-"""The masks of a source: which folder, which classes, and which mask belongs to which picture."""
+"""The masks of a source: which classes, and which mask belongs to which picture.
 
+Three ways to say which: a folder that mirrors that of the pictures, a pattern that makes the path
+of a mask out of that of its picture, or a column of the table.
+"""
+
+import os
 import posixpath
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common.catalogue import Catalogue
-from tools.common.picture_files import pictures
+from tools.common.picture_files import NO_FILE, Survey, pictures
+from tools.prepare.layout import FIELDS, Layout
+from tools.prepare.mask_advice import common_ending, common_names
 from tools.prepare.masks import Lookup, read_lookup
 from tools.prepare.options import Options
+from tools.prepare.source_table import TABLE, Table, masks_of
 from train.errors import UserError
 
 _SHOWN = 3
+_FIELDS = ("parent", "stem", *FIELDS)
+_FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
 class Space:
-    """A label space of masks: the folder they lie in, and what their pixels mean."""
+    """A label space of masks.
+
+    Attributes:
+        folder: What the paths of masks start from: their own folder, or that of the pictures.
+        lookup: What their pixels mean.
+        pattern: The path of a mask, with fields; empty where a folder or a table tells.
+        listed: Whether the table names the masks.
+    """
 
     folder: Path
     lookup: Lookup
+    pattern: str = ""
+    listed: bool = False
+
+    @property
+    def own_folder(self) -> frozenset[Path]:
+        """The folder that holds masks alone, resolved, if there is one."""
+        mirrors = not (self.pattern or self.listed)
+        return frozenset([self.folder.resolve()] if mirrors else [])
 
 
 # By their names.
 Spaces = dict[str, Space]
 
 
-def read_spaces(options: Options) -> Spaces:
+def read_spaces(options: Options, table: Table | None) -> Spaces:
     """Return by name the label spaces of ``--masks``, ``--mask-classes`` and ``--ignore``.
 
     Raises:
         UserError: They do not fit together, or a file or a folder is no good.
     """
-    folders = _by_name("--masks", options.masks, "is a folder")
-    tables = _by_name("--mask-classes", options.mask_classes, "are classes", folders)
-    ignored = _by_name("--ignore", options.ignore, None, folders)
-    spaces = {}
-    for name, (folder,) in folders.items():
-        if not Path(folder).is_dir():
-            raise UserError(f"--masks {folder}: no such folder")
-        if name not in tables:
+    places = _by_name("--masks", options.masks, "is a folder")
+    columns = table.masks if table else {}
+    for name in columns:
+        if name in places:
             raise UserError(
-                f"--masks {folder}: what do the values of {name!r} mean? --mask-classes"
+                f"--masks {places[name][0]}: {options.table} has a column {columns[name]} too"
+            )
+        places[name] = [""]
+    tables = _by_name("--mask-classes", options.mask_classes, "are classes", places)
+    ignored = _by_name("--ignore", options.ignore, None, places)
+    spaces = {}
+    for name, (place,) in places.items():
+        where = f"--masks {place}" if place else f"{options.table}: column {columns[name]}"
+        pattern = place if "{" in place and not Path(place).is_dir() else ""
+        if place and not pattern and not Path(place).is_dir():
+            raise UserError(f"{where}: no such folder")
+        if name not in tables:
+            named = "" if name == "mask" else f"{name}="
+            raise UserError(
+                f"{where}: what do the values of {name!r} mean? --mask-classes {named}FILE, "
+                'a JSON file such as {"water": "#0000ff"} or {"water": 1}'
             )
         lookup = read_lookup(name, Path(tables[name][0]), ignored.get(name, []))
-        spaces[name] = Space(Path(folder), lookup)
+        _check_pattern(pattern)
+        folder = Path(place) if place and not pattern else options.src
+        spaces[name] = Space(folder, lookup, pattern, listed=not place)
     return spaces
+
+
+def _check_pattern(pattern: str) -> None:
+    for name in _FIELD.findall(pattern):
+        if name not in _FIELDS:
+            known = ", ".join(f"{{{known}}}" for known in _FIELDS)
+            raise UserError(f"--masks {pattern}: {{{name}}} is none of {known}")
 
 
 def _by_name(
@@ -79,44 +124,146 @@ def _by_name(
     return found
 
 
-def find_masks(catalogue: Catalogue, root: Path, spaces: Spaces, listed: bool) -> None:
-    """Note the masks of all label spaces, and check that they pair with the pictures in ``found``.
+def find_masks(
+    catalogue: Catalogue, options: Options, spaces: Spaces, table: Table | None, layout: str
+) -> None:
+    """Note the masks of all label spaces, and check that each picture in ``found`` has its own.
 
-    With ``listed`` a table chose the pictures: then masks of others do no harm.
+    With a table, which chooses the pictures, masks of others do no harm. Where a pattern names a
+    mask, that file is no picture, whatever the layout.
 
     Raises:
         UserError: A picture has no mask, or two have one; or a mask has no picture.
     """
-    if not spaces:
+    patterns = {name: space for name, space in spaces.items() if space.pattern}
+    for name, space in spaces.items():
+        if space.listed and table is not None:
+            _insert(catalogue, options.src, name, masks_of(table, options.src, name))
+        elif space.pattern:
+            _insert(
+                catalogue,
+                options.src,
+                name,
+                _by_pattern(catalogue, options.src, name, space, layout),
+            )
+    for name in patterns:
+        catalogue.run(
+            "DELETE FROM found WHERE key IN (SELECT path FROM masks WHERE space = ?)", name
+        )
+    catalogue.run("DELETE FROM masks WHERE key NOT IN (SELECT key FROM found)")
+    for name, space in spaces.items():
+        if space.pattern:
+            _check_pattern_result(catalogue, options.src, name, space, layout)
+        elif not space.listed:
+            _match_folder(catalogue, options.src, name, space, layout)
+
+
+def _insert(
+    catalogue: Catalogue, root: Path, name: str, rows: Iterator[tuple[str, str, str, int, int]]
+) -> None:
+    if twice := catalogue.insert_unique("masks", rows):
+        query = "SELECT key FROM masks WHERE space = ? AND path = ?"
+        other = catalogue.value(query, name, twice[2])
+        raise UserError(f"{root}: {other} and {twice[1]} would share one mask, {twice[2]}")
+
+
+def _by_pattern(
+    catalogue: Catalogue, root: Path, name: str, space: Space, layout: str
+) -> Iterator[tuple[str, str, str, int, int]]:
+    pattern = Layout(layout).compiled() if "{" in layout else None
+    for (key,) in catalogue.rows("SELECT key FROM found ORDER BY key"):
+        path = _formatted(space.pattern, root, key, pattern)
+        # In the same terms as the paths of pictures; none is its own mask.
+        relative = os.path.relpath(path, root)
+        if relative != key and path.is_file():
+            status = path.stat()
+            yield name, key, relative, status.st_size, status.st_mtime_ns
+
+
+def _formatted(pattern: str, root: Path, key: str, layout: "re.Pattern[str] | None") -> Path:
+    parent, file = posixpath.split(key)
+    match = layout.fullmatch(key) if layout else None
+    said = match.groupdict() if match else {}
+    values = {**said, "parent": str(root / parent), "stem": stem(file)}
+    for field in _FIELD.findall(pattern):
+        if field not in values:
+            raise UserError(f"--masks {pattern}: --layout does not say what {{{field}}} is")
+    return Path(os.path.normpath(_FIELD.sub(lambda found: str(values[found[1]]), pattern)))
+
+
+def _check_pattern_result(
+    catalogue: Catalogue, root: Path, name: str, space: Space, layout: str
+) -> None:
+    query = "SELECT key FROM found WHERE key NOT IN (SELECT key FROM masks WHERE space = ?)"
+    count = catalogue.value(f"SELECT count(*) FROM ({query})", name)
+    if not count:
         return
+    key = catalogue.value(f"{query} ORDER BY key LIMIT 1", name)
+    pattern = Layout(layout).compiled() if "{" in layout else None
+    path = _formatted(space.pattern, root, key, pattern)
+    hint = ""
+    if (root / path).is_file():
+        hint = f": patterns start from the current folder: --masks '{root}/{space.pattern}'"
+    elif path.exists():
+        hint = ", which is no file"
+    elif others := sorted(p.name for p in path.parent.glob(f"{stem(path.name)}.*")):
+        hint = f"; there is {others[0]}"
+    raise UserError(f"{root}: {count} picture(s) without a mask: {key} (looked for {path}{hint})")
+
+
+def _match_folder(catalogue: Catalogue, root: Path, name: str, space: Space, layout: str) -> None:
+    """Pair pictures and masks of the same path, but for the ending."""
+    catalogue.script("DELETE FROM stems; DELETE FROM mask_files;")
     keys = catalogue.rows("SELECT key FROM found ORDER BY key")
     if twice := catalogue.insert_unique("stems", ((stem(key), key) for (key,) in keys)):
         other = catalogue.value("SELECT key FROM stems WHERE stem = ?", twice[0])
         raise UserError(f"{root}: {other} and {twice[1]} would share one mask: rename one")
-    for name, space in spaces.items():
-        rows = (
-            (name, stem(path), path, file.st_size, file.st_mtime_ns)
-            for path, file in pictures(space.folder)
-        )
-        if twice := catalogue.insert_unique("masks", rows):
-            query = "SELECT path FROM masks WHERE space = ? AND stem = ?"
-            one, other = sorted((twice[2], catalogue.value(query, name, twice[1])))
-            raise UserError(f"{space.folder}: {one} and {other} are masks of one picture")
-        without = "key FROM stems WHERE stem NOT IN (SELECT stem FROM masks WHERE space = ?)"
-        _refuse(catalogue, without, name, f"{root}: picture(s) without a mask in {space.folder}")
-        if not listed:
-            orphans = "path FROM masks WHERE space = ? AND stem NOT IN (SELECT stem FROM stems)"
-            what = f"{space.folder}: mask(s) without a picture in {root}"
-            _refuse(catalogue, orphans, name, what)
+    survey = Survey()
+    found = pictures(space.folder, survey=survey)
+    rows = ((stem(path), path, file.st_size, file.st_mtime_ns) for path, file in found)
+    if twice := catalogue.insert_unique("mask_files", rows):
+        other = catalogue.value("SELECT path FROM mask_files WHERE stem = ?", twice[0])
+        one, other = sorted((twice[1], other))
+        raise UserError(f"{space.folder}: {one} and {other} are masks of one picture")
+    catalogue.run(
+        "INSERT INTO masks SELECT ?, key, path, bytes, mtime FROM stems JOIN mask_files "
+        "USING (stem)",
+        name,
+    )
+    without = "key FROM stems WHERE stem NOT IN (SELECT stem FROM mask_files)"
+    unread = ", ".join(kind for kind in survey.others if kind != NO_FILE)
+    hint = f"; not read there: {unread}" if unread else ""
+    if not catalogue.value("SELECT count(*) FROM masks WHERE space = ?", name):
+        hint += _advice(catalogue, space, layout)
+    _refuse(catalogue, without, f"{root}: picture(s) without a mask in {space.folder}", hint)
+    if layout != TABLE:
+        orphans = "path FROM mask_files WHERE stem NOT IN (SELECT stem FROM stems)"
+        _refuse(catalogue, orphans, f"{space.folder}: mask(s) without a picture in {root}")
 
 
-def _refuse(catalogue: Catalogue, query: str, name: str, what: str) -> None:
-    """Raise a UserError that names some of what a query finds in a label space, if anything."""
-    count = catalogue.value(f"SELECT count(*) FROM (SELECT {query})", name)
+def _advice(catalogue: Catalogue, space: Space, layout: str) -> str:
+    """Return the options for a folder that does not mirror that of the pictures, if any do."""
+    images = [key for (key,) in catalogue.rows("SELECT key FROM found ORDER BY key")]
+    masks = [path for (path,) in catalogue.rows("SELECT path FROM mask_files ORDER BY path")]
+    folder, file = posixpath.split(layout)
+    names, below = common_names(images, masks), folder
+    if names is None:
+        # All masks in one folder, whatever the folders of the pictures.
+        names, below = common_names([posixpath.basename(key) for key in images], masks), ""
+    if names is None or file != "*" or "*" in folder:
+        return ""
+    picture = posixpath.join(folder, names[0] + common_ending(images))
+    mask = space.folder / below / (names[1] + common_ending(masks))
+    return f"; by their names, give in its place: --layout '{picture}' --masks '{mask}'"
+
+
+def _refuse(catalogue: Catalogue, query: str, what: str, hint: str = "") -> None:
+    """Raise a UserError that names some of what a query finds, if anything."""
+    count = catalogue.value(f"SELECT count(*) FROM (SELECT {query})")
     if count:
-        shown = catalogue.rows(f"SELECT {query} ORDER BY 1 LIMIT {_SHOWN}", name)
+        names = catalogue.rows(f"SELECT {query} ORDER BY 1 LIMIT {_SHOWN}")
         more = " ..." if count > _SHOWN else ""
-        raise UserError(f"{what}: {count}: {', '.join(path for (path,) in shown)}{more}")
+        raise UserError(f"{what}: {count}: {', '.join(path for (path,) in names)}{more}{hint}")
 
 
 def stem(path: str) -> str:

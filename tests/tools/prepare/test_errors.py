@@ -53,8 +53,8 @@ CSV_ERRORS: dict[str, tuple[Callable[[list[list[str]]], None], tuple[str, ...]]]
         ("line 2", "field/gone.png", "no such file"),
     ),
     "unknown split": (
-        first(lambda row: row.__setitem__(2, "training")),
-        ("line 2", "'training'", "train, val, valid, validation, test"),
+        first(lambda row: row.__setitem__(2, "trian")),
+        ("line 2", "'trian'", "train, training, val, valid, validation, test, testing"),
     ),
     "other class": (first(lambda row: row.__setitem__(1, "town")), ("line 2", "'field'", "'town'")),
     "empty class": (first(lambda row: row.__setitem__(1, "")), ("line 2", "class is empty")),
@@ -98,7 +98,7 @@ def test_folders_without_usable_pictures(source: Path, tools: Tools, tmp_path: P
     (tmp_path / "empty" / "class").mkdir(parents=True)
     tools("prepare", tmp_path / "empty", "--out", out).assert_error("empty", "no pictures")
     # SRC one level too high.
-    tools("prepare", tmp_path, "--out", out).assert_error("one folder only (src)")
+    tools("prepare", tmp_path, "--out", out).assert_error(f"prepare {source}")
     for split in ("train", "test"):
         (source / "field").rename(tmp_path / "field") if split == "train" else None
         (tmp_path / "ready" / split).mkdir(parents=True)
