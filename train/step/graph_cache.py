@@ -10,15 +10,18 @@ of all that it can depend on, or nothing.
 
 import contextlib
 import hashlib
+import hmac
 import json
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from train.files import replace_file, sha256_file
+from train.files import replace_file, replacement, sha256_file
 
 VARIABLE = "MTLN_GRAPH_CACHE"
 
@@ -34,6 +37,9 @@ _OF_A_START = (
 
 # About 1 MB each. Beyond this number, the least recently used are removed.
 _MOST_GRAPHS = 200
+
+# Name and size of the file with which the graphs in a folder are signed.
+_SECRET, _SECRET_BYTES = "secret", 32
 
 
 def folder_of(environment: Mapping[str, str]) -> Path | None:
@@ -83,11 +89,11 @@ class GraphCache:
         key = _digest(json.dumps([self._identity, name], default=str).encode())
         known = self._store.read(key)
         with _compiler.next_graph(self._rank) as file:
-            if known is not None:
+            if known is not None and file is not None:
                 file.parent.mkdir(parents=True)
                 file.write_bytes(known)
             yield
-            if known is None and file.is_file():
+            if known is None and file is not None and file.is_file():
                 self._store.write(key, file.read_bytes())
 
 
@@ -99,12 +105,23 @@ class _Compiler:
         self._graphs = 0
 
     @contextlib.contextmanager
-    def next_graph(self, rank: int) -> Iterator[Path]:
-        """Yield the file from which MindSpore reads the next graph, or to which it writes it."""
+    def next_graph(self, rank: int) -> Iterator[Path | None]:
+        """Yield the file from which MindSpore reads the next graph, or to which it writes it.
+
+        A graph is a program. So the folder is one that this process has made, with access for
+        nobody else; where another user could put one in its place, there is no cache (None).
+        """
         if self._folder is None:  # MindSpore looks at the variable once
             self._folder = Path(tempfile.mkdtemp(prefix="mtln_graphs_"))
-            os.environ.update({_FOLDER: str(self._folder), _FORCE: "1"})
-        os.environ[_ENABLE] = "1"
+            self._folder.rmdir()
+        try:
+            if _others_can_rename_in(self._folder.parent):
+                raise OSError
+            self._folder.mkdir(mode=0o700)
+        except OSError:
+            yield None
+            return
+        os.environ.update({_FOLDER: str(self._folder), _FORCE: "1", _ENABLE: "1"})
         try:
             role = os.environ.get("MS_ROLE", "")
             name = f"rank_{rank}/graph_cache/{role}compile_cache_{self._graphs}.mindir"
@@ -118,8 +135,18 @@ class _Compiler:
 _compiler = _Compiler()
 
 
+def _others_can_rename_in(folder: Path) -> bool:
+    """Return whether all users can put something else in the place of what is in ``folder``."""
+    folder = folder.resolve()
+    modes = [place.stat().st_mode for place in (folder, *folder.parents)]
+    return any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes)
+
+
 class _Store:
-    """A folder of graphs: files ``<key>-<digest of the content>``.
+    """A folder of graphs: files ``<key>-<signature of key and content>``.
+
+    What is in a folder that others can write to is not trusted: graphs are signed with a secret of
+    this user's, which is kept beside them.
 
     It only saves time. So it never fails: what cannot be read or written is not there.
     """
@@ -128,11 +155,12 @@ class _Store:
         self._folder = folder
 
     def read(self, key: str) -> bytes | None:
-        """Return a graph; None if it is not there or damaged."""
+        """Return a graph; None if it is not there, damaged, or not of this user's making."""
         with contextlib.suppress(OSError):
+            secret = _secret_in(self._folder)
             for path in self._folder.glob(f"{key}-*"):
                 content = path.read_bytes()
-                if path.name == f"{key}-{_digest(content)}":
+                if secret and hmac.compare_digest(path.name, _signed(key, content, secret)):
                     path.touch()
                     return content
                 path.unlink()
@@ -141,11 +169,42 @@ class _Store:
     def write(self, key: str, content: bytes) -> None:
         """Keep a graph."""
         with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            replace_file(self._folder / f"{key}-{_digest(content)}", content)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            secret = _secret_in(self._folder) or _new_secret_in(self._folder)
+            replace_file(self._folder / _signed(key, content, secret), content)
             graphs = sorted(self._folder.glob("*-*"), key=lambda path: path.stat().st_mtime)
             for path in graphs[:-_MOST_GRAPHS]:
                 path.unlink()
+
+
+def _signed(key: str, content: bytes, secret: bytes) -> str:
+    signature = hmac.new(secret, f"{key}\0".encode() + content, "sha256")
+    return f"{key}-{signature.hexdigest()[:32]}"
+
+
+def _secret_in(folder: Path) -> bytes | None:
+    """Return the secret in a folder, if it is there, this user's, and nobody else's to read."""
+    try:
+        handle = os.open(folder / _SECRET, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        own = status.st_uid == os.getuid() and stat.S_IMODE(status.st_mode) == 0o600
+        # A hard link could be to another file of this user's, whose content is known.
+        if not own or status.st_nlink != 1 or status.st_size != _SECRET_BYTES:
+            return None
+        return file.read()
+
+
+def _new_secret_in(folder: Path) -> bytes:
+    """Make a secret in the place of one that is none; of two made at once the last one counts."""
+    secret = secrets.token_bytes(_SECRET_BYTES)
+    with replacement(folder / _SECRET) as temporary:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(secret)
+    return secret
 
 
 def digest_of_sources(package: Path) -> str:

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def train(config: Path, run_dir: Path, *overrides: str) -> dict[str, bytes]:
 
 
 def kept(config: Path) -> dict[str, Path]:
-    return {path.name.partition("-")[0]: path for path in (config.parent / "graphs").iterdir()}
+    return {path.name.partition("-")[0]: path for path in (config.parent / "graphs").glob("*-*")}
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,8 @@ def test_what_is_kept_is_what_runs(
     by_size: dict[int, list[str]] = {}
     for key, path in kept(config).items():
         by_size.setdefault(path.stat().st_size, []).append(key)
+    (tmp_path / "graphs").mkdir()
+    shutil.copy2(config.parent / "graphs/secret", tmp_path / "graphs")
     store = _Store(tmp_path / "graphs")
     for mine, theirs in by_size.values():  # the same graph of both runs
         store.write(mine, kept(config)[theirs].read_bytes())
@@ -115,10 +119,81 @@ def test_a_damaged_graph_is_none(tmp_path: Path) -> None:
     store = _Store(tmp_path)
     store.write("key", CONTENT)
     assert store.read("key") == CONTENT
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*-*")
     path.write_bytes(CONTENT[:-1])
     assert store.read("key") is None
     assert not path.exists()
+
+
+# What another user does to graphs in a folder that all can write to. They know how graphs are named
+# and signed, but cannot read the secret.
+_ATTACK = """
+import os, shutil, sys
+from pathlib import Path
+from train.step.graph_cache import _Store, _signed
+folder, way = Path(sys.argv[1]), sys.argv[2]
+os.setgid(65534)
+os.setuid(65534)
+secret = bytes(32)
+if way == "own secret":
+    (folder / "secret").unlink(missing_ok=True)
+    os.umask(0o077)
+    (folder / "secret").write_bytes(secret)
+elif way == "link":
+    (folder / "secret").unlink(missing_ok=True)
+    (folder / "secret").symlink_to(folder / "known")
+else:
+    try:
+        secret = (folder / "secret").read_bytes()
+    except PermissionError:
+        pass
+(folder / _signed("key", b"planted", secret)).write_bytes(b"planted")
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user too")
+@pytest.mark.parametrize("way", ["signed with a guess", "own secret", "link"])
+def test_graphs_planted_by_another_user_are_none(way: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        folder = Path(place) / "graphs"
+        store = _Store(folder)
+        store.write("other", CONTENT)
+        folder.chmod(0o777)
+        known = folder / "known"  # of this user, with bytes that the attacker knows
+        known.write_bytes(bytes(32))
+        known.chmod(0o600)
+        attack = [sys.executable, "-c", _ATTACK, str(folder), way]
+        subprocess.run(attack, cwd=ROOT, check=True)
+        (planted,) = folder.glob("key-*")
+        assert store.read("key") is None
+        assert not planted.exists()
+        store.write("key", CONTENT)  # with a new secret where the old one is spoilt
+        assert store.read("key") == CONTENT
+
+
+def test_a_folder_for_mindspore_that_someone_else_has_made_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("MS_COMPILER_CACHE_PATH", raising=False)
+    compiler = graph_cache._Compiler()
+    with compiler.next_graph(0) as file:
+        assert file is not None
+        folder = Path(os.environ["MS_COMPILER_CACHE_PATH"])
+        assert folder.parent == tmp_path and stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not folder.exists()
+    planted = folder / file.relative_to(folder)
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(b"planted")
+    with compiler.next_graph(0) as file:
+        assert file is None
+        assert "MS_COMPILER_CACHE_ENABLE" not in os.environ
+    assert planted.exists()
+    shutil.rmtree(folder)
+    tmp_path.chmod(0o777)  # where all can rename what is in it
+    with compiler.next_graph(0) as file:
+        assert file is None
 
 
 def test_the_oldest_graphs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
