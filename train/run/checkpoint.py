@@ -2,30 +2,37 @@
 
 A checkpoint is a folder ``step_XXXXXXXX`` with ``model.safetensors``, ``optimizer.safetensors``,
 ``ema.safetensors`` if the run averages its model, and ``state.json``. The last holds the digests of
-the others; without it, or if a digest differs, the folder does not count. A pointer to "the newest"
-is never stored, since it could lie.
+the others and of itself; without it, or if a digest differs, the folder does not count. A pointer
+to "the newest" is never stored, since it could lie.
+
+A folder of another name, and one that does not count, may be someone's: neither is ever removed.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from train.files import flush_folder, write_flushed
+from train.storage.run_download import step_of
 
 # By name.
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 FORMAT = "mtln-checkpoint"
-VERSION = 1
+# Before 2, state.json had no digest of itself.
+VERSION = 2
 _MODEL = "model.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _AVERAGE = "ema.safetensors"
@@ -53,10 +60,9 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write ``folder/step_XXXXXXXX`` and remove all but it and the ``keep - 1`` before it.
+    """Write ``folder/step_XXXXXXXX`` and remove all whole ones but it and ``keep - 1`` before it.
 
-    Later ones are removed too: a run that is at this step now did not go on from them, because
-    they are damaged or it started anew, so they must neither be found nor push out whole ones.
+    Later ones are removed too: a run that is at this step now did not go on from them.
     """
     final = folder / f"step_{checkpoint.step:08d}"
     temporary = folder / f".{final.name}.{os.getpid()}"
@@ -67,24 +73,38 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         files[_AVERAGE] = save(checkpoint.average)
     for name, content in files.items():
         write_flushed(temporary / name, content)
-    state = {
+    plain = {
+        **checkpoint.state,
         "format": FORMAT,
         "version": VERSION,
         "step": checkpoint.step,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-        **checkpoint.state,
+        "files": {name: _sha256(content) for name, content in files.items()},
     }
+    state = json.loads(json.dumps(plain))  # as it will be read: keys are texts
+    state["digest"] = _digest_of(state)
     write_flushed(temporary / _STATE, json.dumps(state, indent=1).encode())
-    _remove(final)
+    if _is_whole(final):
+        _remove(final)
+    elif final.exists():
+        _put_aside(final)
     temporary.rename(final)
     flush_folder(folder)
-    up_to_here = sorted(path for path in folder.glob("step_*") if path.name <= final.name)
-    for path in folder.glob("step_*"):
-        if path not in up_to_here[-keep:]:
-            _remove(path)
-    for leftover in folder.glob(".step_*"):  # of a run that was killed while writing
+    _seen_whole.add(_stamp(final))
+    for leftover in folder.glob(".step_*"):  # of a run that was killed while writing or removing
         shutil.rmtree(leftover, ignore_errors=True)
+    others = [path for path in checkpoints_in(folder) if path != final and _is_whole(path)]
+    earlier = [path for path in others if step_of(path.name) < checkpoint.step]
+    kept = earlier[-(keep - 1) :] if keep > 1 else []
+    for path in others:
+        if path not in kept:
+            _remove(path)
     return final
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return what has a checkpoint's name in a folder, whole or not, the newest last."""
+    found = (path for path in folder.glob("step_*") if step_of(path.name) >= 0)
+    return sorted(found, key=lambda path: step_of(path.name))
 
 
 def load_newest(folder: Path) -> tuple[Path, Checkpoint] | None:
@@ -92,9 +112,11 @@ def load_newest(folder: Path) -> tuple[Path, Checkpoint] | None:
 
     Damaged or unfinished ones do not count.
     """
-    for path in sorted(folder.glob("step_*"), reverse=True):
+    for path in reversed(checkpoints_in(folder)):
         with contextlib.suppress(ValueError):
-            return path, load_checkpoint(path)
+            checkpoint = load_checkpoint(path)
+            if checkpoint.step == step_of(path.name):
+                return path, checkpoint
     return None
 
 
@@ -105,8 +127,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ValueError: It is not whole.
     """
     state, files = _read_whole(path)
-    average = load(files[_AVERAGE]) if _AVERAGE in files else {}
-    return Checkpoint(state["step"], load(files[_MODEL]), load(files[_OPTIMIZER]), state, average)
+    try:
+        arrays = {name: load(content) for name, content in files.items()}
+        model, optimizer = arrays[_MODEL], arrays[_OPTIMIZER]
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"{path} is not a whole checkpoint: {error}") from None
+    return Checkpoint(state["step"], model, optimizer, state, arrays.get(_AVERAGE, {}))
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
@@ -120,14 +146,53 @@ def _read_whole(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Read state and files of a checkpoint; raise a ValueError unless all digests are right."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         state = dict(json.loads((path / _STATE).read_text(encoding="utf-8")))
-        files = {name: (path / name).read_bytes() for name in state["files"]}
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        if (state["format"], state["version"], state["files"]) == (FORMAT, VERSION, digests):
-            return state, files
+        digest = _digest_of({key: value for key, value in state.items() if key != "digest"})
+        vouched = state["version"] == 1 or (state["version"], state["digest"]) == (VERSION, digest)
+        if state["format"] == FORMAT and vouched and isinstance(state["step"], int):
+            files = {name: (path / name).read_bytes() for name in state["files"]}
+            if state["files"] == {name: _sha256(content) for name, content in files.items()}:
+                return state, files
     raise ValueError(f"{path} is not a whole checkpoint")
 
 
+# Checkpoints that were whole when this process wrote or read them: until a file of theirs changes
+# they need not be read again whenever one is saved.
+_seen_whole: set[tuple[object, ...]] = set()
+
+
+def _is_whole(path: Path) -> bool:
+    stamp = _stamp(path)
+    if stamp not in _seen_whole and read_state(path) is not None:
+        _seen_whole.add(stamp)
+    return stamp in _seen_whole
+
+
+def _stamp(path: Path) -> tuple[object, ...]:
+    if not path.is_dir():
+        return ()
+    files = [(file.name, file.stat()) for file in sorted(path.iterdir())]
+    return path, *((name, status.st_mtime_ns, status.st_size) for name, status in files)
+
+
+def _digest_of(state: Mapping[str, Any]) -> str:
+    """Return the digest of a state, as it is read again from JSON, whatever its layout there."""
+    return _sha256(json.dumps(state, sort_keys=True).encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _remove(path: Path) -> None:
-    # What makes it count goes first: a removal that is interrupted leaves nothing to trust.
-    (path / _STATE).unlink(missing_ok=True)
-    shutil.rmtree(path, ignore_errors=True)
+    # Under another name first: a removal that is interrupted leaves nothing that looks damaged.
+    leftover = path.with_name(f".{path.name}.removed")
+    shutil.rmtree(leftover, ignore_errors=True)
+    path.rename(leftover)
+    shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _put_aside(path: Path) -> None:
+    """Give what is no whole checkpoint a name that is none of a checkpoint."""
+    numbers = itertools.count()
+    names = (path.with_name(f"{path.name}.not_whole_{number}") for number in numbers)
+    path.rename(next(name for name in names if not name.exists()))

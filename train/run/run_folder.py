@@ -11,7 +11,7 @@ from train.config.reader import dump_config
 from train.config.schema import Config
 from train.errors import UserError
 from train.files import replace_file
-from train.run.checkpoint import Checkpoint, load_newest, save_checkpoint
+from train.run.checkpoint import Checkpoint, checkpoints_in, load_newest, save_checkpoint
 from train.run.object_storage import build_uploader
 from train.storage.run_upload import Outcome
 
@@ -84,9 +84,10 @@ class RunFolder:
             say: Told of later ones that are not whole.
         """
         newest = load_newest(self._checkpoints)
-        for path in sorted(self._checkpoints.glob("step_*")):
-            if newest is None or path > newest[0]:
-                say(f"{path} is damaged or not finished: it is not used")
+        for path in reversed(checkpoints_in(self._checkpoints)):
+            if newest is not None and path == newest[0]:
+                break
+            say(f"{path} is damaged or not finished: it is not used")
         return newest
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:

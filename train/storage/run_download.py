@@ -1,5 +1,6 @@
 """Fetching what a run needs to resume from its run folder in object storage."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from train.storage.stores import Folder, Store, open_store
 
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
+_CHECKPOINT = re.compile(r"step_(\d{8,})")
 
 
 def fetch_run(
@@ -40,9 +42,10 @@ def fetch_run(
     store = open_store(address, variables)
     found = Retry(tries).call(f"run_dir: {address}", store.files)
     checkpoints = folder / CHECKPOINTS
-    ours = next(filter(is_whole, sorted(checkpoints.glob("step_*"), reverse=True)), None)
+    here = [f"{CHECKPOINTS}/{path.name}/{STATE}" for path in checkpoints.glob("step_*")]
+    ours = next((step for step in steps_in(here) if is_whole(checkpoints / step)), None)
     for step in steps_in(found, whole=True):
-        if ours is not None and step <= ours.name:
+        if ours is not None and step_of(step) <= step_of(ours):
             return
         source = open_store(f"{address}/{CHECKPOINTS}/{step}", variables)
         if _fetch_checkpoint(source, checkpoints / step, tries, is_whole):
@@ -51,6 +54,12 @@ def fetch_run(
             Copier(store, Folder(folder), tries).run(Plan(files, 0))
             return
         say(f"{source.address} is damaged or not whole: it is not used")
+
+
+def step_of(name: str) -> int:
+    """Return the step in the name of a checkpoint's folder; -1 for one of something else."""
+    found = _CHECKPOINT.fullmatch(name)
+    return int(found[1]) if found else -1
 
 
 def steps_in(names: Iterable[str], whole: bool = False) -> list[str]:
@@ -63,10 +72,10 @@ def steps_in(names: Iterable[str], whole: bool = False) -> list[str]:
     steps = set()
     for name in names:
         parts = name.split("/")
-        of_checkpoint = len(parts) == 3 and parts[0] == CHECKPOINTS and parts[1].startswith("step_")
+        of_checkpoint = len(parts) == 3 and parts[0] == CHECKPOINTS and step_of(parts[1]) >= 0
         if of_checkpoint and (parts[2] == STATE or not whole):
             steps.add(parts[1])
-    return sorted(steps, reverse=True)
+    return sorted(steps, key=step_of, reverse=True)
 
 
 def _fetch_checkpoint(

@@ -1,4 +1,6 @@
+import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ import pytest
 
 from train.run.checkpoint import (
     Checkpoint,
+    checkpoints_in,
     load_checkpoint,
     load_newest,
     save_checkpoint,
@@ -38,13 +41,58 @@ def test_keeps_the_newest(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_00000020", "step_00000100"]
 
 
-def test_damaged_later_ones_do_not_push_out_a_whole_one(tmp_path: Path) -> None:
-    for step in (30, 40):
-        (save_checkpoint(tmp_path, make(step), keep=2) / "state.json").unlink()
-    whole = save_checkpoint(tmp_path, make(10), keep=2)
+@pytest.mark.parametrize("damaged", [30, 40, 10])
+def test_what_does_not_count_is_neither_removed_nor_pushes_out_a_whole_one(
+    tmp_path: Path, damaged: int
+) -> None:
+    """Later, earlier and at the same step: a copy of someone's, and a checkpoint with a bit off."""
+    copy = tmp_path / "step_best"
+    shutil.copytree(save_checkpoint(tmp_path, make(20), keep=2), copy)
+    spoilt = save_checkpoint(tmp_path, make(damaged), keep=2) / "model.safetensors"
+    flip(spoilt, -1)
+    content = spoilt.read_bytes()
+    for step in (28, 30, 34):
+        save_checkpoint(tmp_path, make(step), keep=3)
+        newest = load_newest(tmp_path)
+        assert newest is not None and newest[1].step == step
+    assert copy.is_dir()
+    assert content in [file.read_bytes() for file in tmp_path.glob("step_*/model.safetensors")]
+    whole = [p.name for p in checkpoints_in(tmp_path) if p != spoilt.parent or damaged == 30]
+    assert whole == ["step_00000028", "step_00000030", "step_00000034"]
+
+
+def flip(file: Path, position: int, bit: int = 0) -> None:
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1 << bit
+    file.write_bytes(content)
+
+
+def test_no_bit_of_state_json_changes_what_is_read(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, make(40), keep=2)
+    right = load_checkpoint(path)
+    state = path / "state.json"
+    content = state.read_bytes()
+    for position in range(len(content)):
+        for bit in range(8):
+            flip(state, position, bit)
+            # Of bits between the values, in the layout, none is of account.
+            with contextlib.suppress(ValueError):
+                assert load_checkpoint(path).state == right.state
+            state.write_bytes(content)
+
+
+def test_a_checkpoint_of_another_step_than_its_folder_says_does_not_count(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, make(40), keep=2).rename(tmp_path / "step_00000050")
+    assert load_newest(tmp_path) is None
+
+
+def test_a_checkpoint_from_before_state_json_had_a_digest(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, make(40), keep=2) / "state.json"
+    state = json.loads(path.read_text())
+    del state["digest"]
+    path.write_text(json.dumps({**state, "version": 1}))
     newest = load_newest(tmp_path)
-    assert newest is not None and newest[0] == whole
-    assert [p.name for p in tmp_path.iterdir()] == [whole.name]
+    assert newest is not None and newest[1].step == 40
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
@@ -58,7 +106,7 @@ def test_a_damaged_checkpoint_does_not_count(tmp_path: Path, file: str, damage: 
     elif damage == "truncate":
         damaged.write_bytes(content[:-5])
     elif file == "state.json":
-        damaged.write_bytes(content.replace(b'"version": 1', b'"version": 9'))
+        damaged.write_bytes(content.replace(b'"version": 2', b'"version": 9'))
     else:
         content[-1] ^= 1
         damaged.write_bytes(content)
