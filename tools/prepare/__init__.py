@@ -20,6 +20,7 @@ from tools.prepare.make import already_made, prepare
 from tools.prepare.options import Options
 from train.data.manifest import Manifest
 from train.data.records import IMAGE_FORMATS
+from train.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +103,9 @@ def _bands(text: str) -> tuple[int, int, int]:
     try:
         red, green, blue = (int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be three numbers r,g,b") from None
+        raise UserError(
+            f"--bands {text}: must be R,G,B, the numbers of three bands, as in 4,3,2"
+        ) from None
     return red, green, blue
 
 
@@ -110,7 +113,9 @@ def _range(text: str) -> tuple[float, float]:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be two numbers low,high") from None
+        raise UserError(
+            f"--range {text}: must be LOW,HIGH, the values that become black and white"
+        ) from None
     return low, high
 
 
@@ -118,7 +123,7 @@ def _ratios(text: str) -> tuple[float, float, float]:
     try:
         train, val, test = (float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be three numbers a,b,c") from None
+        raise UserError(f"--ratios {text}: must be three numbers, as in 0.6,0.2,0.2") from None
     return train, val, test
 
 
