@@ -30,11 +30,20 @@ _REMARKS = {
 def findings(catalogue: Catalogue, options: Options, spaces: Spaces) -> list[str]:
     """Return lines on what is odd about the pictures and masks that were taken in."""
     return [
+        *_unreadable(catalogue),
         *_remarks(catalogue),
         *_ranges(catalogue, options),
         *_rare(catalogue, spaces),
         *_contradictions(catalogue, spaces),
     ]
+
+
+def _unreadable(catalogue: Catalogue) -> Iterator[str]:
+    rows = catalogue.rows("SELECT key, reason FROM skipped JOIN samples USING (id) ORDER BY id")
+    texts = [f"{key} ({reason})" for key, reason in rows]
+    if texts:
+        more = ", ..." if len(texts) > _SHOWN else ""
+        yield f"left out, unreadable: {len(texts)}: {', '.join(texts[:_SHOWN])}{more}"
 
 
 def _remarks(catalogue: Catalogue) -> Iterator[str]:

@@ -34,15 +34,16 @@ def ask_about_masks(catalogue: Catalogue, options: Options, paths: list[list[str
     """
     for path in paths:
         for level, name in enumerate(path):
-            if _is_mask_name(name):
+            if is_mask_name(name):
                 above = path[:level]
                 beside = sorted({p[level] for p in paths if len(p) > level and p[:level] == above})
-                plain = [other for other in beside if not _is_mask_name(other)]
+                plain = [other for other in beside if not is_mask_name(other)]
                 _ask_about_folders(catalogue, options, paths, above, plain, name)
     _ask_about_files(catalogue, options)
 
 
-def _is_mask_name(name: str) -> bool:
+def is_mask_name(name: str) -> bool:
+    """Return whether a name has a word in it that stands for masks."""
     return any(_MASK_WORDS.fullmatch(word) for word in re.findall("[a-z]+", name.lower()))
 
 
@@ -83,7 +84,7 @@ def _ask_about_files(catalogue: Catalogue, options: Options) -> None:
     masks: dict[str, list[str]] = {}
     for (key,) in catalogue.rows("SELECT key FROM files ORDER BY key"):
         folder, file = posixpath.split(key)
-        if _is_mask_name(posixpath.splitext(file)[0]):
+        if is_mask_name(posixpath.splitext(file)[0]):
             masks.setdefault(folder, []).append(file)
     for folder, files in masks.items():
         path = folder.split("/") if folder else []

@@ -163,7 +163,7 @@ def test_tiles_stay_together(tools: Tools, tmp_path: Path) -> None:
     put(tmp_path, *paths("<t>/masks/<n>.png", t=["1", "2", "3"]))
     (tmp_path / "c.json").write_text(json.dumps(COLOURS))
     options = ["--layout", "{group}/images/*", "--masks", "{parent}/../masks/{stem}.png"]
-    options += ["--mask-classes", tmp_path / "c.json", "--out", tmp_path / "out"]
+    options += ["--mask-classes", f"{tmp_path / 'c.json'}", "--out", f"{tmp_path / 'out'}"]
     assert tools("prepare", tmp_path, *options, "--workers", 1).code == 0
     found = {(row["group"], row["split"]) for row in rows_of(tmp_path / "out")}
     assert len(found) == 3
