@@ -25,6 +25,11 @@ _PREDICTED = (5, 8, 32946, 34925, 50000)
 _KINDS = {1: "whole numbers", 2: "signed numbers", 3: "floating point"}
 
 
+def counted_bands(count: int) -> str:
+    """Return "1 band", "2 bands" and so on."""
+    return f"{count} band{'s' if count != 1 else ''}"
+
+
 @dataclass(frozen=True)
 class Tiff:
     """The first page of a TIFF.
@@ -85,7 +90,7 @@ class Tiff:
     def describe(self) -> str:
         """Say in a few words what its pixels are."""
         kind = _KINDS.get(self._first(FORMAT, 1), "values of an unknown kind")
-        return f"{self.bands} band(s) of {self.bits}-bit {kind}"
+        return f"{counted_bands(self.bands)} of {self.bits}-bit {kind}"
 
     def read(self, chosen: tuple[int, ...]) -> npt.NDArray[Any]:
         """Decode some bands, counted from 0.

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tools.common.duplicates.fingerprint import Fingerprint, fingerprint
-from tools.prepare.bands import Tiff
+from tools.prepare.bands import Tiff, counted_bands
 
 EXIF_ORIENTATION = 0x0112
 # What an orientation other than upright asks for.
@@ -316,7 +316,7 @@ def _of_bands(tiff: Tiff, recipe: Recipe, notes: Notes) -> Image.Image:
 
 def _check_bands(count: int, bands: tuple[int, ...]) -> None:
     if max(bands) > count:
-        raise ValueError(f"{count} band(s), but --bands asks for band {max(bands)}")
+        raise ValueError(f"{counted_bands(count)}, but --bands asks for band {max(bands)}")
 
 
 def _has_later_pages(image: Image.Image) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.tools.commands import Tools
-from tests.tools.data_sets import manifest_json, picture, rows_of, write_csv
+from tests.tools.data_sets import bands_tiff, manifest_json, picture, rows_of, write_csv
 from tools.prepare import decode
 
 
@@ -203,3 +203,44 @@ def test_other_options_decode_all_again(source: Path, tools: Tools, tmp_path: Pa
     assert tools(*arguments, "--duplicates", "allow", "--size", 8).code == 0
     assert {row["height"] for row in rows_of(tmp_path / "out")} == {"8"}
     assert not (tmp_path / "out.decoded").exists()
+
+
+def test_13_bands(source: Path, tools: Tools, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 3000, (10, 12, 13)).astype(np.uint16)
+    (source / "town" / "ms.tif").write_bytes(bands_tiff(values))
+    result = tools("prepare", source, "--out", tmp_path / "out", "--workers", 1)
+    # One line: Pillow's log does not come through.
+    result.assert_error(
+        "1 unreadable picture: town/ms.tif (13 bands of 16-bit whole numbers", "--bands 4,3,2"
+    )
+    for file in source.rglob("*.png"):
+        file.with_suffix(".tif").write_bytes(bands_tiff(np.roll(values, len(str(file)) % 9)))
+        file.unlink()
+    options = ["--bands", "4,3,2", "--duplicates", "allow", "--workers", 1]
+    result = tools("prepare", source, "--out", tmp_path / "out", *options)
+    assert result.code == 0 and "use about" in result.out
+    options += ["--range", "0,3000"]
+    assert tools("prepare", source, "--out", tmp_path / "b", *options).code == 0
+    assert 0.4 < min(manifest_json(tmp_path / "b")["mean"]) < 0.6
+
+
+TABLES_OF_EXCEL = {
+    "mark before the first name": (b"\xef\xbb\xbf", "utf-8"),
+    "Chinese": (b"", "gbk"),
+    "wide letters": (b"\xff\xfe", "utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES_OF_EXCEL)
+def test_tables_as_excel_saves_them(case: str, source: Path, tools: Tools, tmp_path: Path) -> None:
+    mark, encoding = TABLES_OF_EXCEL[case]
+    keys = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.png"))
+    names = {"field": "田", "town": "城", "water": "水"}
+    lines = ["path,label", *(f"{key},{names[key.split('/')[0]]}" for key in keys)]
+    (tmp_path / "t.csv").write_bytes(mark + "\r\n".join(lines).encode(encoding))
+    arguments = ["prepare", source, "--out", tmp_path / "out", "--table", tmp_path / "t.csv"]
+    result = tools(*arguments, "--workers", 1)
+    if encoding == "utf-8":
+        assert result.code == 0 and "城" in result.out
+    else:
+        result.assert_error("t.csv: not a CSV in UTF-8 (Excel: save as 'CSV UTF-8')")
