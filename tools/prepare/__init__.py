@@ -15,9 +15,9 @@ from typing import Any
 from tools.common.command_line import add_workers_option, describe
 from tools.common.console import class_table, pixel_table
 from tools.prepare import images, masks
-from tools.prepare.images import MAX_PIXELS
 from tools.prepare.make import already_made, prepare
 from tools.prepare.options import Options
+from tools.prepare.recipe import MAX_PIXELS
 from train.data.manifest import Manifest
 from train.data.records import IMAGE_FORMATS
 from train.errors import UserError

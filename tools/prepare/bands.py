@@ -87,6 +87,19 @@ class Tiff:
         colour = self._first(PHOTOMETRIC, 1) == 2
         return colour and self.bands == 4 and self._first(EXTRA, 0) not in (1, 2)
 
+    @property
+    def is_of_colour(self) -> bool:
+        """Whether its bands are those of a colour; else each is a picture of its own."""
+        return self._first(PHOTOMETRIC, 1) > 1
+
+    @property
+    def advice(self) -> str:
+        """What may be done about one that Pillow does not open, in a few words, or nothing."""
+        if self.bands > 3 or (self.bands == 2 and not self.is_of_colour):
+            example = "4,3,2" if self.bands > 3 else "1,2,1"
+            return f": choose three with --bands, as in --bands {example}"
+        return ": give their range with --range LOW,HIGH" if self.bands == 3 else ""
+
     def describe(self) -> str:
         """Say in a few words what its pixels are."""
         kind = _KINDS.get(self._first(FORMAT, 1), "values of an unknown kind")

@@ -14,9 +14,10 @@ from tools.common import console
 from tools.common.catalogue import Catalogue
 from tools.common.parallel import ordered_map
 from tools.prepare.decoded import SPOOL, reuse
-from tools.prepare.images import Recipe, make
+from tools.prepare.images import make
 from tools.prepare.masks import Lookup, Unlisted, UnlistedValues, make_mask, unlisted_text
 from tools.prepare.options import Options
+from tools.prepare.recipe import Recipe
 from tools.prepare.source_masks import Spaces
 from train.data.records import checksum
 from train.errors import UserError

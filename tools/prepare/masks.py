@@ -22,8 +22,9 @@ import numpy.typing as npt
 from PIL import Image, ImageColor
 
 from tools.common.command_line import refused
-from tools.prepare.images import EXIF_ORIENTATION, MAX_PIXELS, TURNS, opened_picture
+from tools.prepare.images import EXIF_ORIENTATION, TURNS, opened_picture
 from tools.prepare.layout import plain_name
+from tools.prepare.recipe import MAX_PIXELS
 from train.data.records import IGNORE_INDEX
 from train.errors import UserError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common.command_line import MAX_WORKERS, check_ranges
-from tools.prepare.images import MAX_PIXELS, Recipe
+from tools.prepare.recipe import MAX_PIXELS, Recipe
 from tools.prepare.shards import MAX_SHARDS
 from train.errors import UserError
 

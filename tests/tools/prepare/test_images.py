@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.tools.data_sets import bands_tiff, encoded, picture
 from tools.prepare.decode import Unreadable, take
-from tools.prepare.images import Recipe, make
+from tools.prepare.images import make
+from tools.prepare.recipe import Recipe
 
 PNG = Recipe("png", 95, None)
 JPEG = Recipe("jpeg", 95, None)
@@ -317,3 +318,46 @@ def test_other_pages() -> None:
         return make(data, PNG).notes.remarks
 
     assert notes(picture(1), picture(2)) == ["later pages"]
+
+
+def png_of_16_bits(values: np.ndarray) -> bytes:
+    """A PNG of (height, width, 3 or 4) 16-bit values, each row stored as differences."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    height, width, channels = values.shape
+    size = 2 * channels
+    rows = b""
+    for row in values.astype(">u2"):
+        stored = np.frombuffer(row.tobytes(), np.uint8).copy()
+        stored[size:] -= np.frombuffer(row.tobytes(), np.uint8)[:-size]
+        rows += b"\1" + stored.tobytes()
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_range_of_16_bit_colour(channels: int) -> None:
+    values = np.random.default_rng(0).integers(0, 3000, (6, 7, channels))
+    data = png_of_16_bits(values)
+    recipe = Recipe("png", 95, None, bands=(3, 2, 1), range=(0, 3000))
+    assert np.abs(made(data, recipe) - values[..., [2, 1, 0]] * (255 / 3000)).max() <= 0.51
+    # Without a range it is nearly black, and that is noted.
+    low, high = make(data, PNG).notes.spread or (0, 65535)
+    assert low < 300 and 2500 < high < 3500
+
+
+def test_two_bands_and_three_of_floating_point() -> None:
+    values = np.random.default_rng(0).random((4, 5, 3)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"^2 bands of 32-bit floating point.*--bands 1,2,1"):
+        make(bands_tiff(values[..., :2]), PNG)
+    recipe = Recipe("png", 95, None, bands=(1, 2, 1), range=(0, 1))
+    result = made(bands_tiff(values[..., :2]), recipe)
+    assert np.abs(result - values[..., [0, 1, 0]] * 255).max() <= 0.51
+    with pytest.raises(ValueError, match=r"^3 bands of 32-bit floating point.*--range LOW,HIGH"):
+        make(bands_tiff(values), PNG)
+    result = made(bands_tiff(values), Recipe("png", 95, None, range=(0, 1)))
+    assert np.abs(result - values * 255).max() <= 0.51

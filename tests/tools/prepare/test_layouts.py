@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.tools.commands import Tools
 from tests.tools.data_sets import entries, picture, rows_of
+from tools.prepare.layout import plain_name
 from train.data.manifest import Manifest
 
 COLOURS = {"water": "#3c1098", "land": "#8429f6"}
@@ -248,3 +249,22 @@ def test_masks_in_a_folder_that_does_not_mirror(
     options = shlex.split(refused.err.split("in its place: ")[1])
     assert tools(*given, *options).code == 0
     assert list(Manifest.read(tmp_path / "out").classes) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Beach", "beach", True),
+        ("dense residential", "dense_residential", True),
+        ("Parking-Lot", "parking lot", True),
+        ("caf\u00e9", "cafe\u0301", True),
+        ("Beach ", "Beach", True),
+        ("10", "1_0", False),
+        ("-1", "1", False),
+        ("1.0", "10", False),
+        ("class 1", "class 11", False),
+        ("forest", "forests", False),
+    ],
+)
+def test_names_that_are_one(one: str, other: str, same: bool) -> None:
+    assert (plain_name(one) == plain_name(other)) == same

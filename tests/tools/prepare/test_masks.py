@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.tools.data_sets import encoded, picture
-from tools.prepare.images import Recipe, make
+from tools.prepare.images import make
 from tools.prepare.masks import Lookup, make_mask, read_lookup
+from tools.prepare.recipe import Recipe
 from train.errors import UserError
 
 COLOURS = Lookup("m", ("road", "tree"), True, (0x000000, 0x00FF00, 0xFF0000), (255, 1, 0))
