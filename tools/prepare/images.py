@@ -13,7 +13,6 @@ EXIF orientation is applied; of several pages the first one is taken.
 
 import hashlib
 import io
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,9 +40,6 @@ _MAX_ASPECT = 32
 _LEVELS = np.arange(256, dtype=np.int64)
 # A fourth band with more values than these between 0 and 255 is hardly transparency.
 _GRADED = 0.2
-
-# Pillow logs some of what it also raises, and without a handler that goes to the terminal.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,7 @@ def make(data: bytes, recipe: Recipe) -> Picture:
         Exception: Whatever Pillow raises on a file that it cannot decode.
     """
     notes = Notes()
+    # Before Pillow sees it, which logs a line of its own about many bands.
     tiff = Tiff.open(data)
     if tiff is not None and _needs_bands(tiff, recipe):
         check_size(tiff.size, recipe.max_pixels)

@@ -167,7 +167,7 @@ def test_tiles_stay_together(tools: Tools, tmp_path: Path) -> None:
     options += ["--mask-classes", f"{tmp_path / 'c.json'}", "--out", f"{tmp_path / 'out'}"]
     assert tools("prepare", tmp_path, *options, "--workers", 1).code == 0
     found = {(row["group"], row["split"]) for row in rows_of(tmp_path / "out")}
-    assert len(found) == 3
+    assert {group for group, _ in found} == {"1", "2", "3"} and len(found) == 3
     again = tools("prepare", tmp_path, *options, "--workers", 1)
     assert again.code == 0 and "already there" in again.out
     changed = tmp_path / "1" / "masks" / "0.png"
@@ -268,3 +268,15 @@ def test_masks_in_a_folder_that_does_not_mirror(
 )
 def test_names_that_are_one(one: str, other: str, same: bool) -> None:
     assert (plain_name(one) == plain_name(other)) == same
+
+
+def test_masks_that_differ_in_their_ending_alone(tools: Tools, tmp_path: Path) -> None:
+    put(tmp_path / "src", *paths("<n>.jpg"))
+    put(tmp_path / "masks", *paths("<n>_label.png"))
+    for number in range(5):
+        (tmp_path / "masks" / f"{number}_label.png").rename(tmp_path / "src" / f"{number}.png")
+    (tmp_path / "c.json").write_text(json.dumps(COLOURS))
+    options = ["--masks", "{parent}/{stem}.png", "--mask-classes", str(tmp_path / "c.json")]
+    result = tools("prepare", tmp_path / "src", "--out", tmp_path / "out", *options)
+    assert result.code == 0 and "warning" not in result.out, result.err
+    assert {row["key"] for row in rows_of(tmp_path / "out")} == set(paths("<n>.jpg"))
