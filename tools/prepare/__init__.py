@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shards", metavar="N", type=int, help=text)
     add_workers_option(parser, "decode")
     add("--skip-unreadable", action="store_true", help="leave unreadable pictures out")
+    add("--skip-unmasked", action="store_true", help="leave pictures without a mask out")
     add("--overwrite", action="store_true", help="replace DIR once the new one is complete")
 
 

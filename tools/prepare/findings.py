@@ -19,8 +19,7 @@ _HARDLY = 1e-4
 _DARK = 0.25
 _SHOWN = 4
 _REMARKS = {
-    FOURTH_DROPPED: "a fourth band that is not said to be transparency, which is not used: "
-    "--bands chooses others than 1,2,3",
+    FOURTH_DROPPED: "a fourth band, which is not used: --bands chooses others than 1,2,3",
     FOURTH_GRADED: "a fourth band taken for transparency, and shown over black; if it is none, "
     "as near infrared: --bands 1,2,3",
     LATER_PAGES: "several pages, of which the first is taken",

@@ -242,6 +242,8 @@ def _needs_bands(tiff: Tiff, recipe: Recipe) -> bool:
 
 def _of_bands(tiff: Tiff, recipe: Recipe, notes: Notes) -> Image.Image:
     bands = recipe.bands or (1, 2, 3)
+    if recipe.bands is None and tiff.bands > 3:
+        notes.remarks.append(FOURTH_DROPPED)
     _check_bands(tiff.bands, bands)
     values = tiff.read((bands[0] - 1, bands[1] - 1, bands[2] - 1))
     image = Image.fromarray(np.ascontiguousarray(to_8_bits(values, recipe, notes)))

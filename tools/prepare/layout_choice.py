@@ -5,6 +5,7 @@ mean several things, and the wrong one would train on nonsense without a word.
 """
 
 import re
+import shlex
 from itertools import takewhile
 
 from tools.common.catalogue import Catalogue
@@ -48,7 +49,7 @@ def choose(catalogue: Catalogue, survey: Survey, options: Options, has_masks: bo
     tops = sorted({path[0] for path in paths})
     meant = {top: split_of(top) for top in tops}
     if all(meant.values()):
-        return _of_splits(paths, meant, options, has_masks)
+        return _of_splits(paths, meant, survey, options, has_masks)
     _ask_about_splits(paths, options, has_masks)
     if max(map(len, paths)) > 1:
         _ask(options, f"its class folders hold folders ({_deepest(paths)})", paths, has_masks)
@@ -65,13 +66,24 @@ def _flat(survey: Survey, options: Options, has_masks: bool) -> Layout:
     if loose and not has_masks:
         raise UserError(
             f"{options.src}: no pictures in class folders; {loose} lie in no class folder: SRC "
-            "must be the folder that holds the class folders, or give a --table or --masks"
+            f"must be the folder that holds the class folders, or give a {_table(survey, options)} "
+            "or --masks"
         )
     return Layout("*")
 
 
+def _table(survey: Survey, options: Options) -> str:
+    """Return the option for a table, with one if there is any."""
+    table = survey.examples.get("csv")
+    return f"--table {shlex.quote(str(options.src / table))}" if table else "--table"
+
+
 def _of_splits(
-    paths: list[list[str]], meant: dict[str, str | None], options: Options, has_masks: bool
+    paths: list[list[str]],
+    meant: dict[str, str | None],
+    survey: Survey,
+    options: Options,
+    has_masks: bool,
 ) -> Layout:
     tops = ", ".join(meant)
     for split in meant.values():
@@ -85,8 +97,8 @@ def _of_splits(
         return Layout("{split}/{class}/*")
     if not has_masks:
         raise UserError(
-            f"{options.src}: its folders are splits ({tops}), but there are no class "
-            "folders in them: sort the pictures into split/class/, or give a --table"
+            f"{options.src}: its folders are splits ({tops}), but there are no class folders in "
+            f"them: sort the pictures into split/class/, or give a {_table(survey, options)}"
         )
     return Layout("{split}/*")
 

@@ -110,6 +110,7 @@ def _fill(
     skipped = (
         "SELECT key, bytes, mtime, sha256, reason FROM skipped JOIN samples USING (id) ORDER BY id"
     )
+    warnings = [*found.warnings, *findings(catalogue, options, spaces)]
     quality = options.quality if options.format == "jpeg" else None
     image = {"format": options.format, "size": options.size, "quality": quality, **made.extent}
     return Manifest(
@@ -124,7 +125,7 @@ def _fill(
             "path": options.source_name or source,
             "layout": found.layout,
             "options": rerun.arguments(options, spaces, others),
-            "warnings": [*found.warnings, *findings(catalogue, options, spaces)],
+            "warnings": list(map(_printable, warnings)),
             "skipped": [dict(zip(_SKIPPED, row, strict=True)) for row in catalogue.rows(skipped)],
         },
         command=options.command,
@@ -139,6 +140,11 @@ def _fill(
         },
         versions={package: version(package) for package in ("mindspore", "pillow", "numpy")},
     )
+
+
+def _printable(text: str) -> str:
+    """Write names that are not UTF-8, of files that are no pictures, with escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_duplicates(catalogue: Catalogue, options: Options, has_splits: bool) -> pairs.Counts:

@@ -61,6 +61,8 @@ def arguments(options: Options, spaces: Spaces, others: Sequence[RecordSet]) -> 
         "duplicates": options.duplicates,
         "against": {str(o.folder): sha256_file(o.folder / MANIFEST) for o in others},
         "skip_unreadable": options.skip_unreadable,
+        # As data sets from before the option have it.
+        "skip_unmasked": options.skip_unmasked or None,
     }
     result: dict[str, Any] = json.loads(json.dumps(values))
     return result

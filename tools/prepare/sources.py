@@ -30,7 +30,7 @@ def find(catalogue: Catalogue, options: Options, spaces: Spaces, table: Table | 
         found = from_folders(catalogue, survey, options, bool(spaces))
     else:
         found = from_table(catalogue, survey, options.src, table, bool(spaces))
-    find_masks(catalogue, options, spaces, table, found.layout)
+    found.warnings.extend(find_masks(catalogue, options, spaces, table, found.layout))
     _check_classes(catalogue, options)
     found = _without_masks(catalogue, found)
     if found.has_splits:

@@ -21,12 +21,12 @@ COLOURS = {"water": "#3c1098", "land": "#8429f6"}
 
 
 def put(root: Path, *paths: str) -> None:
-    """Make pictures; those with "mask" or "label" in their paths are masks of two colours."""
+    """Make pictures; those named for masks, labels or segmentation are masks of two colours."""
     for path in paths:
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         seed = zlib.crc32(path.encode())
-        if re.search("mask|label", path.lower()):
+        if re.search("mask|label|segmentation", path.lower()):
             pixels = np.array([[0x3C, 0x10, 0x98], [0x84, 0x29, 0xF6]], np.uint8)
             chosen = np.random.default_rng(seed).integers(0, 2, (24, 24))
             Image.fromarray(pixels[chosen]).save(file)
@@ -103,6 +103,24 @@ LAYOUTS: dict[str, tuple[list[str], int, list[str], list[str], list[str]]] = {
         paths("Images/top_2_<n>_RGB.tif", 12) + paths("Labels/top_2_<n>_label.tif", 12),
         *(0, [], ["train", "val", "test"], ["mask"]),
     ),
+    "labels of longer names": (
+        paths("image_RGB/GF2_<n>.tif") + paths("label_5classes/GF2_<n>_label.tif"),
+        *(0, [], ["train", "val", "test"], ["mask"]),
+    ),
+    "few of many pictures have masks": (
+        paths("JPEGImages/<n>.jpg", 30)
+        + [f"SegmentationClass/{n}.png" for n in (3, 7, 12, 18, 25)]
+        + [f"SegmentationObject/{n}.png" for n in (3, 7, 12, 18, 25)],
+        *(0, [], ["train", "val", "test"], ["mask"]),
+    ),
+    "masks in one split only": (
+        paths("train/<k>/<n>.tif", k=["images", "gt_masks"]) + paths("test/images/<n>.tif"),
+        *(0, [], ["train", "val", "test"], ["mask"]),
+    ),
+    "folders in folders of the same name": (
+        paths("images/images/P<n>.png") + paths("masks/images/P<n>_color.png"),
+        *(0, [], ["train", "val", "test"], ["mask"]),
+    ),
     "scenes and masks of the same names": (
         paths("image/<c>/<n>.jpg", c=["a", "b"]) + paths("label/<c>/<n>.png", c=["a", "b"]),
         *(0, ["a", "b"], ["train", "val", "test"], ["mask"]),
@@ -146,7 +164,13 @@ def test_the_command_in_the_message_is_right(
     refused.assert_error("src: ")
     assert entries(tmp_path) == ["src"]
     (tmp_path / "FILE").write_text(json.dumps(COLOURS))
-    made = tools(*suggested(refused.err.strip())[number])
+    command = suggested(refused.err.strip())[number]
+    made = tools(*command)
+    if case.startswith("few"):
+        made.assert_error("JPEGImages: 25 picture(s) without a mask: 0.jpg", "--skip-unmasked")
+        made = tools(*command, "--skip-unmasked")
+        assert "25 picture(s) without a mask" in made.out
+        assert "already there" in tools(*command, "--skip-unmasked").out
     assert made.code == 0, made.err
     manifest = Manifest.read(tmp_path / "out")
     assert list(manifest.classes) == classes
@@ -156,7 +180,8 @@ def test_the_command_in_the_message_is_right(
     left = [
         f for f in files if f"src/{f}" not in used and not any(f.endswith(k) for k in used if k)
     ]
-    assert bool(left) == ("left out, as their paths" in made.out)
+    if not case.startswith("few"):
+        assert bool(left) == ("left out, as their paths" in made.out)
 
 
 def test_tiles_stay_together(tools: Tools, tmp_path: Path) -> None:
@@ -199,10 +224,12 @@ def test_what_is_left_out_is_said(tools: Tools, tmp_path: Path) -> None:
     put(root, "airport/.hidden.png")
     os.mkfifo(root / "beach" / "pipe.jpg")
     (root / "beach" / "again").symlink_to(root)
+    # A name that is not UTF-8.
+    (root / os.fsdecode(b"\xffolder")).mkdir()
     result = tools("prepare", root, "--out", tmp_path / "out", "--workers", 1)
     assert result.code == 0
     for text in (
-        "2 folder(s): harbor (gif), island (empty)",
+        "3 folder(s): harbor (gif), island (empty), \\udcffolder (empty)",
         "4 gif (airport/preview.gif)",
         "1 npy (airport/values.npy)",
         "1 pipes, sockets or devices (beach/pipe.jpg)",
@@ -245,8 +272,8 @@ def test_masks_in_a_folder_that_does_not_mirror(
     (tmp_path / "c.json").write_text(json.dumps(COLOURS))
     given = ["prepare", "src", "--mask-classes", "c.json", "--out", "out", "--workers", 1]
     refused = tools(*given, "--masks", "masks")
-    refused.assert_error("without a mask in masks: 10", "in its place")
-    options = shlex.split(refused.err.split("in its place: ")[1])
+    refused.assert_error("10 picture(s) without a mask: a/a0.jpg", "in its place")
+    options = shlex.split(refused.err.split("in its place: ")[1].strip()[:-1])
     assert tools(*given, *options).code == 0
     assert list(Manifest.read(tmp_path / "out").classes) == ["a", "b"]
 
