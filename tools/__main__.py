@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
+from tools.common.utf8_names import restart_with_utf8_names
 from train.environment import prepare_for_mindspore
 from train.program import Parser, command_of, exit_code
 
@@ -64,4 +65,5 @@ def _ended_by_signal() -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    restart_with_utf8_names()
     sys.exit(main())

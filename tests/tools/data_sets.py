@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,3 +63,39 @@ def write_csv(
 def all_rows(source: Path, split: Callable[[int], str]) -> list[tuple[str, str, str]]:
     keys = sorted(path.relative_to(source) for path in source.rglob("*.png"))
     return [(key.as_posix(), key.parts[0], split(index)) for index, key in enumerate(keys)]
+
+
+def bands_tiff(
+    values: np.ndarray, *, planar: bool = False, compression: int = 1, order: str = "<"
+) -> bytes:
+    """A TIFF of (height, width, bands) in strips of three rows, with differences if compressed."""
+    height, width, count = values.shape
+    values = values.astype(values.dtype.newbyteorder(order))
+    planes = [values[..., [band]] for band in range(count)] if planar else [values]
+    strips = []
+    for plane in planes:
+        for row in range(0, height, 3):
+            part = plane[row : row + 3].copy()
+            if compression == 8:
+                part[:, 1:] -= plane[row : row + 3, :-1]
+            data = part.tobytes()
+            strips.append(zlib.compress(data) if compression == 8 else data)
+    starts = np.cumsum([8, *map(len, strips)])[:-1].tolist()
+    body = b"".join(strips)
+    bits = values.dtype.itemsize * 8
+    kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    tags: dict[int, list[int]] = {
+        **{256: [width], 257: [height], 258: [bits] * count, 259: [compression], 262: [1]},
+        **{273: starts, 277: [count], 278: [3], 279: [len(strip) for strip in strips]},
+        **{284: [2 if planar else 1], 317: [2 if compression == 8 else 1], 339: [kind] * count},
+    }
+    place = 8 + len(body) + 2 + 12 * len(tags) + 4
+    directory, lists = struct.pack(f"{order}H", len(tags)), b""
+    for tag, numbers in tags.items():
+        packed = struct.pack(f"{order}{len(numbers)}L", *numbers)
+        if len(numbers) > 1:
+            at = struct.pack(f"{order}L", place + len(lists))
+            lists, packed = lists + packed, at
+        directory += struct.pack(f"{order}HHL", tag, 4, len(numbers)) + packed
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}L", 8 + len(body))
+    return head + body + directory + bytes(4) + lists

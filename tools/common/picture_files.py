@@ -47,8 +47,8 @@ def pictures(
     """Yield the pictures in ``root`` and deeper: path relative to ``root``, file status.
 
     They come in no particular order. Links are followed, but not to a folder that they lie in.
-    Hidden ones, and the folders in ``without``, are left out. What else there is goes into
-    ``survey``, if one is given.
+    Hidden ones, and the folders in ``without``, are left out. What else there is, other than files
+    in ``without``, goes into ``survey``, if one is given.
 
     Raises:
         UserError: A folder or file cannot be read, or a name is not UTF-8.
@@ -74,9 +74,13 @@ def pictures(
                         continue
                     if entry.is_dir():
                         waiting.append((key, here))
-                    elif (status := _picture(root, entry, key, survey)) is not None:
+                    elif not _is_picture(entry):
+                        if (root / key).resolve() not in without:
+                            survey.left_out(_kind(entry), key)
+                    else:
+                        check_name(root, key)
                         survey.folders[folder] += 1
-                        yield key, status
+                        yield key, entry.stat()
         except OSError as error:
             raise UserError(f"{error.filename or root / folder}: {error.strerror}") from None
 
@@ -95,21 +99,15 @@ def _is_hidden(entry: os.DirEntry[str], key: str, survey: Survey) -> bool:
     return True
 
 
-def _picture(
-    root: Path, entry: os.DirEntry[str], key: str, survey: Survey
-) -> os.stat_result | None:
-    """Return the status of a picture's file; note anything else."""
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    # To open a named pipe is to wait for ever.
+    named = entry.name.lower().endswith(EXTENSIONS)
+    return named and stat.S_ISREG(entry.stat().st_mode)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
     ending = posixpath.splitext(entry.name)[1].lower()
-    if ending not in EXTENSIONS:
-        survey.left_out(ending[1:] or "without an ending", key)
-        return None
-    status = entry.stat()
-    if not stat.S_ISREG(status.st_mode):
-        # To open a named pipe is to wait for ever.
-        survey.left_out(NO_FILE, key)
-        return None
-    check_name(root, key)
-    return status
+    return NO_FILE if ending in EXTENSIONS else ending[1:] or "without an ending"
 
 
 def check_name(root: Path, key: str) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 from tools.common.command_line import add_workers_option, describe
 from tools.common.console import class_table, pixel_table
 from tools.prepare import images, masks
-from tools.prepare.images import MAX_PIXELS
 from tools.prepare.make import already_made, prepare
 from tools.prepare.options import Options
+from tools.prepare.recipe import MAX_PIXELS
 from train.data.manifest import Manifest
 from train.data.records import IMAGE_FORMATS
+from train.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shards", metavar="N", type=int, help=text)
     add_workers_option(parser, "decode")
     add("--skip-unreadable", action="store_true", help="leave unreadable pictures out")
+    add("--skip-unmasked", action="store_true", help="leave pictures without a mask out")
     add("--overwrite", action="store_true", help="replace DIR once the new one is complete")
 
 
@@ -102,7 +104,9 @@ def _bands(text: str) -> tuple[int, int, int]:
     try:
         red, green, blue = (int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be three numbers r,g,b") from None
+        raise UserError(
+            f"--bands {text}: must be R,G,B, the numbers of three bands, as in 4,3,2"
+        ) from None
     return red, green, blue
 
 
@@ -110,7 +114,9 @@ def _range(text: str) -> tuple[float, float]:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be two numbers low,high") from None
+        raise UserError(
+            f"--range {text}: must be LOW,HIGH, the values that become black and white"
+        ) from None
     return low, high
 
 
@@ -118,7 +124,7 @@ def _ratios(text: str) -> tuple[float, float, float]:
     try:
         train, val, test = (float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be three numbers a,b,c") from None
+        raise UserError(f"--ratios {text}: must be three numbers, as in 0.6,0.2,0.2") from None
     return train, val, test
 
 

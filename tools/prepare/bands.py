@@ -25,6 +25,11 @@ _PREDICTED = (5, 8, 32946, 34925, 50000)
 _KINDS = {1: "whole numbers", 2: "signed numbers", 3: "floating point"}
 
 
+def counted_bands(count: int) -> str:
+    """Return "1 band", "2 bands" and so on."""
+    return f"{count} band{'s' if count != 1 else ''}"
+
+
 @dataclass(frozen=True)
 class Tiff:
     """The first page of a TIFF.
@@ -82,10 +87,23 @@ class Tiff:
         colour = self._first(PHOTOMETRIC, 1) == 2
         return colour and self.bands == 4 and self._first(EXTRA, 0) not in (1, 2)
 
+    @property
+    def is_of_colour(self) -> bool:
+        """Whether its bands are those of a colour; else each is a picture of its own."""
+        return self._first(PHOTOMETRIC, 1) > 1
+
+    @property
+    def advice(self) -> str:
+        """What may be done about one that Pillow does not open, in a few words, or nothing."""
+        if self.bands > 3 or (self.bands == 2 and not self.is_of_colour):
+            example = "4,3,2" if self.bands > 3 else "1,2,1"
+            return f": choose three with --bands, as in --bands {example}"
+        return ": give their range with --range LOW,HIGH" if self.bands == 3 else ""
+
     def describe(self) -> str:
         """Say in a few words what its pixels are."""
         kind = _KINDS.get(self._first(FORMAT, 1), "values of an unknown kind")
-        return f"{self.bands} band(s) of {self.bits}-bit {kind}"
+        return f"{counted_bands(self.bands)} of {self.bits}-bit {kind}"
 
     def read(self, chosen: tuple[int, ...]) -> npt.NDArray[Any]:
         """Decode some bands, counted from 0.

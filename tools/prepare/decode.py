@@ -13,17 +13,18 @@ from pathlib import Path
 from tools.common import console
 from tools.common.catalogue import Catalogue
 from tools.common.parallel import ordered_map
-from tools.prepare.images import Recipe, make
+from tools.prepare.decoded import SPOOL, reuse
+from tools.prepare.images import make
 from tools.prepare.masks import Lookup, Unlisted, UnlistedValues, make_mask, unlisted_text
 from tools.prepare.options import Options
+from tools.prepare.recipe import Recipe
 from tools.prepare.source_masks import Spaces
 from train.data.records import checksum
 from train.errors import UserError
 
-SPOOL = "spool"
-
 _PICTURES_PER_JOB = 16
 _JOB_BYTES = 4 * 2**20
+_REST = "SELECT id, key, bytes FROM samples WHERE id NOT IN (SELECT id FROM pictures)"
 # Once so many values of masks mean nothing, the rest need not be seen.
 _ENOUGH = 5000
 
@@ -60,8 +61,8 @@ Result = Taken | Unreadable | Unlisted
 def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
     """Fill the catalogue's tables ``samples``, ``pictures``, ``thumbs`` and ``skipped``.
 
-    The encoded pictures and masks go to the file ``spool`` beside the catalogue, one after the
-    other in the order of their keys.
+    The encoded pictures and masks go to the file ``spool`` beside the catalogue. What is left of
+    an earlier run, and unchanged, is not decoded again.
 
     Raises:
         UserError: A picture is unreadable and may not be skipped, or a mask does not fit.
@@ -70,11 +71,13 @@ def take_in(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
         "INSERT INTO samples SELECT NULL, key, class, split, grp, bytes, mtime "
         "FROM found ORDER BY key"
     )
-    total = catalogue.value("SELECT count(*) FROM samples")
+    reuse(catalogue, options, spaces)
+    catalogue.run(f"CREATE TABLE rest AS {_REST}")
+    total = catalogue.value("SELECT count(*) FROM rest")
     with (
         console.progress(options.set_name, total) as advance,
         closing(_results(catalogue, options, spaces, advance)) as results,
-        (catalogue.folder / SPOOL).open("wb") as spool,
+        (catalogue.folder / SPOOL).open("ab") as spool,
     ):
         unlisted: list[Unlisted] = []
 
@@ -105,14 +108,14 @@ def _results(
     catalogue: Catalogue, options: Options, spaces: Spaces, advance: console.Advance
 ) -> Generator[tuple[int, Result], None, None]:
     """Decode all samples, in their order."""
-    largest, count = next(catalogue.rows("SELECT max(bytes), count(*) FROM samples"))
+    largest, count = next(catalogue.rows("SELECT max(bytes), count(*) FROM rest"))
     # Large files go one by one, so that what is in flight stays small.
-    step = max(1, min(_PICTURES_PER_JOB, _JOB_BYTES // max(1, largest)))
+    step = max(1, min(_PICTURES_PER_JOB, _JOB_BYTES // max(1, largest or 0)))
     query = "SELECT path FROM masks WHERE space = ? AND key = ?"
     named = spaces.items()
 
     def samples() -> Iterator[Sample]:
-        for sample, key in catalogue.rows("SELECT id, key FROM samples ORDER BY id"):
+        for sample, key in catalogue.rows("SELECT id, key FROM rest ORDER BY id"):
             masks = ((s.folder, catalogue.value(query, name, key)) for name, s in named)
             yield sample, [Path(*path) for path in ((options.src, key), *masks)]
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tools.common.catalogue import Catalogue
-from tools.prepare.images import FOURTH_DROPPED, FOURTH_GRADED, LATER_PAGES
 from tools.prepare.layout import plain_name
 from tools.prepare.options import Options
+from tools.prepare.recipe import FOURTH_DROPPED, FOURTH_GRADED, LATER_PAGES
 from tools.prepare.source_masks import Spaces
 
 # A class with a smaller share of the labelled pixels is probably a wrong value.
@@ -19,8 +19,7 @@ _HARDLY = 1e-4
 _DARK = 0.25
 _SHOWN = 4
 _REMARKS = {
-    FOURTH_DROPPED: "a fourth band that is not said to be transparency, which is not used: "
-    "--bands chooses others than 1,2,3",
+    FOURTH_DROPPED: "a fourth band, which is not used: --bands chooses others than 1,2,3",
     FOURTH_GRADED: "a fourth band taken for transparency, and shown over black; if it is none, "
     "as near infrared: --bands 1,2,3",
     LATER_PAGES: "several pages, of which the first is taken",
@@ -30,11 +29,20 @@ _REMARKS = {
 def findings(catalogue: Catalogue, options: Options, spaces: Spaces) -> list[str]:
     """Return lines on what is odd about the pictures and masks that were taken in."""
     return [
+        *_unreadable(catalogue),
         *_remarks(catalogue),
         *_ranges(catalogue, options),
         *_rare(catalogue, spaces),
         *_contradictions(catalogue, spaces),
     ]
+
+
+def _unreadable(catalogue: Catalogue) -> Iterator[str]:
+    rows = catalogue.rows("SELECT key, reason FROM skipped JOIN samples USING (id) ORDER BY id")
+    texts = [f"{key} ({reason})" for key, reason in rows]
+    if texts:
+        more = ", ..." if len(texts) > _SHOWN else ""
+        yield f"left out, unreadable: {len(texts)}: {', '.join(texts[:_SHOWN])}{more}"
 
 
 def _remarks(catalogue: Catalogue) -> Iterator[str]:
@@ -63,9 +71,11 @@ def _ranges(catalogue: Catalogue, options: Options) -> Iterator[str]:
         )
 
 
-def _pixels(catalogue: Catalogue, spaces: Spaces) -> dict[str, npt.NDArray[np.int64]]:
+def _pixels(catalogue: Catalogue, spaces: Spaces, splits: str) -> dict[str, npt.NDArray[np.int64]]:
+    """Count the pixels of every class in the splits whose names are like ``splits``."""
     totals = {n: np.zeros(len(s.lookup.classes) + 1, np.int64) for n, s in spaces.items()}
-    for (counts,) in catalogue.rows("SELECT counts FROM pictures"):
+    query = "SELECT counts FROM pictures JOIN samples USING (id) WHERE split LIKE ?"
+    for (counts,) in catalogue.rows(query, splits):
         for total, counted in zip(totals.values(), json.loads(counts), strict=True):
             total += counted
     return totals
@@ -73,13 +83,19 @@ def _pixels(catalogue: Catalogue, spaces: Spaces) -> dict[str, npt.NDArray[np.in
 
 def _rare(catalogue: Catalogue, spaces: Spaces) -> Iterator[str]:
     """Tell of mask classes that never or hardly occur."""
-    for name, total in _pixels(catalogue, spaces).items() if spaces else ():
-        shares = total[:-1] / max(1, total[:-1].sum())
-        named = list(zip(spaces[name].lookup.classes, shares.tolist(), strict=True))
-        never = [f"{item!r}" for item, share in named if not share]
-        hardly = [f"{item!r} ({share:.2g})" for item, share in named if 0 < share < _HARDLY]
+    if not spaces:
+        return
+    train = _pixels(catalogue, spaces, "train")
+    for name, total in _pixels(catalogue, spaces, "%").items():
+        shares = (total[:-1] / max(1, total[:-1].sum())).tolist()
+        named = list(zip(spaces[name].lookup.classes, shares, train[name].tolist(), strict=False))
+        never = [f"{item!r}" for item, share, _ in named if not share]
+        unseen = [f"{item!r}" for item, share, number in named if share and not number]
+        hardly = [f"{item!r} ({share:.2g})" for item, share, _ in named if 0 < share < _HARDLY]
         if never:
             yield f"masks {name!r}: no pixel of {', '.join(never)}: are their values right?"
+        if unseen:
+            yield f"masks {name!r}: no pixel in train of {', '.join(unseen)}"
         if hardly:
             yield f"masks {name!r}: hardly a pixel (share of all) of {', '.join(hardly)}"
 

@@ -13,18 +13,17 @@ EXIF orientation is applied; of several pages the first one is taken.
 
 import hashlib
 import io
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tools.common.duplicates.fingerprint import Fingerprint, fingerprint
-from tools.prepare.bands import Tiff
+from tools.prepare.bands import Tiff, counted_bands
+from tools.prepare.deep_values import deep_colours, is_deep_colour, spread_of, to_8_bits
+from tools.prepare.recipe import FOURTH_DROPPED, FOURTH_GRADED, LATER_PAGES, Notes, Recipe
 
 EXIF_ORIENTATION = 0x0112
 # What an orientation other than upright asks for.
@@ -37,54 +36,10 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# A scene of 13,377 x 13,377; decoding takes some 10 bytes a pixel.
-MAX_PIXELS = 178_956_970
 _MAX_ASPECT = 32
 _LEVELS = np.arange(256, dtype=np.int64)
-_HIGHEST = 65535
-# What is worth a remark about a picture (see findings.py).
-FOURTH_DROPPED, FOURTH_GRADED, LATER_PAGES = "fourth dropped", "fourth graded", "later pages"
-# Of the values of a picture, so many are enough to tell its range.
-_SAMPLED = 4096
 # A fourth band with more values than these between 0 and 255 is hardly transparency.
 _GRADED = 0.2
-
-# Pillow logs some of what it also raises, and without a handler that goes to the terminal.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How pictures are stored.
-
-    Attributes:
-        format: ``"jpeg"`` or ``"png"``.
-        quality: JPEG quality, 1..100.
-        size: Pixels of the shorter side, or None to keep pictures as large as they are.
-        bands: Which bands become red, green and blue, counted from 1; None: the first three.
-        range: Which values of pictures of more than 8 bits become 0 and 255; None: 0 and 65535.
-        max_pixels: Most pixels of a picture as it comes.
-    """
-
-    format: str
-    quality: int
-    size: int | None
-    bands: tuple[int, int, int] | None = None
-    range: tuple[float, float] | None = None
-    max_pixels: int = MAX_PIXELS
-
-
-@dataclass
-class Notes:
-    """What is found out about a picture while it is decoded.
-
-    Attributes:
-        spread: The 1st and 99th percentile of its values, if it has more than 8 bits.
-        remarks: What else is worth a warning.
-    """
-
-    spread: tuple[float, float] | None = None
-    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -123,6 +78,7 @@ def make(data: bytes, recipe: Recipe) -> Picture:
         Exception: Whatever Pillow raises on a file that it cannot decode.
     """
     notes = Notes()
+    # Before Pillow sees it, which logs a line of its own about many bands.
     tiff = Tiff.open(data)
     if tiff is not None and _needs_bands(tiff, recipe):
         check_size(tiff.size, recipe.max_pixels)
@@ -130,11 +86,13 @@ def make(data: bytes, recipe: Recipe) -> Picture:
         image = _resized(_of_bands(tiff, recipe, notes), recipe.size, tiff.size)
     else:
         with opened_picture(data, recipe.max_pixels) as opened:
-            kept = opened.format == recipe.format.upper() and _is_plain(opened)
+            # Known only before a picture is loaded, which asking for its EXIF data may do.
+            deep = is_deep_colour(opened)
+            kept = opened.format == recipe.format.upper() and _is_plain(opened) and not deep
             kept = kept and recipe.bands in (None, (1, 2, 3))
             size_before = opened.size
             orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
-            image = decode(opened, recipe, tiff, notes)
+            image = decode(opened, _Source(data, tiff, deep), recipe, notes)
     buffer = io.BytesIO(data)
     if not kept or image.size != size_before:
         # JPEG with full-resolution colour.
@@ -176,8 +134,7 @@ def opened_picture(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         if tiff is None:
             # Pillow's own text names an object in memory.
             raise ValueError("not a picture that can be read") from None
-        hint = ": choose three with --bands, as in --bands 4,3,2" if tiff.bands > 3 else ""
-        raise ValueError(f"{tiff.describe()}{hint}") from None
+        raise ValueError(f"{tiff.describe()}{tiff.advice}") from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
@@ -191,26 +148,43 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def decode(image: Image.Image, recipe: Recipe, tiff: Tiff | None, notes: Notes) -> Image.Image:
+@dataclass(frozen=True)
+class _Source:
+    """A picture's file; its tags if it is a TIFF; and whether it has colours of 16 bits."""
+
+    data: bytes
+    tiff: Tiff | None
+    deep: bool
+
+
+def decode(image: Image.Image, source: _Source, recipe: Recipe, notes: Notes) -> Image.Image:
     """Decode to 8-bit RGB, upright, the shorter side ``recipe.size`` pixels long."""
-    size, whole = recipe.size, image.size
+    size, whole, tiff, deep = recipe.size, image.size, source.tiff, source.deep
     if size is not None and image.format == "JPEG" and min(whole) >= 4 * size:
         # Lets the decoder shrink by 2, 4 or 8, never below twice the size asked for.
         image.draft(None, (2 * size, 2 * size))
     if tiff is not None and _has_later_pages(image):
         notes.remarks.append(LATER_PAGES)
-    deep = _is_deep_colour(image)
     if deep and recipe.range is not None:
-        raise ValueError("16-bit colour, of which only TIFFs can be scaled by --range: convert it")
+        turn = TURNS.get(image.getexif().get(EXIF_ORIENTATION, 1))
+        values = deep_colours(source.data, image)
+        scaled = to_8_bits(values, recipe, notes)
+        if recipe.bands is None:
+            # Transparency has the whole range.
+            scaled[..., 3:] = values[..., 3:] >> 8
+        image = Image.fromarray(scaled)
+        image = image if turn is None else image.transpose(turn)
+        deep = False
     dropped = tiff is not None and tiff.has_undeclared_fourth
     upright = ImageOps.exif_transpose(image)
     if dropped and recipe.bands is None:
         notes.remarks.append(FOURTH_DROPPED)
         upright = Image.merge("RGB", upright.split()[:3])
-    rgb = to_rgb(upright, recipe, notes)
     if deep:
-        spread = _spread(np.asarray(rgb))
-        notes.spread = spread[0] * 257, spread[1] * 257 + 256
+        # Of values of 16 bits, the upper 8 are there.
+        low, high = spread_of(np.asarray(upright)[..., :3])
+        notes.spread = low * 256, high * 256 + 255
+    rgb = to_rgb(upright, recipe, notes)
     return _resized(rgb, size, whole)
 
 
@@ -257,56 +231,19 @@ def to_rgb(image: Image.Image, recipe: Recipe, notes: Notes) -> Image.Image:
     return image.convert("RGB")
 
 
-def to_8_bits(values: npt.NDArray[Any], recipe: Recipe, notes: Notes) -> npt.NDArray[np.uint8]:
-    """Scale values of more than 8 bits; others stay as they are.
-
-    Raises:
-        ValueError: They have no fixed range, and none is given.
-    """
-    if values.dtype == np.uint8:
-        return values
-    notes.spread = _spread(values)
-    if recipe.range is not None:
-        low, high = recipe.range
-        scaled = (values.astype(np.float32) - low) * np.float32(255 / (high - low))
-        # What is no number is no data.
-        return (np.nan_to_num(scaled, nan=0.0).clip(0, 255) + 0.5).astype(np.uint8)
-    if values.dtype.kind == "f":
-        raise ValueError(
-            "floating-point pixels have no fixed range: scale them to 8 bits first, or with "
-            f"--range {_suggested(notes)}"
-        )
-    if values.min() < 0 or values.max() > _HIGHEST:
-        raise ValueError(
-            "integer pixels outside 0..65535: scale them to 8 bits first, or with "
-            f"--range {_suggested(notes)}"
-        )
-    return ((values.astype(np.int64) * 255 + _HIGHEST // 2) // _HIGHEST).astype(np.uint8)
-
-
-def _spread(values: npt.NDArray[Any]) -> tuple[float, float]:
-    flat = values.ravel()
-    flat = flat[:: max(1, len(flat) // _SAMPLED)].astype(np.float64)
-    flat = flat[np.isfinite(flat)]
-    low, high = np.percentile(flat, (1, 99)) if len(flat) else (0.0, 0.0)
-    return float(low), float(high)
-
-
-def _suggested(notes: Notes) -> str:
-    low, high = notes.spread or (0, 1)
-    return f"{low:.4g},{high:.4g}, about what it uses"
-
-
 def _needs_bands(tiff: Tiff, recipe: Recipe) -> bool:
     """Return whether a TIFF's bands are to be read one by one, which Pillow does not do."""
     if tiff.bands > 4 and recipe.bands is None:
-        raise ValueError(f"{tiff.describe()}: choose three with --bands, as in --bands 4,3,2")
+        raise ValueError(f"{tiff.describe()}{tiff.advice}")
+    separate = tiff.bands > 3 or (tiff.bands > 1 and not tiff.is_of_colour)
     deep = tiff.bits > 8 and tiff.bands > 2
-    return (recipe.bands is not None and tiff.bands > 3) or (deep and recipe.range is not None)
+    return (recipe.bands is not None and separate) or (deep and recipe.range is not None)
 
 
 def _of_bands(tiff: Tiff, recipe: Recipe, notes: Notes) -> Image.Image:
     bands = recipe.bands or (1, 2, 3)
+    if recipe.bands is None and tiff.bands > 3:
+        notes.remarks.append(FOURTH_DROPPED)
     _check_bands(tiff.bands, bands)
     values = tiff.read((bands[0] - 1, bands[1] - 1, bands[2] - 1))
     image = Image.fromarray(np.ascontiguousarray(to_8_bits(values, recipe, notes)))
@@ -316,7 +253,7 @@ def _of_bands(tiff: Tiff, recipe: Recipe, notes: Notes) -> Image.Image:
 
 def _check_bands(count: int, bands: tuple[int, ...]) -> None:
     if max(bands) > count:
-        raise ValueError(f"{count} band(s), but --bands asks for band {max(bands)}")
+        raise ValueError(f"{counted_bands(count)}, but --bands asks for band {max(bands)}")
 
 
 def _has_later_pages(image: Image.Image) -> bool:
@@ -330,13 +267,8 @@ def _has_later_pages(image: Image.Image) -> bool:
     return not kind & 5
 
 
-def _is_deep_colour(image: Image.Image) -> bool:
-    """Return whether it has colours of 16 bits, which open as of 8, the lower 8 bits dropped."""
-    return image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
-
-
 def _is_plain(image: Image.Image) -> bool:
     """Return whether decoding alone gives the 8-bit RGB picture."""
-    if image.mode != "RGB" or image.has_transparency_data or _is_deep_colour(image):
+    if image.mode != "RGB" or image.has_transparency_data:
         return False
     return image.getexif().get(EXIF_ORIENTATION, 1) in (0, 1)

@@ -33,8 +33,10 @@ def split_pattern(name: str) -> str | None:
 
 
 def plain_name(name: str) -> str:
-    """Return a name without case, blanks and signs, in the same letters on every system."""
-    return re.sub(r"[\s_.-]+", "", unicodedata.normalize("NFKC", name).casefold())
+    """Return a name without case, blanks and the like, in the same letters on every system."""
+    plain = unicodedata.normalize("NFKC", name).casefold().strip()
+    # "1_0" is not "10", and "-1" not "1".
+    return re.sub(r"(?<![\d\s_])[\s_]+|[\s_]+(?![\d\s_])|(?<=[^\W\d])-+(?=[^\W\d])", "", plain)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ mean several things, and the wrong one would train on nonsense without a word.
 """
 
 import re
+import shlex
 from itertools import takewhile
 
 from tools.common.catalogue import Catalogue
 from tools.common.picture_files import Survey
 from tools.prepare.layout import Layout, split_of, split_pattern
-from tools.prepare.mask_advice import ask_about_masks
+from tools.prepare.mask_advice import ask_about_masks, is_mask_name
 from tools.prepare.options import Options
 from train.errors import UserError
 
@@ -40,20 +41,23 @@ def choose(catalogue: Catalogue, survey: Survey, options: Options, has_masks: bo
     paths = [folder.split("/") for folder in folders]
     if not has_masks:
         ask_about_masks(catalogue, options, paths)
+    elif any("{" in masks for masks in options.masks):
+        # What the pattern names will be taken out, wherever it lies.
+        paths = [path for path in paths if not any(map(is_mask_name, path))] or paths
     if not paths:
         return _flat(survey, options, has_masks)
     tops = sorted({path[0] for path in paths})
     meant = {top: split_of(top) for top in tops}
     if all(meant.values()):
-        return _of_splits(paths, meant, options, has_masks)
+        return _of_splits(paths, meant, survey, options, has_masks)
     _ask_about_splits(paths, options, has_masks)
     if max(map(len, paths)) > 1:
-        _ask(options, f"its class folders hold folders ({_deepest(folders)})", paths, has_masks)
-    if len(tops) == 1 and not has_masks:
-        raise UserError(
-            f"{options.src}: pictures in one folder only ({tops[0]}): "
-            "SRC must be the folder that holds the class folders, two or more"
-        )
+        _ask(options, f"its class folders hold folders ({_deepest(paths)})", paths, has_masks)
+    if len(tops) == 1:
+        hint = "SRC must be the folder that holds the class folders, two or more"
+        if has_masks:
+            hint = f"for masks alone: {options.command_with(src=options.src / tops[0])}"
+        raise UserError(f"{options.src}: pictures in one folder only ({tops[0]}): {hint}")
     return Layout("{class}/*")
 
 
@@ -62,13 +66,24 @@ def _flat(survey: Survey, options: Options, has_masks: bool) -> Layout:
     if loose and not has_masks:
         raise UserError(
             f"{options.src}: no pictures in class folders; {loose} lie in no class folder: SRC "
-            "must be the folder that holds the class folders, or give a --table or --masks"
+            f"must be the folder that holds the class folders, or give a {_table(survey, options)} "
+            "or --masks"
         )
     return Layout("*")
 
 
+def _table(survey: Survey, options: Options) -> str:
+    """Return the option for a table, with one if there is any."""
+    table = survey.examples.get("csv")
+    return f"--table {shlex.quote(str(options.src / table))}" if table else "--table"
+
+
 def _of_splits(
-    paths: list[list[str]], meant: dict[str, str | None], options: Options, has_masks: bool
+    paths: list[list[str]],
+    meant: dict[str, str | None],
+    survey: Survey,
+    options: Options,
+    has_masks: bool,
 ) -> Layout:
     tops = ", ".join(meant)
     for split in meant.values():
@@ -76,14 +91,14 @@ def _of_splits(
             raise UserError(f"{options.src}: two folders for split {split}: {tops}")
     depth = max(map(len, paths))
     if depth > 2:
-        deepest = _deepest(["/".join(path) for path in paths])
-        _ask(options, f"the class folders of its splits hold folders ({deepest})", paths, has_masks)
+        what = f"the class folders of its splits hold folders ({_deepest(paths)})"
+        _ask(options, what, paths, has_masks)
     if depth == 2:
         return Layout("{split}/{class}/*")
     if not has_masks:
         raise UserError(
-            f"{options.src}: its folders are splits ({tops}), but there are no class "
-            "folders in them: sort the pictures into split/class/, or give a --table"
+            f"{options.src}: its folders are splits ({tops}), but there are no class folders in "
+            f"them: sort the pictures into split/class/, or give a {_table(survey, options)}"
         )
     return Layout("{split}/*")
 
@@ -128,8 +143,9 @@ def _nearly(top: str) -> str | None:
     return None
 
 
-def _deepest(folders: list[str]) -> str:
-    return max(folders, key=lambda folder: (folder.count("/"), folder))
+def _deepest(paths: list[list[str]]) -> str:
+    deepest = max(map(len, paths))
+    return "/".join(max(path for path in paths if len(path) == deepest))
 
 
 def _ask(options: Options, what: str, paths: list[list[str]], has_masks: bool) -> None:

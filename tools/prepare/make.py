@@ -9,7 +9,7 @@ from pathlib import Path
 from tools.common.catalogue import Catalogue
 from tools.common.duplicates import pairs
 from tools.common.output_folder import check_free, whole_folder
-from tools.prepare import decode, output, rerun
+from tools.prepare import decode, decoded, output, rerun
 from tools.prepare.findings import findings
 from tools.prepare.options import DEFAULT_RATIOS, Options, check_options
 from tools.prepare.source_folders import Found
@@ -28,8 +28,8 @@ def prepare(options: Options) -> Manifest:
     """Make the prepared data set ``options.out``, whole or not at all.
 
     Raises:
-        UserError: An option, a table or a picture is no good; nothing is left behind, except for
-            a list of the pictures that look the same where those are why.
+        UserError: An option, a table or a picture is no good; nothing is left behind, except where
+            pictures that look the same are why: a list of them, and what was decoded.
     """
     check_options(options)
     check_free(options.out, options.overwrite, rerun.is_prepared)
@@ -42,10 +42,15 @@ def prepare(options: Options) -> Manifest:
         work.mkdir()
         with closing(Catalogue(work)) as catalogue:
             found = find(catalogue, options, spaces, table)
-            manifest = _fill(folder, catalogue, found, spaces, others, options)
+            try:
+                manifest = _fill(folder, catalogue, found, spaces, others, options)
+            except decoded.LookAlikes:
+                decoded.keep(work, options, spaces)
+                raise
         shutil.rmtree(work)
         manifest.write(folder)
     _forget_report(options.out)
+    decoded.forget(options.out)
     return manifest
 
 
@@ -105,6 +110,7 @@ def _fill(
     skipped = (
         "SELECT key, bytes, mtime, sha256, reason FROM skipped JOIN samples USING (id) ORDER BY id"
     )
+    warnings = [*found.warnings, *findings(catalogue, options, spaces)]
     quality = options.quality if options.format == "jpeg" else None
     image = {"format": options.format, "size": options.size, "quality": quality, **made.extent}
     return Manifest(
@@ -119,7 +125,7 @@ def _fill(
             "path": options.source_name or source,
             "layout": found.layout,
             "options": rerun.arguments(options, spaces, others),
-            "warnings": [*found.warnings, *findings(catalogue, options, spaces)],
+            "warnings": list(map(_printable, warnings)),
             "skipped": [dict(zip(_SKIPPED, row, strict=True)) for row in catalogue.rows(skipped)],
         },
         command=options.command,
@@ -136,6 +142,11 @@ def _fill(
     )
 
 
+def _printable(text: str) -> str:
+    """Write names that are not UTF-8, of files that are no pictures, with escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _check_duplicates(catalogue: Catalogue, options: Options, has_splits: bool) -> pairs.Counts:
     """Tell of pictures that look the same, and refuse those in different splits."""
     counts = pairs.count_pairs(catalogue)
@@ -146,9 +157,10 @@ def _check_duplicates(catalogue: Catalogue, options: Options, has_splits: bool) 
         advice = "remove one of each, or pass --duplicates allow"
         if options.duplicates == "refuse" and not has_splits:
             advice += ", or together to have them put into the same split"
-        raise UserError(
+        raise decoded.LookAlikes(
             f"{options.src}: {counts.leaks} pair(s) of pictures that look the same in different "
-            f"splits: {shown} (all are in {path}; {advice})"
+            f"splits: {shown} (all are in {path}; {advice}; what "
+            f"was decoded is kept in {decoded.place(options.out)} for the next run)"
         )
     if counts != pairs.Counts(0, 0, 0, 0):
         print(pairs.pairs_table(catalogue))

@@ -19,9 +19,11 @@ _MASK_WORDS = re.compile(
     r"(masks?|labels?|annotations?|gts?|truths?|groundtruths?|segmentation\w*)"
 )
 _SAMPLE = 400
+_TRIED = 20
 
 # Patterns of the names of pictures and of masks, without their endings.
 Names = tuple[str, str]
+SAME: Names = ("{name}", "{name}")
 
 
 def ask_about_masks(catalogue: Catalogue, options: Options, paths: list[list[str]]) -> None:
@@ -34,15 +36,16 @@ def ask_about_masks(catalogue: Catalogue, options: Options, paths: list[list[str
     """
     for path in paths:
         for level, name in enumerate(path):
-            if _is_mask_name(name):
+            if is_mask_name(name):
                 above = path[:level]
                 beside = sorted({p[level] for p in paths if len(p) > level and p[:level] == above})
-                plain = [other for other in beside if not _is_mask_name(other)]
+                plain = [other for other in beside if not is_mask_name(other)]
                 _ask_about_folders(catalogue, options, paths, above, plain, name)
     _ask_about_files(catalogue, options)
 
 
-def _is_mask_name(name: str) -> bool:
+def is_mask_name(name: str) -> bool:
+    """Return whether a name has a word in it that stands for masks."""
     return any(_MASK_WORDS.fullmatch(word) for word in re.findall("[a-z]+", name.lower()))
 
 
@@ -61,21 +64,29 @@ def _ask_about_folders(
         names, deep = common_names(images, masks), images[0].count("/")
         if names is None or deep > 1:
             continue
-        if not above and names == ("{name}", "{name}") and not split_pattern(name):
+        if not above and names == SAME and not split_pattern(name):
             found = ["--masks", str(options.src / mask_name)]
             command = options.command_with(*found, *_CLASSES, src=options.src / name)
         else:
-            scene = "{class}/" * deep
-            like = [path[: len(above)] for path in paths if name in path[len(above) :][:1]]
+            scenes = {image.split("/")[0] for image in images if deep}
+            scene = "".join(f"{only}/" for only in scenes) if len(scenes) < 2 else "{class}/"
             file = "*" if names[0] == "{name}" else names[0] + common_ending(images)
             # Folders such as "train" and "train_labels": the same for all splits.
             split, mask_split = split_pattern(name), split_pattern(mask_name)
             here, there = (split, mask_split) if split and mask_split else (name, mask_name)
+            like = _with_both(paths, len(above), name, mask_name)
             layout = "/".join([*_levels(like, "{group}"), here, f"{scene}{file}"])
-            mask = names[1] if file != "*" else "{stem}"
+            mask = names[1].replace("{name}", "{stem}") if file == "*" else names[1]
             mask = f"{{parent}}/{'../' * (deep + 1)}{there}/{scene}{mask}{common_ending(masks)}"
             command = options.command_with("--layout", layout, "--masks", mask, *_CLASSES)
         _refuse(options, [*above, mask_name], [*above, name], command)
+
+
+def _with_both(paths: list[list[str]], level: int, name: str, mask_name: str) -> list[list[str]]:
+    """Return the folders of a level in which lie a folder of pictures and one of masks."""
+    found = {(*path[:level], path[level]) for path in paths if len(path) > level}
+    above = sorted({path[:-1] for path in found})
+    return [[*a] for a in above if (*a, name) in found and (*a, mask_name) in found]
 
 
 def _ask_about_files(catalogue: Catalogue, options: Options) -> None:
@@ -83,7 +94,7 @@ def _ask_about_files(catalogue: Catalogue, options: Options) -> None:
     masks: dict[str, list[str]] = {}
     for (key,) in catalogue.rows("SELECT key FROM files ORDER BY key"):
         folder, file = posixpath.split(key)
-        if _is_mask_name(posixpath.splitext(file)[0]):
+        if is_mask_name(posixpath.splitext(file)[0]):
             masks.setdefault(folder, []).append(file)
     for folder, files in masks.items():
         path = folder.split("/") if folder else []
@@ -140,25 +151,29 @@ def _levels(paths: list[list[str]], free: str) -> list[str]:
 
 
 def common_names(images: list[str], masks: list[str]) -> Names | None:
-    """Return how the names of pictures and masks are made of a common ``{name}``, if they are."""
+    """Return how the names of pictures and masks are made of a common ``{name}``, if they are.
+
+    Pictures without masks, or masks without pictures, do no harm.
+    """
+    if len(masks) < len(images):
+        names = common_names(masks, images)
+        return names and (names[1], names[0])
     stems = {posixpath.splitext(mask)[0] for mask in masks}
     sample = [posixpath.splitext(image)[0] for image in images[:_SAMPLE]]
-    folder, first = posixpath.split(sample[0])
-    near = [base for where, base in map(posixpath.split, stems) if where == folder]
-    if not near:
-        return None
-    start = max((_common(first, base) for base in near), key=len)
-    end = max((_common(first[::-1], base[::-1])[::-1] for base in near), key=len)
+    folder, first = posixpath.split(sample[0]) if sample else ("", "")
+    near = [base for where, base in map(posixpath.split, sorted(stems)) if where == folder]
+    start = max((_common(first, base) for base in near), key=len, default="")
+    end = max((_common(first[::-1], base[::-1])[::-1] for base in near), key=len, default="")
     candidates: list[Names] = []
     for base in near:
         if base == first:
-            candidates.insert(0, ("{name}", "{name}"))
+            candidates.insert(0, SAME)
         elif start and base.startswith(start):
             common = len(start.rstrip("_-. ")) or len(start)
             candidates.append((f"{{name}}{first[common:]}", f"{{name}}{base[common:]}"))
         elif end and base.endswith(end):
             candidates.append((f"{first[: -len(end)]}{{name}}", f"{base[: -len(end)]}{{name}}"))
-    for names in candidates[:20]:
+    for names in candidates[:_TRIED]:
         if sum(_mask_of(stem, names) in stems for stem in sample) * 2 > len(sample):
             return names
     return None

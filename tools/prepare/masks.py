@@ -22,8 +22,10 @@ import numpy.typing as npt
 from PIL import Image, ImageColor
 
 from tools.common.command_line import refused
-from tools.prepare.images import EXIF_ORIENTATION, MAX_PIXELS, TURNS, opened_picture
+from tools.prepare.bands import Tiff
+from tools.prepare.images import EXIF_ORIENTATION, TURNS, opened_picture
 from tools.prepare.layout import plain_name
+from tools.prepare.recipe import MAX_PIXELS
 from train.data.records import IGNORE_INDEX
 from train.errors import UserError
 
@@ -216,6 +218,9 @@ def make_mask(
         UserError: It has another size, or is of another kind.
         Exception: Whatever Pillow raises on a file that it cannot decode.
     """
+    # Before Pillow sees it, which logs a line of its own about many bands.
+    if (tiff := Tiff.open(data)) is not None and tiff.bands > 4:
+        raise UserError(f"{path}: {tiff.describe()}: a mask has one, or the three of a colour")
     with opened_picture(data, max_pixels) as opened:
         if opened.format == "JPEG":
             raise UserError(f"{path}: a mask must not be a JPEG, which changes values: use PNG")

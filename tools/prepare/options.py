@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common.command_line import MAX_WORKERS, check_ranges
-from tools.prepare.images import MAX_PIXELS, Recipe
+from tools.prepare.recipe import MAX_PIXELS, Recipe
 from tools.prepare.shards import MAX_SHARDS
 from train.errors import UserError
 
@@ -53,6 +53,7 @@ class Options:
     duplicates: str = "refuse"
     against: tuple[Path, ...] = ()
     skip_unreadable: bool = False
+    skip_unmasked: bool = False
     overwrite: bool = False
     command: str = ""
     source_name: str = ""
@@ -98,7 +99,8 @@ def check_options(options: Options) -> None:
     if options.src.resolve().is_relative_to(out):
         raise UserError(f"--out {options.out}: is or holds SRC ({options.src})")
     if not options.src.is_dir():
-        raise UserError(f"{options.src}: no such folder")
+        is_file = options.src.exists()
+        raise UserError(f"{options.src}: {'a file: unpack it' if is_file else 'no such folder'}")
     for other in options.against:
         if other.resolve() == out:
             raise UserError(f"--against {other}: is --out itself")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tools.common.catalogue import Catalogue
 from tools.common.stored_records import Record, columns, line
-from tools.prepare.decode import SPOOL
+from tools.prepare.decoded import SPOOL
 from tools.prepare.shards import MAX_SHARDS, Layout, write_split
 from tools.prepare.source_masks import Spaces
 from train.data.manifest import LISTING, SPLITS, Listing, MaskSpace, Split

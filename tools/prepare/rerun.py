@@ -57,19 +57,26 @@ def arguments(options: Options, spaces: Spaces, others: Sequence[RecordSet]) -> 
         "ratios": options.ratios or DEFAULT_RATIOS,
         **{name: getattr(options, name) for name in ("layout", "bands", "range")},
         **{n: getattr(options, n) for n in ("seed", "size", "format", "quality", "shards")},
-        "masks": {
-            name: {
-                "classes": space.lookup.classes,
-                "values": list(zip(space.lookup.values, space.lookup.positions, strict=True)),
-            }
-            for name, space in spaces.items()
-        },
+        "masks": spaces_as_json(spaces),
         "duplicates": options.duplicates,
         "against": {str(o.folder): sha256_file(o.folder / MANIFEST) for o in others},
         "skip_unreadable": options.skip_unreadable,
+        # As data sets from before the option have it.
+        "skip_unmasked": options.skip_unmasked or None,
     }
     result: dict[str, Any] = json.loads(json.dumps(values))
     return result
+
+
+def spaces_as_json(spaces: Spaces) -> dict[str, Any]:
+    """Return what the stored masks depend on besides their files."""
+    return {
+        name: {
+            "classes": space.lookup.classes,
+            "values": list(zip(space.lookup.values, space.lookup.positions, strict=True)),
+        }
+        for name, space in spaces.items()
+    }
 
 
 def check_options(out: Path, manifest: Manifest, options: dict[str, Any]) -> None:

@@ -123,7 +123,8 @@ def not_read(survey: Survey) -> list[str]:
     """Return a line on the files that are no pictures, if there are any."""
     if not survey.others:
         return []
-    texts = [
-        f"{count} {kind} ({survey.examples[kind]})" for kind, count in survey.others.most_common()
-    ]
+    most = survey.others.most_common(_SHOWN)
+    texts = [f"{count} {kind} ({survey.examples[kind]})" for kind, count in most]
+    if rest := survey.others.total() - sum(count for _, count in most):
+        texts.append(f"{rest} others")
     return [f"not read: {', '.join(texts)}"]

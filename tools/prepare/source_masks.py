@@ -4,6 +4,7 @@ Three ways to say which: a folder that mirrors that of the pictures, a pattern t
 of a mask out of that of its picture, or a column of the table.
 """
 
+import glob
 import os
 import posixpath
 import re
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common.catalogue import Catalogue
-from tools.common.picture_files import NO_FILE, Survey, pictures
+from tools.common.picture_files import pictures
 from tools.prepare.layout import FIELDS, Layout
 from tools.prepare.mask_advice import common_ending, common_names
 from tools.prepare.masks import Lookup, read_lookup
@@ -126,36 +127,70 @@ def _by_name(
 
 def find_masks(
     catalogue: Catalogue, options: Options, spaces: Spaces, table: Table | None, layout: str
-) -> None:
+) -> list[str]:
     """Note the masks of all label spaces, and check that each picture in ``found`` has its own.
 
     With a table, which chooses the pictures, masks of others do no harm. Where a pattern names a
     mask, that file is no picture, whatever the layout.
 
+    Returns:
+        Lines on the pictures that were left out with ``--skip-unmasked``.
+
     Raises:
         UserError: A picture has no mask, or two have one; or a mask has no picture.
     """
-    patterns = {name: space for name, space in spaces.items() if space.pattern}
+    root = options.src
     for name, space in spaces.items():
         if space.listed and table is not None:
-            _insert(catalogue, options.src, name, masks_of(table, options.src, name))
+            _insert(catalogue, root, name, masks_of(table, root, name))
         elif space.pattern:
-            _insert(
-                catalogue,
-                options.src,
-                name,
-                _by_pattern(catalogue, options.src, name, space, layout),
-            )
-    for name in patterns:
-        catalogue.run(
-            "DELETE FROM found WHERE key IN (SELECT path FROM masks WHERE space = ?)", name
-        )
+            _insert(catalogue, root, name, _by_pattern(catalogue, root, name, space, layout))
+            masks = "SELECT path FROM masks WHERE space = ?"
+            catalogue.run(f"DELETE FROM found WHERE key IN ({masks})", name)
     catalogue.run("DELETE FROM masks WHERE key NOT IN (SELECT key FROM found)")
+    warnings: list[str] = []
     for name, space in spaces.items():
-        if space.pattern:
-            _check_pattern_result(catalogue, options.src, name, space, layout)
-        elif not space.listed:
-            _match_folder(catalogue, options.src, name, space, layout)
+        if space.own_folder:
+            _match_folder(catalogue, root, name, space, layout)
+        warnings += _check_unmasked(catalogue, options, name, space, layout)
+    return warnings
+
+
+def _check_unmasked(
+    catalogue: Catalogue, options: Options, name: str, space: Space, layout: str
+) -> Iterator[str]:
+    """Refuse or leave out the pictures without a mask, and say so."""
+    query = "SELECT key FROM found WHERE key NOT IN (SELECT key FROM masks WHERE space = ?)"
+    keys = [key for (key,) in catalogue.rows(f"{query} ORDER BY key", name)]
+    if not keys:
+        return
+    more = ", ..." if len(keys) > _SHOWN else ""
+    text = f"{len(keys)} picture(s) without a mask: {', '.join(keys[:_SHOWN])}{more}"
+    some = catalogue.value("SELECT count(*) FROM masks WHERE space = ?", name)
+    if options.skip_unmasked and some:
+        catalogue.run(f"DELETE FROM found WHERE key IN ({query})", name)
+        yield f"left out, {text}"
+        return
+    where = _looked_for(options.src, keys[0], space, layout)
+    if space.own_folder and not some:
+        where += _advice(catalogue, space, layout)
+    skip = "; leave them out with --skip-unmasked" if some else ""
+    raise UserError(f"{options.src}: {text} ({where}{skip})")
+
+
+def _looked_for(root: Path, key: str, space: Space, layout: str) -> str:
+    """Say where the mask of a picture was looked for, and what is there in its place."""
+    if not space.pattern:
+        path = space.folder / f"{stem(key)}.*"
+    else:
+        path = _formatted(space.pattern, root, key, _compiled(layout))
+        if (root / path).is_file():
+            right = f"--masks '{root}/{space.pattern}'"
+            return f"looked for {path}: patterns start from the current folder: {right}"
+        if path.exists():
+            return f"{path} is no file"
+    others = sorted(other.name for other in path.parent.glob(f"{glob.escape(path.stem)}.*"))
+    return f"looked for {path}" + (f"; there is {others[0]}" if others else "")
 
 
 def _insert(
@@ -170,7 +205,7 @@ def _insert(
 def _by_pattern(
     catalogue: Catalogue, root: Path, name: str, space: Space, layout: str
 ) -> Iterator[tuple[str, str, str, int, int]]:
-    pattern = Layout(layout).compiled() if "{" in layout else None
+    pattern = _compiled(layout)
     for (key,) in catalogue.rows("SELECT key FROM found ORDER BY key"):
         path = _formatted(space.pattern, root, key, pattern)
         # In the same terms as the paths of pictures; none is its own mask.
@@ -178,6 +213,10 @@ def _by_pattern(
         if relative != key and path.is_file():
             status = path.stat()
             yield name, key, relative, status.st_size, status.st_mtime_ns
+
+
+def _compiled(layout: str) -> "re.Pattern[str] | None":
+    return None if layout == TABLE else Layout(layout).compiled()
 
 
 def _formatted(pattern: str, root: Path, key: str, layout: "re.Pattern[str] | None") -> Path:
@@ -191,26 +230,6 @@ def _formatted(pattern: str, root: Path, key: str, layout: "re.Pattern[str] | No
     return Path(os.path.normpath(_FIELD.sub(lambda found: str(values[found[1]]), pattern)))
 
 
-def _check_pattern_result(
-    catalogue: Catalogue, root: Path, name: str, space: Space, layout: str
-) -> None:
-    query = "SELECT key FROM found WHERE key NOT IN (SELECT key FROM masks WHERE space = ?)"
-    count = catalogue.value(f"SELECT count(*) FROM ({query})", name)
-    if not count:
-        return
-    key = catalogue.value(f"{query} ORDER BY key LIMIT 1", name)
-    pattern = Layout(layout).compiled() if "{" in layout else None
-    path = _formatted(space.pattern, root, key, pattern)
-    hint = ""
-    if (root / path).is_file():
-        hint = f": patterns start from the current folder: --masks '{root}/{space.pattern}'"
-    elif path.exists():
-        hint = ", which is no file"
-    elif others := sorted(p.name for p in path.parent.glob(f"{stem(path.name)}.*")):
-        hint = f"; there is {others[0]}"
-    raise UserError(f"{root}: {count} picture(s) without a mask: {key} (looked for {path}{hint})")
-
-
 def _match_folder(catalogue: Catalogue, root: Path, name: str, space: Space, layout: str) -> None:
     """Pair pictures and masks of the same path, but for the ending."""
     catalogue.script("DELETE FROM stems; DELETE FROM mask_files;")
@@ -218,8 +237,7 @@ def _match_folder(catalogue: Catalogue, root: Path, name: str, space: Space, lay
     if twice := catalogue.insert_unique("stems", ((stem(key), key) for (key,) in keys)):
         other = catalogue.value("SELECT key FROM stems WHERE stem = ?", twice[0])
         raise UserError(f"{root}: {other} and {twice[1]} would share one mask: rename one")
-    survey = Survey()
-    found = pictures(space.folder, survey=survey)
+    found = pictures(space.folder)
     rows = ((stem(path), path, file.st_size, file.st_mtime_ns) for path, file in found)
     if twice := catalogue.insert_unique("mask_files", rows):
         other = catalogue.value("SELECT path FROM mask_files WHERE stem = ?", twice[0])
@@ -230,15 +248,17 @@ def _match_folder(catalogue: Catalogue, root: Path, name: str, space: Space, lay
         "USING (stem)",
         name,
     )
-    without = "key FROM stems WHERE stem NOT IN (SELECT stem FROM mask_files)"
-    unread = ", ".join(kind for kind in survey.others if kind != NO_FILE)
-    hint = f"; not read there: {unread}" if unread else ""
-    if not catalogue.value("SELECT count(*) FROM masks WHERE space = ?", name):
-        hint += _advice(catalogue, space, layout)
-    _refuse(catalogue, without, f"{root}: picture(s) without a mask in {space.folder}", hint)
     if layout != TABLE:
-        orphans = "path FROM mask_files WHERE stem NOT IN (SELECT stem FROM stems)"
-        _refuse(catalogue, orphans, f"{space.folder}: mask(s) without a picture in {root}")
+        query = (
+            "SELECT path FROM mask_files WHERE stem NOT IN (SELECT stem FROM stems) ORDER BY path"
+        )
+        paths = [path for (path,) in catalogue.rows(query)]
+        if paths and catalogue.value("SELECT count(*) FROM masks WHERE space = ?", name):
+            more = " ..." if len(paths) > _SHOWN else ""
+            raise UserError(
+                f"{space.folder}: mask(s) without a picture in {root}: {len(paths)}: "
+                f"{', '.join(paths[:_SHOWN])}{more}"
+            )
 
 
 def _advice(catalogue: Catalogue, space: Space, layout: str) -> str:
@@ -255,15 +275,6 @@ def _advice(catalogue: Catalogue, space: Space, layout: str) -> str:
     picture = posixpath.join(folder, names[0] + common_ending(images))
     mask = space.folder / below / (names[1] + common_ending(masks))
     return f"; by their names, give in its place: --layout '{picture}' --masks '{mask}'"
-
-
-def _refuse(catalogue: Catalogue, query: str, what: str, hint: str = "") -> None:
-    """Raise a UserError that names some of what a query finds, if anything."""
-    count = catalogue.value(f"SELECT count(*) FROM (SELECT {query})")
-    if count:
-        names = catalogue.rows(f"SELECT {query} ORDER BY 1 LIMIT {_SHOWN}")
-        more = " ..." if count > _SHOWN else ""
-        raise UserError(f"{what}: {count}: {', '.join(path for (path,) in names)}{more}{hint}")
 
 
 def stem(path: str) -> str:

@@ -20,14 +20,17 @@ def find(catalogue: Catalogue, options: Options, spaces: Spaces, table: Table | 
         UserError: What is there does not fit together.
     """
     survey = Survey()
-    mask_folders = frozenset[Path]().union(*(space.own_folder for space in spaces.values()))
-    rows = pictures(options.src, mask_folders, survey)
+    known = [options.table] if options.table else []
+    known += [Path(text.split("=", 1)[-1]) for text in options.mask_classes]
+    own = (space.own_folder for space in spaces.values())
+    elsewhere = frozenset(path.resolve() for path in known).union(*own)
+    rows = pictures(options.src, elsewhere, survey)
     catalogue.insert("files", ((key, file.st_size, file.st_mtime_ns) for key, file in rows))
     if table is None:
         found = from_folders(catalogue, survey, options, bool(spaces))
     else:
         found = from_table(catalogue, survey, options.src, table, bool(spaces))
-    find_masks(catalogue, options, spaces, table, found.layout)
+    found.warnings.extend(find_masks(catalogue, options, spaces, table, found.layout))
     _check_classes(catalogue, options)
     found = _without_masks(catalogue, found)
     if found.has_splits:

@@ -133,7 +133,7 @@ def test_copies_across_splits_are_refused_kept_together_or_allowed(
     arguments = ("prepare", scenes, "--out", out, "--workers", 1)
     refused = tools(*arguments)
     refused.assert_error("look the same in different splits", "~", "out.duplicates.csv", "together")
-    assert entries(tmp_path) == ["out.duplicates.csv", "src"]
+    assert entries(tmp_path) == ["out.decoded", "out.duplicates.csv", "src"]
     with (tmp_path / "out.duplicates.csv").open() as file:
         pairs = {(row["key"], row["other_key"]) for row in csv.DictReader(file)}
     # All of them and nothing else: no two pictures of water.

@@ -145,7 +145,7 @@ def test_equal_pixels_across_splits(source: Path, tools: Tools, tmp_path: Path) 
     arguments = ("--out", tmp_path / "out", "--table", table)
     result = tools("prepare", source, *arguments)
     result.assert_error("1 pair(s)", "water/copy.bmp (test)", "(train)", "--duplicates allow")
-    assert entries(tmp_path) == ["out.duplicates.csv", "s.csv", "src"]
+    assert entries(tmp_path) == ["out.decoded", "out.duplicates.csv", "s.csv", "src"]
     table_of_pairs = (tmp_path / "out.duplicates.csv").read_text().splitlines()
     assert table_of_pairs[1:] == [
         "equal,0,out,train,field/again.png,out,test,water/copy.bmp",

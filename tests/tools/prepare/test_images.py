@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.data_sets import encoded, picture
+from tests.tools.data_sets import bands_tiff, encoded, picture
 from tools.prepare.decode import Unreadable, take
-from tools.prepare.images import Recipe, make
+from tools.prepare.images import make
+from tools.prepare.recipe import Recipe
 
 PNG = Recipe("png", 95, None)
 JPEG = Recipe("jpeg", 95, None)
@@ -217,3 +218,146 @@ def test_16_bit_colour_is_not_stored_as_it_is() -> None:
     # Byte 24 of a PNG: bits per channel.
     assert data[24] == 16 and stored[24] == 8
     assert pixels(stored).tolist() == [[[0x12, 0x56, 0x9A], [0, 255, 1]]]
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+# Floating point is not stored as differences.
+@pytest.mark.parametrize(
+    ("kind", "compression"), [("u1", 1), ("u1", 8), ("u2", 1), ("u2", 8), ("f4", 1)]
+)
+@pytest.mark.parametrize("count", [4, 13])
+def test_three_of_many_bands(
+    planar: bool, order: str, kind: str, compression: int, count: int
+) -> None:
+    values = np.random.default_rng(count).integers(0, 256, (7, 5, count)).astype(kind)
+    data = bands_tiff(values, planar=planar, compression=compression, order=order)
+    with pytest.raises(ValueError, match=f"^{count} bands.*--bands 4,3,2"):
+        make(data, PNG)
+    # A range that changes no value, for those of more than 8 bits.
+    recipe = Recipe("png", 95, None, bands=(4, 1, 3), range=(0, 255))
+    assert (made(data, recipe) == values[..., [3, 0, 2]]).all()
+    with pytest.raises(ValueError, match=f"asks for band {count + 1}"):
+        make(data, Recipe("png", 95, None, bands=(1, 2, count + 1)))
+
+
+def test_bands_as_another_program_compressed_them() -> None:
+    # Pillow writes a wide grey picture in LZW. Its tags are changed to 6 bands, whose number takes
+    # the place of how they are arranged.
+    values = np.random.default_rng(0).integers(0, 3000, (16, 8, 6)).astype(np.uint16)
+    wide = Image.fromarray(values.reshape(16, 48))
+    data = bytearray(encoded(wide, "TIFF", compression="tiff_lzw"))
+    (directory,) = struct.unpack_from("<L", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    for at in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag = struct.unpack_from("<H", data, at)[0]
+        if tag in (256, 284):
+            new = {256: (256, 8)}.get(tag, (277, 6))
+            struct.pack_into("<HHLL", data, at, new[0], 4, 1, new[1])
+    result = made(bytes(data), Recipe("png", 95, None, bands=(3, 2, 1), range=(0, 3000)))
+    expected = values[..., [2, 1, 0]] * (255 / 3000)
+    assert np.abs(result - expected).max() <= 0.51
+
+
+def test_bands_of_other_pictures() -> None:
+    image = picture(4)
+    for form, extra in (("PNG", {}), ("JPEG", {"quality": 100}), ("TIFF", {})):
+        data = encoded(image, form, **extra)
+        expected = np.array(Image.open(io.BytesIO(data)))[..., ::-1]
+        assert (made(data, Recipe("png", 95, None, bands=(3, 2, 1))) == expected).all()
+    image.putalpha(0)
+    result = made(encoded(image, "PNG"), Recipe("png", 95, None, bands=(1, 2, 3)))
+    assert (result == np.array(image)[..., :3]).all() and result.any()
+    with pytest.raises(ValueError, match="1 band, but --bands asks for band 3"):
+        make(encoded(image.convert("L"), "PNG"), Recipe("png", 95, None, bands=(1, 2, 3)))
+
+
+def test_a_fourth_band_that_is_not_said_to_be_transparency_is_dropped() -> None:
+    values = np.full((2, 2, 4), 0x8000, np.uint16)
+    values[..., 3] = 0
+    result = make(tiff(values), PNG)
+    assert (pixels(result.data) == 0x80).all() and result.notes.remarks == ["fourth dropped"]
+    assert make(tiff(values, (338, 2)), PNG).notes.remarks == []
+
+
+@pytest.mark.parametrize("mode", ["grey", "colour", "float", "integers"])
+def test_range(mode: str) -> None:
+    low, high = (-100, 900) if mode in ("float", "integers") else (100, 900)
+    values = np.linspace(low - 50, high + 50, 12).reshape(3, 4)
+    expected = ((values - low) / (high - low)).clip(0, 1) * 255
+    if mode == "float":
+        values[0, 0] = np.nan
+    if mode == "colour":
+        data = tiff(values.repeat(3).reshape(3, 4, 3).astype(np.uint16))
+    else:
+        kinds = {"grey": np.uint16, "float": np.float32, "integers": np.int32}
+        data = encoded(Image.fromarray(values.astype(kinds[mode])), "TIFF")
+    result = made(data, Recipe("png", 95, None, range=(low, high)))
+    assert np.abs(result.astype(float) - expected[..., None]).max() < 1
+    if mode in ("float", "integers"):
+        with pytest.raises(ValueError, match="--range"):
+            make(data, PNG)
+
+
+def test_limit_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Pillow's own limit, far below, is of no account.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    data = encoded(picture(1, (30, 20)), "PNG")
+    assert make(data, Recipe("png", 95, None, max_pixels=600)).width == 30
+    with pytest.raises(ValueError, match="30x20 are 600 pixels, more than --max-pixels 599"):
+        make(data, Recipe("png", 95, None, max_pixels=599))
+    bands = bands_tiff(np.zeros((30, 20, 5), np.uint8))
+    with pytest.raises(ValueError, match="--max-pixels 599"):
+        make(bands, Recipe("png", 95, None, bands=(1, 2, 3), max_pixels=599))
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_other_pages() -> None:
+    def notes(first: Image.Image, second: Image.Image, **more: object) -> list[str]:
+        data = encoded(first, "TIFF", save_all=True, append_images=[second], **more)
+        return make(data, PNG).notes.remarks
+
+    assert notes(picture(1), picture(2)) == ["later pages"]
+
+
+def png_of_16_bits(values: np.ndarray) -> bytes:
+    """A PNG of (height, width, 3 or 4) 16-bit values, each row stored as differences."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    height, width, channels = values.shape
+    size = 2 * channels
+    rows = b""
+    for row in values.astype(">u2"):
+        stored = np.frombuffer(row.tobytes(), np.uint8).copy()
+        stored[size:] -= np.frombuffer(row.tobytes(), np.uint8)[:-size]
+        rows += b"\1" + stored.tobytes()
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_range_of_16_bit_colour(channels: int) -> None:
+    values = np.random.default_rng(0).integers(0, 3000, (6, 7, channels))
+    data = png_of_16_bits(values)
+    recipe = Recipe("png", 95, None, bands=(3, 2, 1), range=(0, 3000))
+    assert np.abs(made(data, recipe) - values[..., [2, 1, 0]] * (255 / 3000)).max() <= 0.51
+    # Without a range it is nearly black, and that is noted.
+    low, high = make(data, PNG).notes.spread or (0, 65535)
+    assert low < 300 and 2500 < high < 3500
+
+
+def test_two_bands_and_three_of_floating_point() -> None:
+    values = np.random.default_rng(0).random((4, 5, 3)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"^2 bands of 32-bit floating point.*--bands 1,2,1"):
+        make(bands_tiff(values[..., :2]), PNG)
+    recipe = Recipe("png", 95, None, bands=(1, 2, 1), range=(0, 1))
+    result = made(bands_tiff(values[..., :2]), recipe)
+    assert np.abs(result - values[..., [0, 1, 0]] * 255).max() <= 0.51
+    with pytest.raises(ValueError, match=r"^3 bands of 32-bit floating point.*--range LOW,HIGH"):
+        make(bands_tiff(values), PNG)
+    result = made(bands_tiff(values), Recipe("png", 95, None, range=(0, 1)))
+    assert np.abs(result - values * 255).max() <= 0.51

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.data_sets import encoded, picture
-from tools.prepare.images import Recipe, make
+from tests.tools.data_sets import bands_tiff, encoded, picture
+from tools.prepare.images import make
 from tools.prepare.masks import Lookup, make_mask, read_lookup
+from tools.prepare.recipe import Recipe
 from train.errors import UserError
 
 COLOURS = Lookup("m", ("road", "tree"), True, (0x000000, 0x00FF00, 0xFF0000), (255, 1, 0))
@@ -98,6 +99,7 @@ WRONG: dict[str, tuple[bytes, Lookup, str]] = {
         "colour #010203 at column 0, row 0",
     ),
     "size": (encoded(grey([[0, 0]]), "PNG"), INDEX, "2x1 pixels, but its picture has 2x2"),
+    "bands": (bands_tiff(np.zeros((2, 2, 13), np.uint16)), INDEX, "13 bands .* has one"),
     "jpeg": (encoded(grey([[0, 0], [0, 0]]), "JPEG"), INDEX, "must not be a JPEG"),
     "colours for index": (encoded(picture(1, (2, 2)), "PNG"), INDEX, "mode RGB"),
     "numbers for colours": (

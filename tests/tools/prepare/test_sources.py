@@ -239,7 +239,11 @@ MASKS: dict[str, tuple[Callable[[Path], object], list[object], tuple[str, ...]]]
     "no mask": (
         remove("cover/field/field_03.tif"),
         [],
-        ("without a mask in", "cover", "1: field/field_03.png"),
+        (
+            "1 picture(s) without a mask: field/field_03.png",
+            "cover/field/field_03.*",
+            "--skip-unmasked",
+        ),
     ),
     "no picture": (
         remove("src/field/field_03.png"),
