@@ -14,7 +14,7 @@ LINKED = ("train", "tools", "launch", "rank_tables", "docs", "tests")
 # Few steps are enough to see that a command trains.
 SHORT = (
     *("schedule.steps=4", "schedule.consolidate_every=2"),
-    *("evaluate.every=0", "checkpoint.every=0"),
+    *("evaluate.every=0", "checkpoint.every=0", "image.stages=[]"),
 )
 _SHORT = " ".join(SHORT)
 # Every start of a training is made short; all else in a page runs as it is written there. A block
@@ -57,7 +57,7 @@ def make(folder: Path) -> None:
 
 
 def run(folder: Path, pieces: list[Piece], seconds: float) -> list[Ran]:
-    """Run pieces in order, in one shell, and return those that were begun."""
+    """Run pieces in order, in one shell where .venv is active, and return those that were begun."""
     said = folder.with_name("said")
     said.mkdir()
     script = [_PREAMBLE]
@@ -67,6 +67,9 @@ def run(folder: Path, pieces: list[Piece], seconds: float) -> list[Ran]:
         script.append(piece.code)
         script.append(f"{{ code=$?; set +e; echo $code >'{said}/{number}.code'; }} 2>/dev/null")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "OMPI"))}
+    # Pages train the same network more than once.
+    environment["MTLN_GRAPH_CACHE"] = str(folder.with_name("graphs"))
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=folder,
