@@ -103,7 +103,7 @@ def test_the_report_of_a_job_gives_the_hint(job: ScriptJob) -> None:
 
 
 def test_the_documentation_shows_this_table() -> None:
-    text = (ROOT / "docs" / "launch.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
     shown = text.partition(BEGIN)[2].partition(END)[0].strip()
     assert shown == markdown_table(), f"put this between {BEGIN} and {END}:\n{markdown_table()}"
 
