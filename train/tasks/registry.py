@@ -127,7 +127,7 @@ KINDS: dict[str, TaskKind] = {
         compared_caption='"several classes": on the images that have more than one; "oracle": an '
         "image painted with its true scene class",
         reference="oracle",
-        caption="oracle: what painting every image with its true scene class would give",
+        caption="oracle: every image painted with its true scene class",
         needs_masks=True,
     ),
 }
