@@ -67,12 +67,20 @@ def _lines(title: str) -> Moved:
     return moved
 
 
-def table(rows: Sequence[Sequence[object]], markdown: bool = False) -> str:
-    """Lay rows, the headings first, out so that they fit the terminal, or as Markdown."""
+def table(
+    rows: Sequence[Sequence[object]], markdown: bool = False, widest: int | None = None
+) -> str:
+    """Lay rows, the headings first, out as Markdown or so that they fit the terminal.
+
+    Args:
+        rows: The cells.
+        markdown: Whether it is Markdown.
+        widest: Columns to keep to where the terminal is wider, or there is none.
+    """
     if not markdown:
-        width = terminal_width()
         # What is indented by two more must fit too.
-        return fitted(rows, width and width - 2)
+        terminal = (terminal_width() or sys.maxsize) - 2
+        return fitted(rows, min(terminal, widest or terminal))
     texts = [[str(cell) for cell in row] for row in rows]
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in r)} |" for r in texts]
     return "\n".join([lines[0], "|---" * len(texts[0]) + "|", *lines[1:]])
