@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: bash launch/setup.sh [--test] [--ascend]
+usage: bash launch/setup.sh [--test] [--ascend] [--ready | --base]
 
 Prints the path of a Python that has the pinned requirements: python3 if it has them, or else
 that of .venv in the project's folder, which is made when it is missing, half made or outdated
@@ -16,18 +16,24 @@ that of .venv in the project's folder, which is made when it is missing, half ma
   --test        with the requirements of the tests
   --ascend      with what CANN's operator compiler needs, as everywhere where CANN is found; for a
                 machine with internet access that makes .venv for others
+  --ready       make nothing: fail if there is something to be made
+  --base        make nothing: print the Python from which .venv would be made
   MTLN_PYTHON   variable: the interpreter to use, whatever versions it has
 TEXT
 }
 
+# Where the environment is empty, bash has a PATH of its own, without which Python cannot find itself.
+export PATH
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 2; }
 
-with_tests=false with_ascend=false
+with_tests=false with_ascend=false only=
 for argument in "$@"; do
     case $argument in
         --test) with_tests=true ;;
         --ascend) with_ascend=true ;;
+        --ready | --base) only=$argument ;;
         -h | --help) usage; exit 0 ;;
         *) die "unexpected argument '$argument' (see launch/setup.sh --help)" ;;
     esac
@@ -177,6 +183,10 @@ install() {
 # them it says so in a line.
 answer_with() {
     local lacking
+    if [[ -n $only ]]; then
+        printf '%s\n' "$1"
+        exit
+    fi
     if $with_ascend && ! lacking=$(has_requirements "$1" any "$ascend"); then
         say "note: $1 lacks $lacking: operators that CANN compiles at run time will fail; install" \
             "requirements-ascend.txt"
@@ -188,6 +198,10 @@ answer_with() {
     exit
 }
 
+if [[ $only == --base && -z ${MTLN_PYTHON:-} ]]; then
+    find_base
+    exit
+fi
 if [[ -n ${MTLN_PYTHON:-} ]]; then
     forced=$(command -v -- "$MTLN_PYTHON") || die "MTLN_PYTHON: $MTLN_PYTHON is no program"
     answer=$(has_requirements "$forced" any "${requirements[@]}") ||
@@ -197,6 +211,10 @@ fi
 current=$(command -v python3 || command -v python || true)
 if [[ -n $current ]] && answer=$(has_requirements "$current" pinned "${requirements[@]}"); then
     answer_with "$answer"
+fi
+if [[ -n $only ]]; then
+    is_complete "${requirements[@]}" || exit 1
+    answer_with "$venv/bin/python"
 fi
 # Another set-up may finish while this one waits for the lock.
 if ! is_complete "${requirements[@]}"; then

@@ -112,6 +112,7 @@ class Trainer:
             start = self._resume()
             if start == self.schedule.steps and self._sum(self.log.show_old_summary()):
                 return
+            self.log.begin(start)
             self._tell_what_is_used()
             if self.cluster.is_first:
                 if self.config.init_from is not None and start == 0:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from train.layout import fitted, terminal_width
+
 if TYPE_CHECKING:
     from train.data.manifest import Manifest
 
@@ -65,18 +67,23 @@ def _lines(title: str) -> Moved:
     return moved
 
 
-def table(rows: Sequence[Sequence[object]], markdown: bool = False) -> str:
-    """Lay rows, the headings first, out in columns: the first to the left, others to the right."""
+def table(
+    rows: Sequence[Sequence[object]], markdown: bool = False, widest: int | None = None
+) -> str:
+    """Lay rows, the headings first, out as Markdown or so that they fit the terminal.
+
+    Args:
+        rows: The cells.
+        markdown: Whether it is Markdown.
+        widest: Columns to keep to where the terminal is wider, or there is none.
+    """
+    if not markdown:
+        # What is indented by two more must fit too.
+        terminal = (terminal_width() or sys.maxsize) - 2
+        return fitted(rows, min(terminal, widest or terminal))
     texts = [[str(cell) for cell in row] for row in rows]
-    if markdown:
-        lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in r)} |" for r in texts]
-        return "\n".join([lines[0], "|---" * len(texts[0]) + "|", *lines[1:]])
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    lines = []
-    for first, *others in texts:
-        rest = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join(["", first.ljust(widths[0]), *rest]).rstrip())
-    return "\n".join(lines)
+    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in r)} |" for r in texts]
+    return "\n".join([lines[0], "|---" * len(texts[0]) + "|", *lines[1:]])
 
 
 def class_table(manifest: "Manifest") -> str:

@@ -8,6 +8,8 @@ from tools.compare.runs import Column
 from train.tasks.registry import KINDS
 
 _NOTHING = "-"
+# Columns that a report for people keeps to.
+_WIDTH = 100
 # So many differing keys are named.
 _KEYS = 4
 
@@ -15,13 +17,20 @@ _KEYS = 4
 def report(comparison: Comparison, split: str, markdown: bool) -> str:
     """Return all tables with the notes below them."""
     title = f"{split} split; metrics, and gain over the single-task runs, in %"
-    blocks = [title, console.table(_main_rows(comparison), markdown)]
+    rows = _main_rows(comparison)
+    if markdown:
+        blocks = [title, console.table(rows, markdown)]
+    else:
+        blocks = [title, console.table([row[:-1] for row in rows], widest=_WIDTH)]
+        blocks.append("\n".join(f"  {name}: {what}" for name, *_, what in rows[1:]))
     if notes := _notes(comparison):
         blocks.append("\n".join(notes))
     for name, kind in KINDS.items():
         rows = _figure_rows(comparison, name)
         if len(kind.compared) > 1 and len(rows) > 1:
-            blocks += [console.table(rows, markdown), kind.compared_caption]
+            blocks.append(console.table(rows, markdown, _WIDTH))
+            told = kind.compared_notes.items()
+            blocks.append("\n".join(f'"{w}": {text}' for w, text in told if w in str(rows[0])))
     return "\n\n".join(blocks)
 
 
@@ -73,14 +82,14 @@ def _notes(comparison: Comparison) -> list[str]:
 
 
 def _figure_rows(comparison: Comparison, kind: str) -> list[list[str]]:
-    """Return all figures of the tasks of one kind."""
-    rows = [["run", "task", *(figure.heading for figure in KINDS[kind].compared)]]
-    for row in comparison.rows:
-        for column in row.columns:
-            if column.kind == kind:
-                figures = (row.figure(column, figure) for figure in KINDS[kind].compared)
-                rows.append([row.name, column.task, *map(_percent, figures)])
-    return rows
+    """Return all figures of the tasks of one kind, without those that no run has."""
+    of_kind = [(row, c) for row in comparison.rows for c in row.columns if c.kind == kind]
+    rows = [["run", *(row.name for row, _ in of_kind)], ["task", *(c.task for _, c in of_kind)]]
+    for figure in KINDS[kind].compared:
+        values = [row.figure(column, figure) for row, column in of_kind]
+        if any(value is not None for value in values):
+            rows.append([figure.heading, *map(_percent, values)])
+    return [list(row) for row in zip(*rows, strict=True)]
 
 
 def _percent(value: Value | None) -> str:

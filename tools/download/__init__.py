@@ -47,11 +47,10 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code."""
     known = registry.read(arguments.registry)
     if arguments.list:
-        rows: list[list[object]] = [
-            ["name", "classes", "images", "pixels", "MB", "checked by", "how"]
-        ]
+        rows: list[list[object]] = [["name", "classes", "images", "pixels", "MB", "how"]]
         for name, about in known.datasets.items():
-            rows.append([name, about.classes, f"{about.images:,}", *facts(about)])
+            pixels, size, _, how = facts(about)
+            rows.append([name, about.classes, f"{about.images:,}", pixels, size, how])
         print(console.table(rows))
         return 0
     _check(arguments)

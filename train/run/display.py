@@ -1,15 +1,21 @@
 """What the user sees while a run goes on: a progress bar, or plain lines without a terminal."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from train.layout import fitted, terminal_width
 from train.tasks.registry import KINDS, TaskKind, kind_of, percent
+
+# Of tables where nobody knows how wide the output is.
+_WIDTH = 120
 
 
 class Display:
@@ -24,7 +30,7 @@ class Display:
     def __init__(self, steps: int, shown: bool = True, plain: bool = False) -> None:
         terminal = sys.stdout.isatty() and shown and not plain
         self.console = Console(
-            width=None if terminal else 120,
+            width=None if terminal else terminal_width() or _WIDTH,
             force_terminal=terminal,
             highlight=False,
             quiet=not shown,
@@ -77,12 +83,34 @@ class Display:
                 if kind_of(splits["test"]) == kind
             }
             if tasks:
-                self.console.print(_table(what, tasks))
+                self._show_table(what, tasks)
+        ranks = "1 rank" if summary["world_size"] == 1 else f"{summary['world_size']} ranks"
         self.say(
             f"{summary['images_seen']:,} images in {_duration(summary['wall_seconds'])} on "
-            f"{summary['world_size']} rank(s), {summary['images_per_second']:,.0f} images/s"
+            f"{ranks}; training: {summary['images_per_second']:,.0f} images/s"
         )
         self.say(f"Run folder: {run_dir}")
+
+    def _show_table(self, kind: TaskKind, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Show the table of all tasks of a kind, and what a reference in it is."""
+        rows = _rows(kind, tasks)
+        high = [[heading.replace(" ", "\n") for heading in rows[0]], *rows[1:]]
+        self.say(kind.title)
+        anything = self.console.options.update(width=10_000)
+        for table in map(_framed, (rows, high)):
+            if Measurement.get(self.console, anything, table).maximum <= self.console.width:
+                self.console.print(table)
+                break
+        else:
+            self.say(fitted(rows, self.console.width))
+        if len(rows) > 1 + len(tasks) and kind.caption:
+            self.say(kind.caption)
+
+    def begin(self, step: int) -> None:
+        """Show that the run begins, or goes on, after a step."""
+        if self.bar is not None:
+            self.bar.update(self.bar.row, completed=step)
+            self.bar.start()
 
     def close(self) -> None:
         """Leave the bar as it stands."""
@@ -102,7 +130,6 @@ class _Bar(Progress):
         )
         super().__init__(*columns, console=console)
         self.row = self.add_task("compiling ...", total=steps)
-        self.start()
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Yield what rich draws: the bar, then the losses."""
@@ -116,22 +143,26 @@ class _Bar(Progress):
         self.update(self.row, completed=step, description=speed)
 
 
-def _table(kind: TaskKind, tasks: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the table of all tasks of a kind, those of a reference below the network's."""
-    table = Table(title=kind.title, title_justify="left")
-    if kind.caption is not None:
-        table.caption, table.caption_justify = kind.caption, "left"
-    table.add_column("task")
-    for column in kind.table:
-        table.add_column(column.heading, justify="right")
+def _framed(rows: Sequence[Sequence[str]]) -> Table:
+    table = Table()
+    for number, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if number else "left")
+    for row in rows[1:]:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _rows(kind: TaskKind, tasks: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Return headings and cells of all tasks of a kind, those of a reference below its task's."""
+    rows = [["task", *(column.heading for column in kind.table)]]
     for name, splits in tasks.items():
-        table.add_row(name, *(column.text(splits[column.split]) for column in kind.table))
+        rows.append([name, *(column.text(splits[column.split]) for column in kind.table)])
         reference = kind.reference
         if reference is not None and splits["test"][reference]:
             of_splits = {split: splits[split][reference] for split in ("val", "test")}
             cells = (c.text_of_reference(of_splits[c.split]) for c in kind.table)
-            table.add_row(f"  {reference}", *cells)
-    return table
+            rows.append([f"  {reference}", *cells])
+    return rows
 
 
 def _duration(seconds: float) -> str:

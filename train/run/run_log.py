@@ -33,6 +33,7 @@ class RunLog:
 
     Attributes:
         say: Shows a line of text.
+        begin: Shows after which step the run begins.
         close: Leaves the terminal as it stands.
     """
 
@@ -53,6 +54,7 @@ class RunLog:
         self._images_per_step = sum(shares.values())
         self._display = Display(self._schedule.steps, cluster.shows_progress, cluster.under_mpirun)
         self.say, self.close = self._display.say, self._display.close
+        self.begin = self._display.begin
 
     def steps(self, done: int, results: StepResults, loss_scale: float | None) -> None:
         """Log the steps since the last ones that were logged.

@@ -6,7 +6,7 @@ A new kind is a module with a subclass of :class:`train.tasks.base.Task`, and an
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Metrics = Mapping[str, Any]
@@ -63,7 +63,7 @@ class TaskKind:
         title: Heading of its table at the end of a run.
         table: The columns of that table.
         compared: What ``tools compare`` shows; of several figures in a table of its own.
-        compared_caption: What is said below that table.
+        compared_notes: What words in the headings of that table mean.
         reference: Key, in the metrics, of a reference with metrics of its own, which stand below
             those of the network; None for none.
         caption: What the reference is.
@@ -76,7 +76,7 @@ class TaskKind:
     title: str
     table: tuple[Figure, ...]
     compared: tuple[Figure, ...]
-    compared_caption: str = ""
+    compared_notes: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
     caption: str | None = None
     needs_masks: bool = False
@@ -124,10 +124,12 @@ KINDS: dict[str, TaskKind] = {
             Figure("oracle: mIoU", ("oracle", "mean_iou")),
             Figure("oracle: mIoU, several classes", ("oracle", "multi_class", "mean_iou")),
         ),
-        compared_caption='"several classes": on the images that have more than one; "oracle": an '
-        "image painted with its true scene class",
+        compared_notes={
+            "several classes": "on the images that have more than one",
+            "oracle": "an image painted with its true scene class",
+        },
         reference="oracle",
-        caption="oracle: what painting every image with its true scene class would give",
+        caption="oracle: every image painted with its true scene class",
         needs_masks=True,
     ),
 }

@@ -165,6 +165,29 @@ def test_segmentation_has_a_table_of_its_own(tools: Tools, runs: Runs) -> None:
     assert "|" not in plain and "oracle" in plain
 
 
+def test_what_no_run_has_is_neither_shown_nor_explained(tools: Tools, runs: Runs) -> None:
+    joint = runs("joint", {"gid": scene(0.9), "gid_seg": segmentation(0.5, oracle=False)})
+    for markdown in ([], ["--markdown"]):
+        out = tools("compare", joint, *markdown).out
+        assert "mIoU, several classes" in out and '"several classes": on the images' in out
+        assert "oracle" not in out
+
+
+@pytest.mark.parametrize("tasks", [2, 6, 12])
+def test_it_fits_100_columns(tasks: int, tools: Tools, runs: Runs) -> None:
+    """Beside or below each other, or in blocks: all figures are there."""
+    names = [f"task_with_a_name_{number}" for number in range(tasks)]
+    folders = [
+        runs(f"run_{number}", {name: segmentation(0.5) for name in names}, config={"model": MODEL})
+        for number in range(5)
+    ]
+    lines = tools("compare", *folders).out.splitlines()
+    assert max(map(len, lines)) <= 100
+    words = [word for line in lines for word in line.split()]
+    assert words.count("50.00") == 5 * tasks * 2 + 5  # in two tables, and the means
+    assert all(f"run_{number}" in words for number in range(5))
+
+
 def test_json_holds_the_same_figures(tools: Tools, runs: Runs, tmp_path: Path) -> None:
     ucm, seg = runs("ucm", {"ucm": scene(0.8)}), runs("seg", {"gid": segmentation(0.4)})
     both = runs("both", {"ucm": scene(0.6), "gid": segmentation(0.5)})

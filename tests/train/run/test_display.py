@@ -1,5 +1,7 @@
-"""What is printed of scene and segmentation tasks, where there is no terminal."""
+"""What is printed of scene and segmentation tasks, with and without a terminal."""
 
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -89,3 +91,52 @@ def test_only_the_tables_that_are_needed(
 ) -> None:
     assert "Test segmentation" not in shown({"roofs": tasks["roofs"]}, capsys)
     assert "Test accuracy" not in shown({"cover": tasks["cover"]}, capsys)
+
+
+def test_the_oracle_is_explained_where_there_is_one(
+    tasks: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    explained = "oracle: every image painted with its true scene class"
+    assert explained in shown({"cover": tasks["cover"]}, capsys)
+    without = tasks["of_a_task_with_a_long_name"]
+    assert not any("oracle" in line for line in shown({"plain": without}, capsys))
+
+
+def test_tables_fit_a_narrow_terminal(
+    tasks: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = shown(tasks, capsys)
+    assert max(map(len, lines)) <= 60
+    # With headings of two lines the scene tasks fit.
+    assert ["older", *["1,000", "70.00 %", "70.00 %", "0.000", "70.00 %"]] in map(cells, lines)
+    # The others do not, beside each other or below: each is a block.
+    assert lines[lines.index("  task cover") + 1].split() == ["images", "2"]
+    assert lines[lines.index("  task   oracle") + 2].split() == ["pixel", "accuracy", "99.50", "%"]
+
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = shown(tasks, capsys)
+    start = lines.index("Test accuracy")
+    assert [line.split() for line in lines[start + 1 : start + 4]] == [
+        ["task", "roofs", "older"],
+        ["images", "1,000", "1,000"],
+        ["accuracy", "85.40", "%", "70.00", "%"],
+    ]
+
+
+def test_the_bar_of_a_resumed_run_starts_where_the_run_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = os.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with os.fdopen(theirs, "w", encoding="utf-8") as terminal, os.fdopen(ours, "rb", 0) as seen:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        display = Display(60)
+        assert display.bar is not None
+        display.begin(40)
+        display.close()
+        monkeypatch.undo()
+        text = seen.read(100_000).decode()
+    assert "step 40/60" in text and "step 0/60" not in text
