@@ -128,15 +128,6 @@ def parse(argv: Sequence[str]) -> Arguments:
                 raise UserError(
                     f"--nnodes {place.nnodes} needs {option} (see python -m launch --help)"
                 )
-    numbers = {
-        "nproc": _number("nproc", nproc, 1, 1_000_000) or place.nproc,
-        "master_port": _number("--master-port", given.master_port, 1024, 65535),
-        "max_restarts": _number("--max-restarts", given.max_restarts, 0, 1_000_000) or 0,
-    }
-    times = {
-        name: seconds(f"--{name.replace('_', '-')}", getattr(given, name))
-        for name in ("grace", "hang_timeout", "node_timeout")
-    }
     # One reader for all: what training would refuse is refused here.
     from train.config.reader import load_config
 
@@ -147,15 +138,19 @@ def parse(argv: Sequence[str]) -> Arguments:
     job = Job(
         worker_command=[sys.executable, "-m", "train", *training],
         run_dir=config.run_folder,
+        nproc=_number("nproc", nproc, 1, 1_000_000) or place.nproc,
         nnodes=place.nnodes,
         node_rank=place.node_rank,
         master=place.master,
         control_port=place.port,
+        master_port=_number("--master-port", given.master_port, 1024, 65535),
         rank_table=Path(table) if table else None,
         rank=rank_in_table(os.environ) if table else None,
+        max_restarts=_number("--max-restarts", given.max_restarts, 0, 1_000_000) or 0,
+        grace=seconds("--grace", given.grace),
+        hang_timeout=seconds("--hang-timeout", given.hang_timeout),
+        node_timeout=seconds("--node-timeout", given.node_timeout),
         upload_command=[*upload, *training] if is_remote(run_dir) else None,
-        **numbers,
-        **times,
     )
     return Arguments(job, config, given.dry_run, given.format == "json")
 

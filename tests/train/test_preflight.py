@@ -9,7 +9,7 @@ import pytest
 from launch.arguments import parse
 from launch.preflight import check_job
 from tests.aliases import WriteConfig
-from train import preflight
+from train import limits, preflight
 from train.config.reader import load_config
 from train.config.schema import Config
 from train.errors import UserError
@@ -95,9 +95,9 @@ def test_memory_is_counted_for_all_ranks_of_a_machine(
     images = 12 // ranks
     needed = preflight.least_memory(config, images)
     assert needed > images * 16 * 16 * (3 + 4 * 3)
-    monkeypatch.setattr(preflight.limits, "memory", lambda: needed * ranks)
+    monkeypatch.setattr(limits, "memory", lambda: needed * ranks)
     preflight.check(config, ranks, ranks, on_cpu=True)
-    monkeypatch.setattr(preflight.limits, "memory", lambda: needed * ranks - 1)
+    monkeypatch.setattr(limits, "memory", lambda: needed * ranks - 1)
     with pytest.raises(UserError, match=r"^image.size: a step with .* 16 x 16 pixels needs"):
         preflight.check(config, ranks, ranks, on_cpu=True)
 

@@ -74,8 +74,8 @@ def _require_setting(words: Sequence[str], number: int, word: str) -> None:
             return
         meant = f"{word}{words[number + 1]}"
         raise UserError(f"command line: write {meant} without blanks")
-    meant = meant_setting(words, number)
-    hint = f": write {meant}" if meant else ""
+    setting = meant_setting(words, number)
+    hint = f": write {setting}" if setting else ""
     shown = f"{key}=..." if is_secret(tuple(key.split("."))) else word
     raise UserError(f"command line: {shown!r} must have the form key.sub=value{hint}")
 

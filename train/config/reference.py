@@ -71,8 +71,7 @@ def shown_keys(word: str = "") -> str:
 def _block(key: Key) -> str:
     head = key.name if key.is_section else f"{key.name}: {_kind(key)}"
     text = " ".join(key.text.replace("``", "").split())
-    indent = {"initial_indent": "    ", "subsequent_indent": "    "}
-    return "\n".join([head, *textwrap.wrap(text, _WIDTH, **indent)])
+    return "\n".join([head, *(f"    {line}" for line in textwrap.wrap(text, _WIDTH - 4))])
 
 
 def _kind(key: Key) -> str:

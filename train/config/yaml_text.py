@@ -7,7 +7,7 @@ takes ``yes`` all the same.) Merge keys, ``<<: *anchor``, work.
 
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
 
     source = "YAML"
     with_lines = True
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers = {}  # noqa: RUF012  not those of YAML 1.1
 
     def place(self, node: yaml.Node) -> str:
         return f"{self.source}: line {node.start_mark.line + 1}" if self.with_lines else self.source

@@ -53,9 +53,9 @@ def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: 
     differing = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     if not differing:
         return None
-    lengths = before.get(_STEPS), after.get(_STEPS)
-    if differing == [_STEPS] and isinstance(lengths[0], int) and lengths[1] > lengths[0]:
-        return lengths[0]
+    length = before.get(_STEPS)
+    if differing == [_STEPS] and isinstance(length, int) and after[_STEPS] > length:
+        return length
     differing.sort(key=_weight)
     parts = [
         f"{k} was {before.get(k)!r:.{_LONGEST_VALUE}} and is now {after.get(k)!r:.{_LONGEST_VALUE}}"

@@ -15,6 +15,7 @@ from tests.paths import ROOT
 from train.errors import UserError
 from train.run import ownership
 from train.run.ownership import Ownership, require_free
+from train.storage.locks import Lock
 
 OWNER = """
 import sys, time
@@ -86,7 +87,7 @@ def test_an_owner_elsewhere_that_still_touches_its_note(tmp_path: Path) -> None:
     """As over a file system whose locks do not reach other machines: here the lock is free."""
     first = Ownership(tmp_path)
     first._lock.free()
-    first._lock = ownership.Lock(tmp_path / ".unused")
+    first._lock = Lock(tmp_path / ".unused")
     from_elsewhere(tmp_path)
     stop = threading.Event()
 
@@ -129,10 +130,10 @@ def test_the_owner_touches_its_note(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lustre without the option flock; the note alone keeps others out."""
 
-    def no_locks(self: ownership.Lock, shared: bool = False) -> bool:
+    def no_locks(self: Lock, shared: bool = False) -> bool:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(ownership.Lock, "take", no_locks)
+    monkeypatch.setattr(Lock, "take", no_locks)
     monkeypatch.setattr(ownership, "_TOUCH_SECONDS", 0.05)
     owner = Ownership(tmp_path)
     with pytest.raises(UserError, match="is in use"):
