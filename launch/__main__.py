@@ -9,6 +9,7 @@ from launch.arguments import parse
 from launch.dry_run import print_plan
 from launch.foreign_starter import foreign_starter
 from launch.kubernetes.place import forget_roles
+from launch.preflight import check_job
 from launch.run import run_job
 from train.program import exit_code, outlive_output
 
@@ -23,12 +24,13 @@ def _run(argv: Sequence[str]) -> int:
     job = arguments.job
     forget_roles(os.environ)
     if arguments.dry_run:
-        print_plan(job, arguments.as_json)
+        print_plan(job, arguments.as_json, check_job(arguments))
         return 0
     outlive_output()
     if starter := foreign_starter(os.environ):
         print(f"started by {starter}: training takes the place of the launcher", flush=True)
         os.execv(job.worker_command[0], list(job.worker_command))
+    check_job(arguments)
     return run_job(job)
 
 

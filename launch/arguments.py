@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from launch.foreign_starter import rank_in_table
 from launch.job import DEFAULT_GRACE, DEFAULT_HANG_TIMEOUT, DEFAULT_NODE_TIMEOUT, Job
@@ -14,7 +14,12 @@ from launch.kubernetes.place import Place, place_in_cluster
 from train.environment import rank_table
 from train.errors import UserError
 from train.program import Parser
-from train.storage.address import default_run_dir, is_remote, local_run_folder
+from train.storage.address import is_remote
+
+if TYPE_CHECKING:  # what is slow to import waits until the command line is read
+    from train.config.schema import Config
+
+_PROGRAM = "python -m launch"
 
 _DESCRIPTION = """\
 Starts one training process per device and watches over them, on this machine or, with one
@@ -39,6 +44,7 @@ class Arguments(NamedTuple):
     """A parsed command line: what is to run, and whether only to print its plan, and as JSON."""
 
     job: Job
+    config: "Config"
     dry_run: bool
     as_json: bool
 
@@ -74,7 +80,7 @@ OPTIONS: tuple[tuple[str, str, float | None, str], ...] = (
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m launch",
+        prog=_PROGRAM,
         usage="%(prog)s [options] CONFIG [key.sub=value ...]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -106,15 +112,15 @@ def parse(argv: Sequence[str]) -> Arguments:
     Raises:
         UserError: An argument is wrong.
     """
-    given = _parser().parse_intermixed_args(list(argv))
-    config = _config(given.config)
-    nproc, run_dir, overrides = _settings(given.overrides, given.nproc)
-    run_dir = run_dir or _configured_run_dir(config) or default_run_dir(config)
-    training = [str(config), *overrides, f"run_dir={run_dir}"]
+    parser = _parser()
+    _require_known_options(argv, parser)
+    given = parser.parse_intermixed_args(list(argv))
+    path = _config(given.config, given.overrides)
+    nproc, settings = _settings(given.overrides, given.nproc)
+    place = _place(given)
     upload = [sys.executable, "-m", "train.run.last_upload"]
     if given.require_upload:
         upload.append("--required")
-    place = _place(given)
     table = given.rank_table or rank_table(os.environ)
     if place.nnodes and place.nnodes > 1 and not table:
         for option, value in (("--node-rank", place.node_rank), ("--master", place.master)):
@@ -122,9 +128,16 @@ def parse(argv: Sequence[str]) -> Arguments:
                 raise UserError(
                     f"--nnodes {place.nnodes} needs {option} (see python -m launch --help)"
                 )
+    # One reader for all: what training would refuse is refused here.
+    from train.config.reader import load_config
+
+    config = load_config(path, settings)
+    run_dir = str(config.run_dir)
+    overrides = [text for text in settings if not text.startswith("run_dir=")]
+    training = [str(path), *overrides, f"run_dir={run_dir}"]
     job = Job(
         worker_command=[sys.executable, "-m", "train", *training],
-        run_dir=local_run_folder(run_dir),
+        run_dir=config.run_folder,
         nproc=_number("nproc", nproc, 1, 1_000_000) or place.nproc,
         nnodes=place.nnodes,
         node_rank=place.node_rank,
@@ -139,7 +152,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         node_timeout=seconds("--node-timeout", given.node_timeout),
         upload_command=[*upload, *training] if is_remote(run_dir) else None,
     )
-    return Arguments(job, given.dry_run, given.format == "json")
+    return Arguments(job, config, given.dry_run, given.format == "json")
 
 
 def _place(given: argparse.Namespace) -> Place:
@@ -153,52 +166,39 @@ def _place(given: argparse.Namespace) -> Place:
     return told if master is None else replace(told, master=master, port=port)
 
 
-def _config(text: str | None) -> Path:
-    if text is None:
-        raise UserError("no configuration file given (see python -m launch --help)")
-    path = Path(text)
-    if path.is_dir():
-        raise UserError(f"configuration file {path} is a folder")
-    if not path.is_file():
-        if "=" in text:
-            raise UserError(f"the configuration file must come first, before {text!r}")
-        raise UserError(f"configuration file {path} does not exist")
-    return path
+def _require_known_options(argv: Sequence[str], parser: Parser) -> None:
+    known = parser._option_string_actions
+    for number, word in enumerate(argv):
+        is_option = word.startswith("-") and not word[1:2].isdecimal()
+        if is_option and word.partition("=")[0] not in known:
+            from train.config.overrides import explain_words
+
+            raise UserError(explain_words(argv[number:], _PROGRAM, known))
 
 
-def _settings(
-    settings: Sequence[str], nproc: str | None
-) -> tuple[str | None, str | None, list[str]]:
-    """Take out what is for the launcher: (nproc, run_dir, what is left for the workers)."""
-    given_nproc, run_dir = nproc, None
+def _config(first: str | None, others: Sequence[str]) -> Path:
+    if first is not None and Path(first).is_file():
+        return Path(first)
+    from train.config.overrides import require_config_first
+
+    return require_config_first([] if first is None else [first, *others], _PROGRAM)
+
+
+def _settings(settings: Sequence[str], nproc: str | None) -> tuple[str | None, list[str]]:
+    """Take out what is for the launcher: (nproc, what is left for the workers)."""
+    given_nproc = nproc
     overrides: list[str] = []
     for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise UserError(f"unexpected argument {setting!r}: settings look like key.sub=value")
+        key, _, value = setting.partition("=")
         if key == "nproc":
             if given_nproc is not None and given_nproc != value:
                 raise UserError(f"--nproc {given_nproc} and {setting} contradict each other")
             nproc = value
-        elif key == "run_dir":
-            if not value:
-                raise UserError("run_dir= needs a folder")
-            run_dir = value
+        elif setting == "run_dir=":
+            raise UserError("run_dir= needs a folder")
         else:
             overrides.append(setting)
-    return nproc, run_dir, overrides
-
-
-def _configured_run_dir(config: Path) -> str | None:
-    """Return the run folder that the configuration names, if it does."""
-    import yaml  # not needed to tell of a mistake in the command line
-
-    try:
-        tree = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError):
-        return None  # the training program says what is wrong, with line and column
-    run_dir = tree.get("run_dir") if isinstance(tree, dict) else None
-    return run_dir if isinstance(run_dir, str) and run_dir else None
+    return nproc, overrides
 
 
 def _address(text: str | None) -> tuple[str | None, int | None]:

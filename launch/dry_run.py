@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from launch.job import Job
@@ -15,8 +15,13 @@ from launch.plan.placement import Placement, placement_of
 from launch.plan.processes import Node, Process, World, make_plan
 
 
-def print_plan(job: Job, as_json: bool) -> None:
+def print_plan(job: Job, as_json: bool, notes: Sequence[str] = ()) -> None:
     """Print who would run where with which variables; start and create nothing.
+
+    Args:
+        job: The job.
+        as_json: Whether programs are to read it.
+        notes: What is to be said below the plan, to people.
 
     Raises:
         UserError: This machine cannot run its part.
@@ -25,8 +30,9 @@ def print_plan(job: Job, as_json: bool) -> None:
     show = to_json if as_json else to_text
     machine = this_machine()
     print(show(plan_job(job, machine), log_dir))
-    if machine.note and not as_json:
-        print(f"\nnote: {machine.note}")
+    told = [*notes, *filter(None, [machine.note, machine.quota_note])]
+    if told and not as_json:
+        print("", *(f"note: {note}" for note in told), sep="\n")
 
 
 def plan_job(job: Job, machine: Machine) -> Iterator[Process]:

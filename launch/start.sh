@@ -9,8 +9,8 @@ start_training() {
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     # An argument with "=" is a setting, one with "-" an option; anything else is CONFIG.
     if [[ $# -gt 0 && ! $1 =~ ^- ]] && [[ $1 != *=* || -f $1 ]]; then
-        demo=false
         config=$(from_here "$1" "$root")
+        [[ $config -ef $root/configs/quickstart.yaml ]] || demo=false
         shift
     fi
     for argument in "$@"; do
@@ -36,7 +36,7 @@ start_training() {
 
 # Prints a path of the user's so that it still holds in the project's folder, $2.
 from_here() {
-    if [[ $1 == /* || $1 == *://* || $PWD == "$2" ]]; then
+    if [[ $1 == [/~]* || $1 == *:/* || $PWD == "$2" ]]; then
         printf '%s\n' "$1"
     else
         printf '%s\n' "$PWD/$1"

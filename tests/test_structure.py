@@ -14,7 +14,13 @@ from tests.paths import ROOT
 PACKAGES = ("train", "launch", "rank_tables", "tools")
 
 # What programs that must start at once may use of train: nothing here is slow to import.
-LIGHT = {"train.errors", "train.environment", "train.files", "train.storage.address"}
+LIGHT = {
+    "train.errors",
+    "train.environment",
+    "train.files",
+    "train.limits",
+    "train.storage.address",
+}
 
 
 def modules() -> dict[str, Path]:

@@ -1,34 +1,42 @@
 """``python -m train CONFIG [key.sub=value ...]``: one rank of a training run."""
 
-import argparse
 import os
-from collections.abc import Sequence
-from pathlib import Path
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
-from train import environment
+from train import command_line, environment, preflight
 from train.config.reader import load_config
+from train.config.schema import Config
 from train.distributed import mpirun
 from train.process import health
-from train.program import Parser, exit_code, outlive_output
+from train.program import exit_code, outlive_output
 from train.run import object_storage
+from train.run.ownership import Ownership
 from train.run.run_folder import RunFolder
 
 # The other ranks wait in vain meanwhile, so this is no time to be patient with a store.
 _SECONDS_AFTER_A_FAILURE = 60.0
 
+_say: Callable[[str], None] = partial(print, flush=True)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run this rank; return the exit code."""
-    return exit_code(lambda: _run(arguments))
+    return exit_code(lambda: _run(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    options = _parse(arguments)
+def _run(arguments: Sequence[str]) -> int:
     folder: RunFolder | None = None
+    owner: Ownership | None = None
     try:
-        config = load_config(options.config, options.overrides)
-        # MindSpore takes seconds to import: report mistakes in the configuration first.
+        given = command_line.parse(arguments)
+        if given is None:
+            return 0
+        # MindSpore takes seconds to import: report mistakes first.
+        config = load_config(given.config, given.overrides)
+        notes = _check(config)
         environment.prepare_for_mindspore()
         from train.distributed import cluster
         from train.trainer import Trainer
@@ -38,10 +46,14 @@ def _run(arguments: Sequence[str] | None) -> int:
             cluster.run_scheduler()
             return 0
         place = cluster.identify(os.environ, config.device)
+        if place.is_first:
+            owner = Ownership(config.run_folder, _say)
+            for note in notes:
+                _say(f"note: {note}")
         # May take an hour, and the ranks do not wait for each other so long once they are joined.
         data = object_storage.fetch(config, place.is_first, place.shows_progress)
         cluster.start(place)
-        trainer = Trainer(config, place)
+        trainer = Trainer(config, place, owner)
         folder = trainer.folder
         trainer.run()
         folder.close()
@@ -53,16 +65,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         if folder is not None:
             folder.close(_SECONDS_AFTER_A_FAILURE)
         return code
+    finally:
+        if owner is not None:
+            owner.release()
     return 0
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(prog="python -m train", description=__doc__)
-    parser.add_argument("config", type=Path, help="YAML file, see configs/")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="replaces a value of the file"
-    )
-    return parser.parse_args(arguments)
+def _check(config: Config) -> Sequence[str]:
+    """Check a run before anything starts; return what is allowed but may not be meant."""
+    ranks, here = environment.number_of_ranks(os.environ)
+    on_cpu = config.device == "CPU" or not environment.visible_npus(os.environ)
+    return preflight.check(config, ranks, here, on_cpu)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from train.config.sections import JitLevel, Precision
 from train.data.damage import DamageWatch
 from train.data.loader import EvaluationLoader
 from train.data.manifest import RecordSet
-from train.data.sampler import split_shares
 from train.distributed import ascend
 from train.distributed.cluster import Cluster, device_target
 from train.distributed.collectives import Collectives, OneProcess
@@ -225,10 +224,3 @@ def build_evaluator(
         wanted_masks(tasks),
     )
     return Evaluator(network, loader, tasks, collectives, alive, config.evaluate.flips, graphs)
-
-
-def build_shares(config: Config, sets: Sequence[RecordSet]) -> dict[str, int]:
-    """Return the images of every data set in the mixed batch."""
-    records = {s.name: s.num_records("train") for s in sets}
-    images = config.batch.images_per_task * len(sets)
-    return split_shares(config.batch.shares, records, images)

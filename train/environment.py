@@ -84,6 +84,18 @@ def whole_number(environment: Mapping[str, str], name: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() else None
 
 
+def number_of_ranks(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return the number of ranks of the job, and of this machine where mpirun tells it, or else 1.
+
+    What is wrong with the variables is told when the rank looks for its place in the job.
+    """
+    found = mpirun.names(environment)
+    sizes = [found.size] if found else ["RANK_SIZE", "MS_WORKER_NUM"]
+    ranks = next(filter(None, (whole_number(environment, name) for name in sizes)), 1)
+    here = whole_number(environment, "OMPI_COMM_WORLD_LOCAL_SIZE") if found else None
+    return ranks, here or 1
+
+
 def visible_npus(
     environment: Mapping[str, str], device_folder: Path = Path("/dev")
 ) -> tuple[int, ...]:

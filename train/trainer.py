@@ -8,12 +8,13 @@ import numpy as np
 from mindspore import Tensor
 
 from train import build
-from train.config.schedule import Interval, Schedule
+from train.config.schedule import Interval, Schedule, longer_run
 from train.config.schema import Config
 from train.data.batch import Batch
 from train.data.damage import DamageWatch
 from train.data.loader import TrainLoader
 from train.data.manifest import open_record_sets
+from train.data.shares import batch_shares
 from train.distributed.ascend import to_device
 from train.distributed.cluster import Cluster
 from train.errors import UserError
@@ -25,6 +26,7 @@ from train.process.health import Heartbeat
 from train.process.stop import StopRequest
 from train.run.clock import RunClock
 from train.run.identity import require_same_run, run_identity
+from train.run.ownership import Ownership
 from train.run.pretrained import start_from
 from train.run.run_folder import RunFolder
 from train.run.run_log import RunLog
@@ -40,18 +42,19 @@ class Trainer:
     Args:
         config: The run.
         cluster: This rank's place among the others.
+        owner: What keeps other runs out of the run folder, on rank 0.
     """
 
-    def __init__(self, config: Config, cluster: Cluster) -> None:
+    def __init__(self, config: Config, cluster: Cluster, owner: Ownership | None = None) -> None:
         # Parts that are put together from several sections of the configuration come from build.
         self.config = config = build.with_precision(config)
         self.cluster = cluster
         build.configure_device(config, cluster)
-        self.folder = RunFolder(config, cluster.is_first)
+        self.folder = RunFolder(config, cluster.is_first, owner)
         self.schedule = Schedule(config)
         self.sets = open_record_sets(config)
         self.tasks = resolve_tasks(config, self.sets)
-        self.shares = build.build_shares(config, self.sets)
+        self.shares = batch_shares(config, self.sets)
         self.watch = DamageWatch(self.sets)
         if config.check_records:
             self.watch.check_all()
@@ -142,11 +145,14 @@ class Trainer:
         if self.cluster.is_first and (newest := self.folder.load_checkpoint(self.log.say)):
             path, checkpoint = newest
             identity = run_identity(self.config, self.sets)
-            require_same_run(checkpoint.state["run"], identity, str(self.folder.path))
+            run_dir = str(self.folder.path)
+            steps_before = require_same_run(checkpoint.state["run"], identity, run_dir)
             self.state.load(checkpoint)
             self.clock.load(checkpoint.state)
             step = checkpoint.step
             self.log.say(f"Resuming from {path}")
+            if steps_before is not None:
+                self.log.say(longer_run(self.config, steps_before, step))
         self.heartbeat.step = self._sum(step)
         return self.heartbeat.step
 

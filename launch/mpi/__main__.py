@@ -16,6 +16,7 @@ from launch.last_upload import upload_rest
 from launch.log_folders import log_folder, next_attempt
 from launch.mpi.mpirun import plan, run
 from launch.plan.machine import this_machine
+from launch.preflight import check_job
 from launch.supervisor.child_process import Signals
 from train.errors import UserError
 from train.program import exit_code, outlive_output
@@ -54,10 +55,13 @@ def _run(argv: Sequence[str]) -> int:
     _require_known_options(argv)
     arguments = parse(argv)
     job = arguments.job
+    notes = check_job(arguments)
     log_dir = log_folder(job.run_dir, next_attempt(job.run_dir))
     start = plan(job, log_dir, this_machine(), os.environ)
     if arguments.dry_run:
         print(shlex.join(start.command))
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
         return 0
     _require_open_mpi(os.environ)
     outlive_output()

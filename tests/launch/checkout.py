@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tests.paths import ROOT
 
+# A valid configuration, with records that nobody looks at before a rank does.
+ON_PAPER = "datasets: {a: {records: 's3://bucket/a'}}\nschedule: {steps: 1}\n"
 # Nothing is built in a copy.
 VARIABLES = {"MTLN_NATIVE": "0"}
 

@@ -12,23 +12,25 @@ from launch.arguments import parse
 from launch.dry_run import plan_job
 from launch.job import Job
 from launch.plan.machine import Machine
+from tests.launch.checkout import ON_PAPER
 from tests.launch.script_jobs import Launch
 from tests.paths import ROOT
+from train.config.reader import load_config
 from train.errors import UserError
 
 
 @pytest.fixture(autouse=True)
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "my.config.yaml").write_text("a: 1\n")
+    (tmp_path / "my.config.yaml").write_text(ON_PAPER)
     monkeypatch.chdir(tmp_path)
     return Path("my.config.yaml")
 
 
 def test_nproc_is_for_the_launcher_and_run_dir_for_both() -> None:
-    given = parse(["my.config.yaml", "a.b=1", "nproc=2", "run_dir=x/y", "c=d=e"])
+    given = parse(["my.config.yaml", "model.width=1", "nproc=2", "run_dir=x/y", "init_from=d=e"])
     assert (given.job.nproc, given.job.run_dir) == (2, Path("x/y"))
     assert given.job.worker_command[1:] == [
-        *("-m", "train", "my.config.yaml", "a.b=1", "c=d=e", "run_dir=x/y")
+        *("-m", "train", "my.config.yaml", "model.width=1", "init_from=d=e", "run_dir=x/y")
     ]
 
 
@@ -42,21 +44,27 @@ def test_run_dir_is_explicit_without_being_given() -> None:
     ("text", "expected"),
     [
         ("run_dir: out/x", "out/x"),
-        ("run_dir: 3", "runs/my.config"),
-        ("[]", "runs/my.config"),
-        ("a: [", "runs/my.config"),
+        ("run_dir: 2024-01-01", "2024-01-01"),
+        ("run_dir: ~/x", str(Path("~/x").expanduser())),
+        ("run_dir: obs://bucket/x", "runs/bucket/x"),
+        ("seed: 1", "runs/my.config"),
     ],
 )
 def test_run_dir_of_the_configuration(config: Path, text: str, expected: str) -> None:
-    config.write_text(text)
-    assert parse([str(config)]).job.run_dir == Path(expected)
+    """The launcher and the ranks, which get it in words, read the same."""
+    config.write_text(f"{ON_PAPER}{text}\n")
+    job = parse([str(config)]).job
+    assert job.run_dir == Path(expected)
+    _, _, _, path, *settings = job.worker_command
+    assert load_config(Path(path), settings).run_folder == job.run_dir
     assert parse([str(config), "run_dir=mine"]).job.run_dir == Path("mine")
 
 
 def test_options_and_settings_may_stand_in_any_order() -> None:
-    given = parse(["--grace", "2.5", "my.config.yaml", "a=1", "--nproc", "4", "b=2", "--dry-run"])
+    words = "--grace 2.5 my.config.yaml seed=1 --nproc 4 ema=0.2 --dry-run"
+    given = parse(words.split())
     assert (given.job.nproc, given.job.grace, given.dry_run) == (4, 2.5, True)
-    assert given.job.worker_command[-3:-1] == ["a=1", "b=2"]
+    assert given.job.worker_command[-3:-1] == ["seed=1", "ema=0.2"]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +88,7 @@ def test_master(text: str, host: str, port: int | None) -> None:
         ([], "no configuration file"),
         (["missing.yaml"], "missing.yaml does not exist"),
         (["."], ". is a folder"),
-        (["a=1", "my.config.yaml"], "must come first"),
+        (["seed=1", "my.config.yaml"], "must come first: python -m launch my.config.yaml seed=1"),
         (["my.config.yaml", "word"], "'word'"),
         (["my.config.yaml", "=1"], "'=1'"),
         (["my.config.yaml", "nproc=0"], "not '0'"),
@@ -110,9 +118,9 @@ def test_mistakes(arguments: list[str], named: str) -> None:
 
 
 def test_mistake_is_one_line_and_creates_nothing(launch: Launch, tmp_path: Path) -> None:
-    ended = launch("missing.yaml", "run_dir=out")
+    ended = launch("gone.yml", "run_dir=out")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "error: configuration file missing.yaml does not exist\n"
+    assert ended.stderr == "error: configuration file gone.yml does not exist\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -150,11 +158,11 @@ def test_more_ranks_than_npus() -> None:
 
 def test_dry_run_prints_every_process_and_creates_nothing(launch: Launch, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    ended = launch("my.config.yaml", "nproc=3", "lr=1", "--dry-run", "--master-port", "23456")
+    ended = launch("my.config.yaml", "nproc=3", "seed=1", "--dry-run", "--master-port", "23456")
     assert (ended.returncode, ended.stderr) == (0, "")
     for expected in ("scheduler", "rank 0", "rank 1", "rank 2", "  MS_SCHED_PORT=23456"):
         assert expected in ended.stdout.splitlines()
-    assert ended.stdout.count("-m train my.config.yaml lr=1 run_dir=runs/my.config") == 3
+    assert ended.stdout.count("-m train my.config.yaml seed=1 run_dir=runs/my.config") == 3
     assert sorted(tmp_path.rglob("*")) == before
 
 

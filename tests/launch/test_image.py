@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.aliases import Ended
-from tests.launch.checkout import VARIABLES, copy_checkout
+from tests.launch.checkout import ON_PAPER, VARIABLES, copy_checkout
 from tests.paths import ROOT
 from tools.doctor import gpu
 
@@ -26,7 +26,7 @@ sys.exit(int(os.environ.get("CODE", "0")))
 @pytest.fixture
 def container(tmp_path: Path) -> Callable[..., Ended]:
     """Runs entrypoint.sh in a checkout, with a stand-in for the training."""
-    configs = {"quickstart.yaml": "a: 1\n"}
+    configs = {"quickstart.yaml": ON_PAPER}
     root = copy_checkout(tmp_path / "check out", configs, train=TRAIN)
     (root / "data/demo/records").mkdir(parents=True)
 
@@ -48,7 +48,10 @@ def container(tmp_path: Path) -> Callable[..., Ended]:
     [
         (["nproc=1"], "configs/quickstart.yaml|run_dir=runs/quickstart"),
         (["--nproc", "1"], "configs/quickstart.yaml|run_dir=runs/quickstart"),
-        (["configs/quickstart.yaml", "nproc=1", "a=2"], "configs/quickstart.yaml|a=2|run_dir="),
+        (
+            ["configs/quickstart.yaml", "nproc=1", "seed=2"],
+            "configs/quickstart.yaml|seed=2|run_dir=",
+        ),
     ],
 )
 def test_container_trains(

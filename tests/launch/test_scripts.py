@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.checkout import VARIABLES, copy_checkout
+from tests.launch.checkout import ON_PAPER, VARIABLES, copy_checkout
 
 SCRIPTS = ["run_standalone.sh", "run_distribute_8p.sh"]
 
@@ -25,7 +25,7 @@ print("made demo data")
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    configs = {"quickstart.yaml": "a: 1\n"}
+    configs = {"quickstart.yaml": ON_PAPER}
     return copy_checkout(tmp_path / "check out", configs, train=TRAIN, tools=TOOLS)
 
 
@@ -56,9 +56,9 @@ def test_help(checkout: Path, script: str, tmp_path: Path) -> None:
 
 
 def test_quick_start_makes_the_demo_data_once(checkout: Path, tmp_path: Path) -> None:
-    first = run(checkout, "run_standalone.sh", "lr=1", cwd=tmp_path)
+    first = run(checkout, "run_standalone.sh", "seed=1", cwd=tmp_path)
     assert trained_with(first) == [
-        *("configs/quickstart.yaml", "lr=1", "run_dir=runs/quickstart"),
+        *("configs/quickstart.yaml", "seed=1", "run_dir=runs/quickstart"),
         *(f"cwd={checkout}", "size=1"),
     ]
     assert "made demo data" in first.stdout
@@ -72,9 +72,11 @@ def test_paths_of_the_user_are_relative_to_the_current_folder(
 ) -> None:
     here = tmp_path / "some where"
     here.mkdir()
-    (here / "mine.yaml").write_text("a: 1\n")
-    ended = run(checkout, "run_standalone.sh", "mine.yaml", "run_dir=my out", "x=a b", cwd=here)
-    assert trained_with(ended)[:3] == [f"{here}/mine.yaml", "x=a b", f"run_dir={here}/my out"]
+    (here / "mine.yaml").write_text(ON_PAPER)
+    words = "mine.yaml", "run_dir=my out", "data_root=a b"
+    ended = run(checkout, "run_standalone.sh", *words, cwd=here)
+    training = [f"{here}/mine.yaml", "data_root=a b", f"run_dir={here}/my out"]
+    assert trained_with(ended)[:3] == training
     assert (here / "my out" / "logs" / "attempt_0" / "worker_0.log").exists()
     assert not (checkout / "data").exists()
 

@@ -1,6 +1,7 @@
 """``python -m train`` on one rank, in this process."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 from mindspore import Tensor
 from safetensors.numpy import load_file
 
+from launch.__main__ import main as launch
 from tests.aliases import WriteConfig
 from train.__main__ import main
 from train.config.reader import load_config
+from train.run.ownership import Ownership
 from train.trainer import Trainer
 
 
@@ -84,10 +87,44 @@ def test_the_run_folder(
     assert "This run is completed" in capsys.readouterr().out
     assert (run_dir / "summary.json").stat().st_mtime_ns == before
 
+    # Nobody else is let into the folder meanwhile.
+    owner = Ownership(run_dir)
+    [line] = refused(capsys, path, f"run_dir={run_dir}")
+    assert line.startswith(f"run_dir: {run_dir} is in use by process {os.getpid()} on ")
+    assert launch([str(path), f"run_dir={run_dir}", "nproc=1"]) == 2
+    assert f"{run_dir} is in use by process {os.getpid()} on " in capsys.readouterr().err
+    owner.release()
+    assert not (run_dir / "logs").exists()
+
     # With other settings it would be another run.
     [line] = refused(capsys, path, f"run_dir={run_dir}", "optimizer.learning_rate=0.5")
     assert "optimizer.learning_rate was 0.02 and is now 0.5" in line
     assert (run_dir / "summary.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_completed_run_is_made_longer(
+    one_task_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
+) -> None:
+    """It goes on from the end of the shorter one, here between consolidation points."""
+    one_task_config["schedule"] = {"steps": 5, "consolidate_every": 2}
+    path = write_config(one_task_config)
+    assert main([str(path), f"run_dir={run_dir}"]) == 0
+    short = json.loads((run_dir / "summary.json").read_text())
+    capsys.readouterr()
+    assert main([str(path), f"run_dir={run_dir}", "schedule.steps=8"]) == 0
+    shown = capsys.readouterr().out
+    assert "Resuming from" in shown
+    assert "schedule.steps was 5 and is now 8. From step 5 on the learning rate is" in shown
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    trained = [line for line in lines if line["kind"] == "train"]
+    assert [line["step"] for line in trained] == list(range(1, 9))
+    assert trained[5]["learning_rate"] > trained[4]["learning_rate"]
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert (short["step"], summary["step"]) == (5, 8)
+    assert summary["images_seen"] == 8 * 4
+    [line] = refused(capsys, path, f"run_dir={run_dir}")
+    assert "schedule.steps was 8 and is now 5" in line and "longer, not shorter" in line
 
 
 @pytest.mark.slow

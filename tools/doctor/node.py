@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine, worse
+from train.limits import cpu_quota
 from train.native import library
 
 _GIB = 2**30
@@ -29,14 +30,11 @@ def _cores(machine: Machine) -> Finding:
     cores = len(os.sched_getaffinity(0))
     nodes = len(list(machine.path("/sys/devices/system/node").glob("node[0-9]*"))) or 1
     found = f"{cores} usable of {os.cpu_count()}, {nodes} NUMA node{'s' * (nodes > 1)}"
-    try:
-        limit, period = machine.path("/sys/fs/cgroup/cpu.max").read_text().split()
-        quota = int(limit) / int(period)
-    except (OSError, ValueError):  # no such file in cgroup v1; "max" for no limit
-        quota = math.inf
-    if quota < cores:
-        remedy = "ranks and threads are counted by cores: give nproc=N, or cores (--cpuset-cpus)"
-        return Finding("cores", WARN, f"{found}, but a quota of {quota:g} (--cpus)", remedy)
+    quota = cpu_quota(machine.root)
+    if quota is not None and quota < cores:
+        found = f"{found}, but a quota of {quota:g} (--cpus)"
+        remedy = "the launcher counts it; with cores (--cpuset-cpus) ranks can be bound to them"
+        return Finding("cores", WARN, found, remedy)
     return Finding("cores", OK, found)
 
 

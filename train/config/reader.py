@@ -1,21 +1,21 @@
 """Reading a configuration: YAML file plus ``key.sub=value`` overrides, with every error at once."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from train.config.marks import is_section
+from train.config import keys
+from train.config.nearest import did_you_mean
+from train.config.overrides import Tree, apply_overrides
 from train.config.schema import Config
+from train.config.yaml_text import read_yaml
 from train.errors import UserError
 from train.storage.address import default_run_dir
 from train.storage.settings import is_secret
 
-Tree = dict[str, Any]
 Key = tuple[str, ...]
 
 _LONGEST_VALUE = 300
@@ -29,7 +29,7 @@ _MESSAGES = {
     **dict.fromkeys(["list_type", "tuple_type"], "must be a list"),
     "finite_number": "must be a finite number",
     **dict.fromkeys(["byte_size", "byte_size_unit"], "must be a size like 500MB or 4GB"),
-    "path_type": "must be a path",
+    "path_type": "must be a path (in quotes, if it looks like a number)",
     "string_type": "must be a text (in quotes, if it looks like a number)",
     "literal_error": "must be {expected}",
     "greater_than": "must be above {gt}",
@@ -54,7 +54,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
             allowed.
     """
     tree = read_yaml(path)
-    overridden = [_apply_override(tree, text) for text in overrides]
+    overridden = apply_overrides(tree, overrides)
     tree.setdefault("run_dir", default_run_dir(path))
     added = _add_default_tasks(tree) | _inherit_augment(tree)
     try:
@@ -62,46 +62,19 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         # What was added here repeats what stands elsewhere, whose mistakes are told there.
         told = [e for e in error.errors() if not any(e["loc"][: len(key)] == key for key in added)]
-        lines = [_explain(e, path, overridden) for e in told]
+        meant = {keys.nearest_key(place(e)) for e in told if e["type"] == "extra_forbidden"}
+        lines = [
+            _explain(e, path, overridden)
+            for e in told
+            # What is missing is there under a wrong name.
+            if not (e["type"] == "missing" and ".".join(place(e)) in meant)
+        ]
         raise UserError("\n".join(lines)) from None
 
 
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML that :func:`load_config` reads again."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key that comes twice, where YAML readers silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise UserError(f"{self.name}: line {line}: {key!r} is there twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-def read_yaml(path: Path) -> Tree:
-    """Read a YAML file whose top level is a mapping.
-
-    Raises:
-        UserError: It cannot be read, is no such file, or has a key twice.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            tree = yaml.load(file, Loader=_UniqueKeyLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(f"{path}: cannot be read: {reason}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: must hold keys and values at the top level")
-    return tree
 
 
 def _add_default_tasks(tree: Tree) -> set[Key]:
@@ -131,60 +104,40 @@ def _inherit_augment(tree: Tree) -> set[Key]:
     return added
 
 
-def _apply_override(tree: Tree, text: str) -> tuple[str, ...]:
-    key, equals, value = text.partition("=")
-    parts = tuple(key.split("."))
-    if is_secret(parts):
-        text = f"{key}=..."
-    if not equals or not all(parts):
-        raise UserError(f"command line: {text!r} must have the form key.sub=value")
-    for i, part in enumerate(parts[:-1]):
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
-            raise UserError(f"command line: {text!r}: {'.'.join(parts[: i + 1])} holds no keys")
-    try:
-        tree[parts[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"command line: {text!r}: the value is not valid YAML") from None
-    return parts
-
-
-def _explain(error: ErrorDetails, path: Path, overridden: list[tuple[str, ...]]) -> str:
+def _explain(error: ErrorDetails, path: Path, overridden: Collection[Key]) -> str:
     """Put one of pydantic's errors into one line."""
     where = place(error)
     source = "command line" if _is_overridden(where, overridden) else str(path)
     if error["type"] == "extra_forbidden":
-        allowed = ", ".join(_allowed_keys(where[:-1]))
-        return f"{source}: {'.'.join(where)}: unknown key (allowed here: {allowed})"
+        nearest = keys.nearest_key(where)
+        hint = f": did you mean {nearest}?" if nearest else ""
+        allowed = ", ".join(keys.allowed_keys(where[:-1]))
+        return f"{source}: {'.'.join(where)}: unknown key{hint} (allowed here: {allowed})"
     # What stands in the place of a secret may be one, also if it is none in this form.
     key, message = ".".join(where), explain(error, with_value=not is_secret(where))
+    if isinstance(error["input"], str) and (choices := keys.choices_at(where)):
+        message += did_you_mean(error["input"], choices)
+    message += _form_of(where, error["input"])
     if error["type"] == "missing":
         return f"{path}: {key}: {message}"
     return f"{source}: {key}: {message}" if key else f"{path}: {message}"
 
 
-def _is_overridden(where: tuple[str, ...], overridden: list[tuple[str, ...]]) -> bool:
+def _form_of(where: Key, value: object) -> str:
+    """Return the form in which to give what was given as a list, or as too little."""
+    if where == ("datasets",) and isinstance(value, list):
+        return " (write datasets: {NAME: {records: FOLDER}, ...})"
+    if where == ("tasks",) and isinstance(value, list):
+        return " (write tasks: {NAME: {dataset: NAME}, ...})"
+    if where == ("datasets",) and isinstance(value, str):
+        return " (write datasets: {NAME: " + value + "})"
+    return ""
+
+
+def _is_overridden(where: Key, overridden: Collection[Key]) -> bool:
     """Return whether an override set what is at a place, or a part of it."""
     common = [min(len(where), len(key)) for key in overridden]
     return any(n > 0 and where[:n] == key[:n] for n, key in zip(common, overridden, strict=True))
-
-
-def _allowed_keys(where: Sequence[str]) -> list[str]:
-    kind: Any = Config
-    for part in where:
-        kind = _child(kind, part)
-    return list(kind.model_fields) if is_section(kind) else []
-
-
-def _child(kind: Any, part: str) -> Any:
-    if is_section(kind):
-        field = kind.model_fields.get(part)
-        return field.annotation if field else None
-    if get_origin(kind) in (Union, UnionType):
-        sections = [k for k in get_args(kind) if is_section(k)]
-        return _child(sections[0], part) if sections else None
-    arguments = get_args(kind)  # of dict[Name, Section] or list[Section]
-    return arguments[-1] if arguments else None
 
 
 def place(error: ErrorDetails) -> tuple[str, ...]:

@@ -39,13 +39,31 @@ class Schedule:
     def intervals(self, start: int) -> Iterator[Interval]:
         """Yield the intervals from a consolidation point to the end of the run.
 
-        The last one may be shorter. A stage with smaller images ends with the interval that its
-        fraction of the steps falls into.
+        The last one may be shorter, and so may the first one of a run that goes on from the end of
+        a shorter one. A stage with smaller images ends with the interval that its fraction of the
+        steps falls into.
         """
-        image, unit = self._config.image, self._config.schedule.consolidate_every
-        for first in range(start, self.steps, unit):
-            sizes = [stage.size for stage in image.stages if first < stage.until * self.steps]
-            yield Interval(first, min(first + unit, self.steps), sizes[0] if sizes else image.size)
+        unit = self._config.schedule.consolidate_every
+        while start < self.steps:
+            last = min(start - start % unit + unit, self.steps)
+            yield Interval(start, last, self.image_size(start))
+            start = last
+
+    def image_size(self, step: int) -> int:
+        """Return height and width of the training images of a step, in pixels."""
+        return next(size for end, size in self._spans() if step < end)
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """Yield the step that every stage ends before, and its size; then those of the rest."""
+        unit = self._config.schedule.consolidate_every
+        for stage in self._config.image.stages:
+            # The first consolidation point at or behind the fraction; no sum over all of them.
+            end = math.ceil(stage.until * self.steps / unit) * unit
+            end += unit * (
+                (end < stage.until * self.steps) - (end - unit >= stage.until * self.steps)
+            )
+            yield end, stage.size
+        yield max(self.steps, 1), self._config.image.size
 
     def learning_rate(self, step: int) -> float:
         """Return the rate of a step, counted from 0.
@@ -61,5 +79,31 @@ class Schedule:
 
     def pixels_left(self, done: int) -> int:
         """Return the pixels of one training image per step, over all steps after ``done``."""
-        rest = self.intervals(done - done % self._config.schedule.consolidate_every)
-        return sum((i.last - max(i.first, done)) * i.size**2 for i in rest)
+        pixels = 0
+        for end, size in self._spans():
+            end = min(end, self.steps)
+            pixels += max(0, end - done) * size**2
+            done = max(done, end)
+        return pixels
+
+
+def longer_run(config: Config, steps_before: int, step: int) -> str:
+    """Return what it means that a run goes on which was to be shorter.
+
+    Args:
+        config: The run as it is now.
+        steps_before: Its length when the checkpoint was saved.
+        step: The step of the checkpoint.
+    """
+    before = config.schedule.model_copy(update={"steps": steps_before})
+    old, new = Schedule(config.model_copy(update={"schedule": before})), Schedule(config)
+    last = max(step - 1, 0)
+    text = (
+        f"A longer run: schedule.steps was {steps_before:,} and is now {new.steps:,}. From step "
+        f"{step:,} on the learning rate is {new.learning_rate(step):.3g}, after "
+        f"{old.learning_rate(last):.3g} (peak {config.optimizer.learning_rate:g})"
+    )
+    sizes = old.image_size(last), new.image_size(step)
+    return (
+        f"{text}; images have {sizes[1]} pixels, after {sizes[0]}" if len(set(sizes)) > 1 else text
+    )

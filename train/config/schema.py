@@ -11,15 +11,17 @@ from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validat
 
 from train.config import sections
 from train.config.marks import FREE_ON_RESUME, NOT_IN_GRAPHS
+from train.config.nearest import did_you_mean
 from train.config.sections import Name, Section
 from train.storage.address import local_run_folder
-from train.storage.settings import Location, StorageConfig, key_problem
+from train.storage.settings import LocalPath, Location, StorageConfig, key_problem
 
 
 class Config(Section):
     """One training run."""
 
     seed: NonNegativeInt = 1
+    """What initial weights, order of the records and augmentations are drawn from."""
     device: Annotated[Literal["auto", "Ascend", "GPU", "CPU"], FREE_ON_RESUME] = "auto"
     """``auto``: Ascend where there is an NPU, otherwise CPU."""
     run_dir: Annotated[Location, FREE_ON_RESUME, NOT_IN_GRAPHS]
@@ -39,7 +41,7 @@ class Config(Section):
     """How MindSpore compiles for Ascend: ``O2`` hands whole graphs to CANN's graph engine, which
     launches each at once; with ``O0`` every operator is launched by itself, and with ``O1`` some
     are fused before. ``auto`` is O2. Other devices do not look at it."""
-    init_from: Path | None = None
+    init_from: LocalPath | None = None
     """Start the shared branch from a run folder, a checkpoint of one, or a MindSpore checkpoint
     file (``.ckpt``) of the trunk, such as MindCV's ImageNet weights of the ResNets."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -117,6 +119,7 @@ class Config(Section):
         known = ", ".join(self.datasets)
         problems = [
             f"tasks.{task}.dataset: no data set {self.dataset_of(task)!r} (there are: {known})"
+            f"{did_you_mean(self.dataset_of(task), self.datasets)}"
             for task in self.tasks
             if self.dataset_of(task) not in self.datasets
         ]

@@ -1,11 +1,13 @@
 """The sections of a configuration: every value has its meaning, unit and default here."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -14,6 +16,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from train.config.marks import FREE_ON_RESUME
 from train.storage.settings import Location
@@ -25,13 +29,17 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 # The floating types that a step can compute in, and that its gradients can travel in.
 Precision = Literal["float32", "float16", "bfloat16"]
 JitLevel = Literal["O0", "O1", "O2"]
+# At a thousand steps a second, which no device makes, a run of so many takes four months.
+MOST_STEPS = 10**10
 BYTES: dict[Precision, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 class Section(BaseModel):
     """Part of a configuration: unknown keys are errors, values do not change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class AugmentConfig(Section):
@@ -76,13 +84,26 @@ class DatasetConfig(Section):
     augment: AugmentConfig | None = None
     """Augmentations of this data set; what is not given here is taken from ``augment``."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_text_is_the_records(cls, value: object) -> object:
+        return {"records": value} if isinstance(value, (str, Path)) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        section = handler.resolve_ref_schema(handler(core))
+        plain = {"type": "string", "description": "The same as {records: ...}."}
+        return {"anyOf": [section, plain]}
+
 
 class TaskConfig(Section):
     """One task: what is learned from a data set."""
 
     dataset: Name | None = None
     """The data set that feeds it; by default the one of the task's own name."""
-    kind: str = DEFAULT_KIND
+    kind: Annotated[str, Field(json_schema_extra={"enum": list(KINDS)})] = DEFAULT_KIND
     """A kind of the registry: ``scene``, one label per image; ``segmentation``, one per pixel, from
     masks."""
     masks: Name | None = None
@@ -94,7 +115,8 @@ class TaskConfig(Section):
     @classmethod
     def _kind_is_known(cls, value: str) -> str:
         if value not in KINDS:
-            raise ValueError(f"must be {' or '.join(map(repr, KINDS))}, not {value!r}")
+            known = " or ".join(map(repr, KINDS))
+            raise ValueError(f"must be {known}, not {value!r}")
         return value
 
     @model_validator(mode="after")
@@ -219,6 +241,7 @@ class OptimizerConfig(Section):
     """Optimizer. Losses are means over the images, so is what ``learning_rate`` refers to."""
 
     name: Literal["sgd", "adamw"] = "sgd"
+    """``sgd``: with momentum. ``adamw``: Adam with decoupled weight decay."""
     learning_rate: PositiveFloat = 0.05
     """Peak of the schedule."""
     weight_decay: NonNegativeFloat = 5e-4
@@ -252,7 +275,8 @@ class ReductionConfig(Section):
 class ScheduleConfig(Section):
     """Length of the run and learning rate over it: linear warm-up, then a cosine to zero."""
 
-    steps: PositiveInt
+    steps: Annotated[int, Field(gt=0, le=MOST_STEPS)]
+    """Length of the run. A completed run can be made longer: see docs/configuration.md."""
     warmup: Fraction = 0.1
     """Fraction of the steps."""
     consolidate_every: PositiveInt = 50

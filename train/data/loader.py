@@ -17,9 +17,8 @@ from train.data.manifest import RecordSet
 from train.data.mixing import mix
 from train.data.pipeline import Columns, Records, stored_records, transformed_batches
 from train.data.records import IGNORE_INDEX, NO_LABEL
-from train.data.sampler import TrainStream, evaluation_records
+from train.data.sampler import TrainStream, evaluation_records, require_images
 from train.data.transforms import evaluation_transforms, training_transforms
-from train.errors import UserError
 
 
 class TrainLoader:
@@ -45,12 +44,7 @@ class TrainLoader:
         world_size: int,
         masks: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        for name, images in shares.items():
-            if images < world_size:
-                raise UserError(
-                    f"batch: the mixed batch holds {images} image(s) of {name}, too few for "
-                    f"{world_size} ranks (see batch.images_per_task and batch.shares)"
-                )
+        require_images(shares, world_size)
         self.sets = sets
         self.streams = [
             TrainStream(s.name, s.num_records("train"), shares[s.name], config.seed) for s in sets
@@ -58,9 +52,6 @@ class TrainLoader:
         self.seed = config.seed
         self.augment = {s.name: config.augment_of(s.name) for s in sets}
         self.masks = _masks_of(sets, masks)
-        for name, spaces in self.masks.items():
-            if spaces and self.augment[name].mixup > 0:
-                raise UserError(f"datasets.{name}.augment.mixup: masks cannot be blended")
         self.guards = [BatchGuard(s, watch) for s in sets]
         self.rank = rank
         self.world_size = world_size

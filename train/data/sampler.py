@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from train.errors import UserError
+
 _ROUNDS = 8
 _MIN_HALF_BITS = 2
 
@@ -39,6 +41,24 @@ def split_shares(shares: Shares, num_records: Mapping[str, int], images: int) ->
     exponent = rules[shares] if isinstance(shares, str) else 1 / shares["temperature"]
     weights = np.array([float(n) ** exponent for n in num_records.values()])
     return dict(zip(num_records, _apportion(images, weights), strict=True))
+
+
+def require_images(shares: Mapping[str, int], ranks: int) -> None:
+    """Check that every rank gets an image of every data set in every step.
+
+    Args:
+        shares: Images of every data set in the mixed batch.
+        ranks: Number of ranks.
+
+    Raises:
+        UserError: There are more ranks than images.
+    """
+    for name, images in shares.items():
+        if images < ranks:
+            raise UserError(
+                f"batch: the mixed batch holds {images} image(s) of {name}, too few for "
+                f"{ranks} ranks (see batch.images_per_task and batch.shares)"
+            )
 
 
 def _apportion(images: int, weights: npt.NDArray[np.float64]) -> list[int]:

@@ -13,6 +13,7 @@ from mindspore import communication
 from train.distributed import mpi_engine, mpirun
 from train.environment import visible_npus, whole_number
 from train.errors import UserError
+from train.limits import usable_cores
 from train.native import library as native
 
 _SCHEDULER_SECONDS = 300
@@ -132,7 +133,7 @@ def start(cluster: Cluster) -> None:
 
 def _num_threads(environment: Mapping[str, str]) -> int:
     """Return the number of cores of this process, or OMP_NUM_THREADS where that is fewer."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return min(cores, whole_number(environment, "OMP_NUM_THREADS") or cores)
 
 

@@ -10,6 +10,13 @@ from train.config.schema import Config
 from train.data.manifest import RecordSet
 from train.errors import UserError
 
+_STEPS = "schedule.steps"
+_MOST_KEYS = 5
+_LONGEST_VALUE = 60
+# Sections, in the order in which their differences are told; those that are not here come before
+# the last one, of which every data set has a dozen keys.
+_SECTIONS = ("datasets", "tasks", "model", "schedule", "optimizer", "batch", "image", "", "augment")
+
 
 def run_identity(config: Config, sets: Sequence[RecordSet]) -> dict[str, Any]:
     """Return what must be equal for a run to go on from a checkpoint, as plain values.
@@ -26,22 +33,47 @@ def run_identity(config: Config, sets: Sequence[RecordSet]) -> dict[str, Any]:
     return {**settings, "augment": augment, "datasets": records}
 
 
-def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: str) -> None:
-    """Refuse to go on with another run's checkpoint.
+def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: str) -> int | None:
+    """Refuse to go on with another run's checkpoint; the same run may have become longer.
+
+    Args:
+        saved: The identity of the run that the checkpoint is of.
+        now: That of the run that is to go on.
+        run_dir: The run folder.
+
+    Returns:
+        The length that the run was to have, if it is longer now.
 
     Raises:
-        UserError: Names the keys that differ.
+        UserError: Names the keys that differ, those that matter most first.
     """
     before, after = _flat(saved), _flat(now)
     # A checkpoint that is older than a key was made with what is its default.
     before = {**{key: value for key, value in _defaults().items() if key in after}, **before}
     differing = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    if differing:
-        parts = [f"{k} was {before.get(k)!r} and is now {after.get(k)!r}" for k in differing]
-        raise UserError(
-            f"run_dir: {run_dir} holds a run with other settings: {'; '.join(parts)} "
-            "(choose another run_dir=..., or remove the folder)"
-        )
+    if not differing:
+        return None
+    length = before.get(_STEPS)
+    if differing == [_STEPS] and isinstance(length, int) and after[_STEPS] > length:
+        return length
+    differing.sort(key=_weight)
+    parts = [
+        f"{k} was {before.get(k)!r:.{_LONGEST_VALUE}} and is now {after.get(k)!r:.{_LONGEST_VALUE}}"
+        for k in differing[:_MOST_KEYS]
+    ]
+    if len(differing) > _MOST_KEYS:
+        parts.append(f"and {len(differing) - _MOST_KEYS} more")
+    hint = "; a run can be made longer, not shorter" if differing == [_STEPS] else ""
+    raise UserError(
+        f"run_dir: {run_dir} holds a run with other settings: {'; '.join(parts)} "
+        f"(choose another run_dir=..., or remove the folder{hint})"
+    )
+
+
+def _weight(key: str) -> int:
+    """Return the place of a key among those that differ: what decides on the rest comes first."""
+    section = key.partition(".")[0]
+    return _SECTIONS.index(section if section in _SECTIONS else "")
 
 
 def _settings(config: Config) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from train.errors import UserError
 from train.files import replace_file
 from train.run.checkpoint import Checkpoint, checkpoints_in, load_newest, save_checkpoint
 from train.run.object_storage import build_uploader
+from train.run.ownership import Ownership
 from train.storage.run_upload import Outcome
 
 Values = dict[str, Any]
@@ -24,13 +25,15 @@ class RunFolder:
     Args:
         config: The run.
         is_first: Whether this is rank 0.
+        owner: What keeps other runs out of the folder, until it is closed.
 
     Attributes:
         path: The folder; made when the run starts.
     """
 
-    def __init__(self, config: Config, is_first: bool) -> None:
+    def __init__(self, config: Config, is_first: bool, owner: Ownership | None = None) -> None:
         self.path = config.run_folder
+        self._owner = owner
         self._config = config
         self._checkpoints = self.path / "checkpoints"
         self._metrics = self.path / "metrics.jsonl"
@@ -97,11 +100,19 @@ class RunFolder:
             self._uploader.soon()
 
     def close(self, seconds: float | None = None) -> None:
-        """Wait until object storage has everything, the summary last; note in it what is missing.
+        """Wait until object storage has everything, then let others have the folder.
 
         Args:
             seconds: How long at most; by default ``storage.upload_seconds``.
         """
+        try:
+            self._finish_upload(seconds)
+        finally:
+            if self._owner is not None:
+                self._owner.release()
+
+    def _finish_upload(self, seconds: float | None) -> None:
+        """Upload the rest, the summary last; note in it what is missing."""
         uploader, summary = self._uploader, self.read_summary()
         if uploader is None or (not uploader.started and not is_incomplete(summary)):
             return

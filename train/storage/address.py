@@ -5,6 +5,8 @@ from pathlib import Path
 
 SCHEMES = ("s3://", "obs://")
 
+# What is meant as an address but is none: obs:/x, S3://x, s3//x.
+_ALMOST_REMOTE = re.compile(r"(s3|obs)(?::/*|//+)", re.IGNORECASE)
 _BUCKET_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
 
 
@@ -40,6 +42,9 @@ def check_location(text: str) -> str:
         ValueError: It is neither.
     """
     if not is_remote(text):
+        if almost := _ALMOST_REMOTE.match(text):
+            right = f"{almost[1].lower()}://{text[almost.end() :]}"
+            raise ValueError(f"{text}: an address of object storage is written {right}")
         if "://" in text:
             scheme = text.partition("://")[0]
             raise ValueError(

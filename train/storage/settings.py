@@ -35,8 +35,30 @@ def _location(value: object) -> Path | str:
     if not isinstance(value, str):
         raise PydanticCustomError("path_type", "must be a path")
     text = check_location(value)
-    return text if is_remote(text) else Path(text)
+    return text if is_remote(text) else _at_home(text)
 
+
+def _local_path(value: object) -> Path:
+    """Return a path on this machine."""
+    place = _location(value)
+    if isinstance(place, str):
+        raise ValueError(f"must be a path on this machine, not {place!r}")
+    return place
+
+
+def _at_home(path: str) -> Path:
+    """Return a path in which ``~`` and ``~USER`` at the beginning are home folders."""
+    if not path.strip():
+        raise ValueError("must be a path, not an empty text")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = path.partition("/")[0]
+        raise ValueError(f"{path}: there is no home folder {user} on this machine") from None
+
+
+LocalPath = Annotated[Path, pydantic.BeforeValidator(_local_path)]
+"""A path on this machine; ``~`` is the home folder."""
 
 Location = Annotated[Path | str, pydantic.BeforeValidator(_location)]
 """A path, or ``s3://BUCKET/KEY`` or ``obs://BUCKET/KEY`` as a text."""
@@ -65,7 +87,9 @@ class StorageConfig(pydantic.BaseModel):
     ``docs/storage.md`` lists the environment variables that stand for what is not given here.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     endpoint: str | None = None
     """Address of the service, like https://obs.cn-north-4.myhuaweicloud.com."""
@@ -80,7 +104,7 @@ class StorageConfig(pydantic.BaseModel):
     """Secret key, with ``access_key``."""
     token: Secret = None
     """Security token of temporary keys, with the other two."""
-    cache: Path | None = None
+    cache: LocalPath | None = None
     """Folder for the copies of data sets, on a disk of the node; by default ~/.cache/mtln."""
     cache_size: pydantic.ByteSize | None = None
     """The most that they may take, like 200GB; by default as much as the disk holds. Data sets that
@@ -149,7 +173,7 @@ class StorageConfig(pydantic.BaseModel):
     def cache_folder(self, environment: Mapping[str, str]) -> Path:
         """Return where copies of data sets are kept."""
         if self.cache is not None:
-            return self.cache.expanduser()
+            return self.cache
         if folder := environment.get("MTLN_STORAGE_CACHE"):
             return Path(folder).expanduser()
         if folder := environment.get("XDG_CACHE_HOME"):

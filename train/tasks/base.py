@@ -17,7 +17,6 @@ from mindspore import Tensor, nn, ops
 from train.config.schema import Config
 from train.data.batch import Array, Batch, BatchLayout
 from train.data.manifest import RecordSet
-from train.errors import UserError
 from train.model.backend import Backend
 from train.model.mtln import group_by_kind
 from train.tasks.registry import KINDS
@@ -212,13 +211,7 @@ def resolve_tasks(config: Config, sets: Sequence[RecordSet]) -> list[Task]:
     tasks: list[Task] = []
     for name, options in config.tasks.items():
         record_set = by_name[config.dataset_of(name)]
-        task: Task = KINDS[options.kind].load().resolve(name, config, record_set)
-        if options.classes not in (None, len(task.classes)):
-            raise UserError(
-                f"tasks.{name}.classes: {options.classes} classes are expected, but "
-                f"{record_set.folder} has {len(task.classes)}"
-            )
-        tasks.append(task)
+        tasks.append(KINDS[options.kind].load().resolve(name, config, record_set))
     return tasks
 
 

@@ -15,9 +15,9 @@ from mindspore import Tensor, nn
 from train.config.schema import Config
 from train.data.batch import Array, Batch, BatchLayout, TaskInputs
 from train.data.manifest import RecordSet
-from train.errors import UserError
 from train.model.backend import Backend
 from train.tasks.base import Decision, KindLosses, Task
+from train.tasks.labels import labels_of
 from train.tasks.metrics import Confusion, classification_metrics, confusion_matrix
 
 
@@ -127,9 +127,7 @@ class SceneTask(Task):
     @classmethod
     def resolve(cls, name: str, config: Config, record_set: RecordSet) -> "SceneTask":
         """See the base class."""
-        classes = record_set.manifest.classes
-        if not classes:
-            raise UserError(f"tasks.{name}: {record_set.folder} has masks only, no scene classes")
+        classes = labels_of(name, config, record_set).classes
         return cls(name, record_set.name, classes, config.loss.label_smoothing)
 
     def head(self, channels: Sequence[int], backend: Backend) -> nn.Cell:

@@ -18,10 +18,10 @@ from train.config.schema import Config
 from train.data.batch import Array, Batch, BatchLayout, TaskInputs
 from train.data.manifest import RecordSet
 from train.data.records import IGNORE_INDEX
-from train.errors import UserError
 from train.model.backend import Backend
 from train.model.layers import split
 from train.tasks.base import Decision, KindLosses, Task
+from train.tasks.labels import labels_of
 from train.tasks.metrics import Confusion, PixelCounts, oracle_classes, segmentation_metrics
 
 _ABSENT = 1e-6
@@ -227,17 +227,9 @@ class SegmentationTask(Task):
     @classmethod
     def resolve(cls, name: str, config: Config, record_set: RecordSet) -> "SegmentationTask":
         """See the base class."""
-        wanted, spaces = config.tasks[name].masks, record_set.manifest.masks
-        folder, known = record_set.folder, ", ".join(spaces)
-        if not spaces:
-            raise UserError(f"tasks.{name}.kind: segmentation needs masks, but {folder} has none")
-        if wanted is None and len(spaces) > 1:
-            raise UserError(f"tasks.{name}.masks: missing: {folder} has several kinds ({known})")
-        masks = wanted or next(iter(spaces))
-        if masks not in spaces:
-            raise UserError(f"tasks.{name}.masks: {folder} has no masks {masks!r} (but: {known})")
+        labels = labels_of(name, config, record_set)
         options = config.model.decoder_channels, config.loss.dice
-        return cls(name, record_set.name, spaces[masks].classes, masks, *options)
+        return cls(name, record_set.name, labels.classes, labels.masks or "", *options)
 
     @property
     def label_space(self) -> str | None:

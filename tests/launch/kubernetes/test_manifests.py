@@ -213,7 +213,11 @@ def test_the_image_takes_the_arguments(manifest: Manifest) -> None:
     [container] = pods(manifest)[0]["containers"]
     assert "command" not in container
     ended = subprocess.run(
-        ["bash", str(ROOT / "launch/entrypoint.sh"), *container["args"], "--dry-run"],
+        # What is here of the data is looked at, and the volume is not here.
+        [
+            *("bash", str(ROOT / "launch/entrypoint.sh"), *container["args"]),
+            *("data_root=s3://bucket/data", "--dry-run"),
+        ],
         env={"PATH": "/usr/bin:/bin", "MTLN_PYTHON": sys.executable, **variables(manifest, 0)},
         capture_output=True,
         text=True,

@@ -8,7 +8,7 @@ import pytest
 
 from launch.arguments import parse
 from launch.kubernetes.place import Place, forget_roles, place_in_cluster
-from tests.launch.checkout import copy_checkout
+from tests.launch.checkout import ON_PAPER, copy_checkout
 from tests.launch.kubernetes.containers import operator_variables, volcano_variables
 from tests.launch.script_jobs import Launch
 from tests.marked import Marked
@@ -100,7 +100,7 @@ def test_mistakes_in_the_variables_of_volcano(variables: dict[str, str], named: 
 
 
 def test_mistake_ends_the_launcher_with_one_line(launch: Launch, tmp_path: Path) -> None:
-    (tmp_path / "job.yaml").write_text("a: 1\n")
+    (tmp_path / "job.yaml").write_text(ON_PAPER)
     ended = launch("job.yaml", **{**operator_variables(1, 2, 8), "MS_NODE_RANK": "2"})
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("error: environment: MS_NODE_RANK is 2")
@@ -120,7 +120,7 @@ def test_mistake_ends_the_launcher_with_one_line(launch: Launch, tmp_path: Path)
 def test_options_take_precedence_over_the_variables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], expected: tuple
 ) -> None:
-    (tmp_path / "job.yaml").touch()
+    (tmp_path / "job.yaml").write_text(ON_PAPER)
     for name, value in operator_variables(1, 2, 3, "10.96.0.7").items():
         monkeypatch.setenv(name, value)
     job = parse([str(tmp_path / "job.yaml"), *options]).job
@@ -130,7 +130,7 @@ def test_options_take_precedence_over_the_variables(
 def test_without_its_word_on_the_nodes_the_operators_address_does_not_count(
     launch: Launch, tmp_path: Path
 ) -> None:
-    (tmp_path / "job.yaml").touch()
+    (tmp_path / "job.yaml").write_text(ON_PAPER)
     alone = ("--nnodes", "1", "nproc=2", "--dry-run", "--format", "json")
     ended = launch("job.yaml", *alone, **operator_variables(1, 2, 3))
     ranks = json.loads(ended.stdout)["processes"]
@@ -141,7 +141,7 @@ def test_without_its_word_on_the_nodes_the_operators_address_does_not_count(
 def test_single_rank_does_not_take_the_role_of_its_container(tmp_path: Path) -> None:
     """With MS_ROLE it would be MindSpore's scheduler, and wait for ranks for ever."""
     rank = "import json, os; print('TOLD', json.dumps(dict(os.environ)))"
-    project = copy_checkout(tmp_path / "project", {"job.yaml": "a: 1\n"}, train=rank)
+    project = copy_checkout(tmp_path / "project", {"job.yaml": ON_PAPER}, train=rank)
     command = [sys.executable, "-m", "launch", project / "configs/job.yaml"]
     told = {**operator_variables(0, 1, 1), "PYTHONPATH": str(project)}
     # From a folder of its own: the one in which tests start has the real program.

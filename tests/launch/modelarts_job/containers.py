@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.checkout import VARIABLES, copy_checkout
+from tests.launch.checkout import ON_PAPER, VARIABLES, copy_checkout
 from tests.object_store import foreign_variables
 from tests.paths import ROOT
 
@@ -175,7 +175,7 @@ def end_of(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 def project_copy(folder: Path, *programs: str) -> Path:
     """A copy of the project in which some programs only note what they are given."""
-    configs = {"job.yaml": "datasets: {a: {records: a}}\nschedule: {steps: 1}\n"}
+    configs = {"job.yaml": ON_PAPER}
     return copy_checkout(folder / "user job dir", configs, **dict.fromkeys(programs, _RECORDER))
 
 

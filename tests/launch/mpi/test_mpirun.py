@@ -1,6 +1,5 @@
 """launch/run_mpi.sh: the command it makes, and mpirun that it watches over."""
 
-import json
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ from launch.job import Job
 from launch.mpi.__main__ import main
 from launch.mpi.mpirun import Start, plan
 from launch.plan.machine import Machine
+from tests.launch.checkout import ON_PAPER
 from tests.marked import AS_ROOT, Marked, needs_open_mpi
 from train.errors import UserError
 
@@ -91,7 +91,7 @@ def test_mistakes_of_the_plan() -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "job.yaml"
-    path.write_text(json.dumps({}))
+    path.write_text(ON_PAPER)
     return path
 
 

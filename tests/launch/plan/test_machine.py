@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launch.job import Job
 from launch.plan.machine import Machine, share_cores
 from launch.plan.numa import allowed_cores, parse_list
+from launch.plan.processes import Node, World, make_plan
 from train.environment import visible_npus
 
 
@@ -112,3 +114,16 @@ def test_no_npus(tmp_path: Path) -> None:
 def test_default_world_size(npus: int, cores: int, expected: int) -> None:
     machine = Machine(tuple(range(npus)), (tuple(range(cores)),))
     assert machine.default_world_size == expected
+
+
+def test_a_quota_counts_as_cores() -> None:
+    """A container of --cpus=2 on a machine of 8 cores: two ranks, and no cores for one alone."""
+    limited = Machine((), ((0, 1, 2, 3), (4, 5, 6, 7)), quota=2.5)
+    assert (limited.num_cores, limited.default_world_size) == (2, 2)
+    assert limited.shares([0, 1]) == [None, None]
+    assert "2.5 cores" in limited.quota_note
+    plan = make_plan(Job(["true"], Path("run")), Node(0, "here", 0, 2), World(2), limited, {})
+    assert [(p.cores, p.variables["OMP_NUM_THREADS"]) for p in plan] == [(None, "1")] * 2
+    assert Machine((), ((0, 1),), quota=0.5).default_world_size == 1
+    roomy = Machine((), ((0, 1),), quota=4.0)
+    assert (roomy.num_cores, roomy.quota_note, roomy.shares([0, 1])) == (2, "", [(0,), (1,)])

@@ -14,6 +14,7 @@ from launch.dry_run import plan_job
 from launch.job import Job
 from launch.plan.machine import Machine
 from launch.plan.placement import placement_of
+from tests.launch.checkout import ON_PAPER
 from tests.launch.script_jobs import Launch
 from tests.paths import ROOT
 from train.errors import UserError
@@ -169,7 +170,7 @@ def test_table_that_contradicts(
 
 
 def test_wrong_table_is_told_before_anything_starts(launch: Launch, tmp_path: Path) -> None:
-    (tmp_path / "job.yaml").write_text("a: 1\n")
+    (tmp_path / "job.yaml").write_text(ON_PAPER)
     table = table_for(tmp_path, {"127.0.0.1": [0, 1]})
     table.write_text(table.read_text().replace('"rank_id": "1"', '"rank_id": "7"'))
     for ended in (
@@ -184,7 +185,7 @@ def test_wrong_table_is_told_before_anything_starts(launch: Launch, tmp_path: Pa
 
 
 def test_table_without_npus(launch: Launch, tmp_path: Path) -> None:
-    (tmp_path / "job.yaml").write_text("a: 1\n")
+    (tmp_path / "job.yaml").write_text(ON_PAPER)
     ended = launch("job.yaml", "--rank-table", str(TABLES / "2p.json"))
     assert ended.returncode == 2
     assert "a rank table is for NPUs, and there is none here" in ended.stderr

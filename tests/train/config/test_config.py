@@ -83,15 +83,16 @@ def test_a_key_of_older_configurations(tmp_path: Path) -> None:
 
 def test_unknown_key_names_the_allowed_ones(tmp_path: Path) -> None:
     assert mistakes(tmp_path, {**BASE, "model": {"depht": 16}}) == [
-        "job.yaml: model.depht: unknown key (allowed here: trunk, depth, width, norm, "
-        "branch, decoder_channels)"
+        "job.yaml: model.depht: unknown key: did you mean model.depth? (allowed here: trunk, "
+        "depth, width, norm, branch, decoder_channels)"
     ]
 
 
 def test_unknown_key_deep_inside(tmp_path: Path) -> None:
     tree = {**BASE, "tasks": {"ucm": {"clases": 21}, "aid": {}}}
     assert mistakes(tmp_path, tree) == [
-        "job.yaml: tasks.ucm.clases: unknown key (allowed here: dataset, kind, masks, classes)"
+        "job.yaml: tasks.ucm.clases: unknown key: did you mean tasks.ucm.classes? (allowed here: "
+        "dataset, kind, masks, classes)"
     ]
 
 

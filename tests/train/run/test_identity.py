@@ -51,3 +51,32 @@ def test_a_key_without_a_default_must_be_there() -> None:
     old = {k: v for k, v in identity().items() if k != "schedule"}
     assert "schedule.steps was None and is now 100" in refusal(old, identity())
     assert "gone was 1 and is now None" in refusal({**identity(), "gone": 1}, identity())
+
+
+def test_a_run_may_become_longer_but_nothing_else() -> None:
+    longer = identity(schedule={"steps": 150})
+    assert require_same_run(identity(), identity(), "runs/job") is None
+    assert require_same_run(identity(), longer, "runs/job") == 100
+    message = refusal(longer, identity())
+    assert "schedule.steps was 150 and is now 100" in message
+    assert "longer, not shorter" in message
+    other = identity(schedule={"steps": 150}, seed=2)
+    assert "seed was 1 and is now 2" in refusal(identity(), other)
+
+
+def test_of_many_differences_the_five_that_matter_are_told() -> None:
+    changed = {
+        "branches": "allreduce",
+        "loss": {"label_smoothing": 0.2},
+        "batch": {"images_per_task": 8},
+        "model": {"depth": 22, "width": 4},
+        "optimizer": {"learning_rate": 0.1},
+        "tasks": {"ucm": {"classes": 21}},
+        "seed": 7,
+    }
+    message = refusal(identity(), identity(**changed))
+    told = message.partition("settings: ")[2].partition(" (choose")[0].split("; ")
+    assert [part.partition(" was ")[0] for part in told] == [
+        *("tasks.ucm.classes", "model.depth", "model.width", "optimizer.learning_rate"),
+        *("batch.images_per_task", "and 3 more"),
+    ]

@@ -20,6 +20,7 @@ from train.config.sections import Precision
 from train.data.damage import DamageWatch
 from train.data.loader import TrainLoader
 from train.data.manifest import open_record_sets
+from train.data.shares import batch_shares
 from train.distributed import cluster
 from train.distributed.collectives import OneProcess
 from train.optim.optimizers import scalar
@@ -127,7 +128,7 @@ class Evaluator(Rank):
         tasks = resolve_tasks(config, sets)
         parts = Parts(config, sets, tasks)
         watch = DamageWatch(sets)
-        shares = build.build_shares(config, sets)
+        shares = batch_shares(config, sets)
         loader = TrainLoader(config, sets, shares, watch, place.rank, place.world_size)
         self.step = parts.step(self.collectives, loader)
         graphs = build.build_graph_cache(config, place, self.collectives, sets)

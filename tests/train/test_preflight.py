@@ -1,0 +1,135 @@
+"""What is found before anything starts; single mistakes are in tests/mistakes."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.arguments import parse
+from launch.preflight import check_job
+from tests.aliases import WriteConfig
+from train import limits, preflight
+from train.config.reader import load_config
+from train.config.schema import Config
+from train.errors import UserError
+
+
+@pytest.fixture
+def config(small_tree: dict[str, Any], write_config: WriteConfig) -> Config:
+    return load_config(write_config(small_tree))
+
+
+def changed(config: Config, **sections: dict[str, Any]) -> Config:
+    tree = config.model_dump()
+    for name, values in sections.items():
+        tree[name] = {**tree[name], **values}
+    return Config.model_validate(tree)
+
+
+def test_a_run_that_is_right(config: Config) -> None:
+    assert preflight.check(config, ranks=2, ranks_here=2, on_cpu=True) == []
+
+
+def test_every_mistake_of_the_data_sets_is_told_at_once(
+    small_config: dict[str, Any], write_config: WriteConfig
+) -> None:
+    small_config["datasets"]["roofs"]["records"] = "nowhere"
+    small_config["tasks"] = {
+        "fields": {"classes": 9},
+        "roofs": {},
+        "cover": {"dataset": "coast", "kind": "segmentation", "masks": "coats"},
+    }
+    with pytest.raises(UserError) as caught:
+        preflight.check(load_config(write_config(small_config)))
+    first, second, third = str(caught.value).splitlines()
+    assert first.startswith("datasets.roofs.records: nowhere: no such folder")
+    assert "tasks.fields.classes: 9 classes are expected" in second
+    assert "has 3 (class0, class1, class2)" in second
+    assert third.startswith("tasks.cover.masks: ") and "no masks 'coats'" in third
+
+
+def test_a_damaged_manifest_is_told_with_its_key(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records/manifest.json").write_text("{}")
+    tree = copy.deepcopy(config.model_dump())
+    tree["datasets"]["coast"]["records"] = tmp_path / "records"
+    with pytest.raises(UserError, match=r"^datasets.coast.records: .*manifest.json: format"):
+        preflight.check(Config.model_validate(tree))
+
+
+def test_of_records_in_object_storage_nothing_is_said(
+    small_config: dict[str, Any], write_config: WriteConfig
+) -> None:
+    """They are not here yet, and with them a mixed batch of one image would be too small."""
+    small_config["datasets"]["coast"]["records"] = "s3://bucket/coast"
+    small_config["batch"] = {"images_per_task": 1}
+    assert preflight.check(load_config(write_config(small_config)), ranks=8) == []
+    small_config["data_root"] = "obs://bucket"
+    small_config["datasets"] = {"coast": {"records": "coast"}}
+    assert preflight.check(load_config(write_config(small_config)), ranks=8) == []
+
+
+def test_what_is_allowed_but_may_not_be_meant(config: Config) -> None:
+    large = changed(config, batch={"images_per_task": 30}, image={"size": 100})
+    notes = preflight.check(large)
+    batches = [note for note in notes if note.startswith("batch: ")]
+    assert batches == [
+        "batch: every step takes 30 images of coast, which has 24 training records: some come "
+        "several times in a step"
+    ]
+    sizes = [note for note in notes if note.startswith("image.size: ")]
+    assert sizes == [
+        "image.size: 100 is more than four times the size of the pictures of fields, which have "
+        "at most 24 pixels",
+        "image.size: 100 is more than four times the size of the pictures of coast, which have "
+        "at most 20 pixels",
+    ]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_memory_is_counted_for_all_ranks_of_a_machine(
+    config: Config, monkeypatch: pytest.MonkeyPatch, ranks: int
+) -> None:
+    """Two ranks with half the images each need as much as one."""
+    images = 12 // ranks
+    needed = preflight.least_memory(config, images)
+    assert needed > images * 16 * 16 * (3 + 4 * 3)
+    monkeypatch.setattr(limits, "memory", lambda: needed * ranks)
+    preflight.check(config, ranks, ranks, on_cpu=True)
+    monkeypatch.setattr(limits, "memory", lambda: needed * ranks - 1)
+    with pytest.raises(UserError, match=r"^image.size: a step with .* 16 x 16 pixels needs"):
+        preflight.check(config, ranks, ranks, on_cpu=True)
+
+
+def test_the_least_memory_grows_with_what_needs_it(config: Config) -> None:
+    base = preflight.least_memory(config, 4)
+    assert preflight.least_memory(config, 8) == pytest.approx(2 * base, rel=0.01)
+    for wider in ({"width": 2}, {"depth": 16}):
+        assert preflight.least_memory(changed(config, model=wider), 4) > base
+    smaller = config.model_copy(update={"precision": "float16"})
+    assert preflight.least_memory(smaller, 4) < base
+
+
+def test_only_the_node_that_leads_a_job_checks_it(
+    small_config: dict[str, Any], write_config: WriteConfig
+) -> None:
+    """Another node that ended at once would keep it waiting."""
+    small_config["datasets"]["coast"]["records"] = "nowhere"
+    path = str(write_config(small_config))
+    nodes = ["--nnodes", "2", "--master", "localhost", "nproc=1"]
+    assert check_job(parse([path, *nodes, "--node-rank", "1"])) == ()
+    with pytest.raises(UserError, match="nowhere"):
+        check_job(parse([path, *nodes, "--node-rank", "0"]))
+
+
+def test_the_demo_data_may_be_missing_in_a_plan(
+    small_config: dict[str, Any], write_config: WriteConfig
+) -> None:
+    """The scripts make them before they start a job."""
+    small_config["datasets"]["coast"]["records"] = "data/demo/records/demo_coast"
+    path = str(write_config(small_config))
+    [note] = check_job(parse([path, "--dry-run"]))
+    assert "python -m tools demo-data" in note
+    with pytest.raises(UserError, match="python -m tools demo-data"):
+        check_job(parse([path]))

@@ -1,0 +1,153 @@
+"""YAML as configurations use it: the plain part of it, where every text means one thing only.
+
+What readers of YAML 1.1 and 1.2 understand differently (``010``, ``1:30``, ``1_000``) is refused,
+``1e-3`` is a number, and neither dates nor ``yes`` and ``no`` are anything but texts. (A switch
+takes ``yes`` all the same.) Merge keys, ``<<: *anchor``, work.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from train.errors import UserError
+
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z")
+_FLOAT = re.compile(
+    r"[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))\Z"
+    r"|\.(?:nan|NaN|NAN)\Z"
+)
+_AMBIGUOUS = re.compile(
+    r"[-+]?(?:0[0-9_]+|0[xob][0-9a-fA-F_]+|[0-9]+(?::[0-5]?[0-9])+(?:\.[0-9]*)?"
+    r"|[0-9]+_[0-9_]*(?:\.[0-9_]*)?)\Z"
+)
+_PLACEHOLDER = re.compile(r"\{\{[^{}]*\}{0,2}")
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads the plain part of YAML; refuses a key that comes twice, of which others take the last.
+
+    Attributes:
+        source: What messages call the text.
+        with_lines: Whether they say the line.
+    """
+
+    source = "YAML"
+    with_lines = True
+    yaml_implicit_resolvers = {}  # noqa: RUF012  not those of YAML 1.1
+
+    def place(self, node: yaml.Node) -> str:
+        return f"{self.source}: line {node.start_mark.line + 1}" if self.with_lines else self.source
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            self._check_keys(node)
+        elif isinstance(node, yaml.ScalarNode) and node.style is None:
+            self._check_scalar(node)
+        return node
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                text = node.start_mark.buffer or ""
+                found = _PLACEHOLDER.search(text, node.start_mark.pointer)
+                if key.start_mark.pointer == node.start_mark.pointer + 1 and found:
+                    raise UserError(f"{self.place(node)}: {_unfilled(found.group())}")
+                raise UserError(f"{self.place(key)}: a key must be a plain word")
+            if key.value in seen and key.tag != _MERGE:
+                raise UserError(f"{self.place(key)}: {key.value!r} is there twice")
+            seen.add(key.value)
+
+    def _check_scalar(self, node: yaml.ScalarNode) -> None:
+        if not _AMBIGUOUS.match(node.value):
+            return
+        other = yaml.safe_load(node.value)
+        plain = node.value.replace("_", "").lstrip("0") or "0"
+        form = plain if plain.isdecimal() else "a plain number"
+        also = f" (some read {other})" if str(other) not in (plain, node.value) else ""
+        raise UserError(
+            f"{self.place(node)}: {node.value} is ambiguous{also}: write {form}, or "
+            f"'{node.value}' in quotes for a text"
+        )
+
+
+for _tag, _pattern, _first in (
+    ("null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]),
+    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")),
+    ("int", _INT, list("-+0123456789")),
+    ("float", _FLOAT, list("-+0123456789.")),
+    ("merge", re.compile(r"<<\Z"), ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        UserError: It cannot be read, is no such file, has a key twice, or holds what is ambiguous.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(f"{path}: cannot be read: {reason}") from None
+    tree = _load(text, str(path))
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: must hold keys and values at the top level")
+    return tree
+
+
+def read_value(text: str, source: str) -> Any:
+    """Read the value of a setting.
+
+    Args:
+        text: The value, in YAML.
+        source: What messages call it.
+
+    Raises:
+        UserError: It is ambiguous, or no YAML.
+    """
+    return _load(text, source, with_lines=False)
+
+
+def _load(text: str, source: str, with_lines: bool = True) -> Any:
+    loader = None
+    try:
+        loader = _Loader(text)
+        loader.source, loader.with_lines = source, with_lines
+        return loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        raise UserError(_explain(error, text, source, with_lines)) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{source}: not valid YAML: {' '.join(str(reason).split())}") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _explain(error: yaml.MarkedYAMLError, text: str, source: str, with_lines: bool) -> str:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line if mark is not None else 0
+    lines = text.splitlines()
+    # A parser may notice only at the beginning of the next line.
+    for number in (line, line - 1):
+        found = _PLACEHOLDER.search(lines[number]) if 0 <= number < len(lines) else None
+        if found:
+            return f"{source}: line {number + 1}: {_unfilled(found.group())}"
+    where = f"{source}: line {line + 1}" if with_lines else source
+    problem = " ".join((error.problem or error.context or "").split())
+    if "\t" in problem or "'\\t'" in problem:
+        problem += " (indent with blanks, not with tabs)"
+    elif "mapping values are not allowed" in problem:
+        problem += " (a second ': ' in the line: put a text with ': ' in quotes)"
+    return f"{where}: not valid YAML: {problem}"
+
+
+def _unfilled(text: str) -> str:
+    return f"{text} is a placeholder that nothing has filled in: write the value"

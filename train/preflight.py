@@ -1,0 +1,195 @@
+"""What can be found wrong with a run before anything starts: data sets, tasks, ranks, memory.
+
+Nothing here imports MindSpore: the launcher asks before it starts a process, and every rank before
+it spends seconds on imports. Records in object storage are not here yet; they are left out.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from train import limits
+from train.config.nearest import did_you_mean
+from train.config.schema import Config
+from train.config.sections import BYTES
+from train.data.manifest import MANIFEST, Manifest, RecordSet
+from train.data.sampler import require_images
+from train.data.shares import batch_shares
+from train.errors import UserError
+from train.tasks.labels import labels_of
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+# What the demo data are below, and the command that makes them.
+_DEMO = "data/demo/records"
+# Memory of an Ascend 910C, in bytes.
+_LARGEST_DEVICE = 128 * 10**9
+
+
+def check(
+    config: Config,
+    ranks: int = 1,
+    ranks_here: int = 1,
+    on_cpu: bool = False,
+    is_plan: bool = False,
+) -> list[str]:
+    """Check a run against its data sets and this machine.
+
+    Args:
+        config: The run.
+        ranks: Number of ranks of the job, or the fewest that it can have.
+        ranks_here: Those of this machine.
+        on_cpu: Whether they compute in this machine's memory.
+        is_plan: Whether nothing is to be started. Then the demo data, which the scripts make before
+            they start a job, may be missing.
+
+    Returns:
+        What is allowed but may not be meant, a sentence each.
+
+    Raises:
+        UserError: It cannot run: one line for every mistake.
+    """
+    if missing := _missing_demo(config):
+        if is_plan:
+            return [missing]
+        raise UserError(missing)
+    problems: list[str] = []
+    sets = []
+    for name in config.datasets:
+        try:
+            if (found := _opened(config, name)) is not None:
+                sets.append(found)
+        except UserError as error:
+            problems.append(str(error))
+    by_name = {s.name: s for s in sets}
+    for task in config.tasks:
+        if (found := by_name.get(config.dataset_of(task))) is not None:
+            try:
+                labels_of(task, config, found)
+            except UserError as error:
+                problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    if len(sets) < len(config.datasets):  # the rest is not known yet
+        return []
+    shares = batch_shares(config, sets)
+    require_images(shares, ranks)
+    images = sum(-(-share // ranks) for share in shares.values())
+    _require_memory(config, images, ranks_here, on_cpu)
+    return [*_small_sets(sets, shares), *_enlarged(config, sets)]
+
+
+def _opened(config: Config, name: str) -> RecordSet | None:
+    """Return a data set, None where it is in object storage."""
+    folder = config.location_of(name)
+    if isinstance(folder, str):
+        return None
+    try:
+        return RecordSet(name, folder, Manifest.read(folder))
+    except UserError as error:
+        remedy = _remedy(folder, name)
+        message = str(error) if remedy is None else f"{folder}: {remedy}"
+        raise UserError(f"datasets.{name}.records: {message}") from None
+
+
+def _missing_demo(config: Config) -> str | None:
+    """Return how to make the demo data, if a data set of theirs is not there."""
+    for name in config.datasets:
+        folder = config.location_of(name)
+        if isinstance(folder, Path) and _DEMO in folder.as_posix() and not folder.exists():
+            command = "python -m tools demo-data"
+            return f"datasets.{name}.records: {folder}: make the demo data first: {command}"
+    return None
+
+
+def _remedy(folder: Path, name: str) -> str | None:
+    """Return what to type where a folder holds no records."""
+    if (folder / MANIFEST).exists():
+        return None
+    if "$" in str(folder) or "%" in str(folder):
+        return "variables of the shell are not replaced in a configuration: write the path"
+    if not folder.is_dir():
+        parent = folder.parent
+        if parent.is_dir() and (here := [p.name for p in _with_manifest(parent)]):
+            near = did_you_mean(folder.name, here)
+            return f"no such folder{near} (data sets in {parent}: {', '.join(here)})"
+        return None
+    if below := [path.name for path in _with_manifest(folder)]:
+        return f"data sets are one level deeper: give {folder / below[0]}"
+    if _holds_class_folders(folder):
+        return (
+            "these are pictures in class folders, so prepare them first: python -m tools prepare "
+            f"{folder} --out data/records/{name}"
+        )
+    return None
+
+
+def _with_manifest(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if (path / MANIFEST).is_file())
+
+
+def _holds_class_folders(folder: Path) -> bool:
+    """Return whether pictures are in a folder, or in folders in it."""
+    inside = [folder, *(path for path in sorted(folder.iterdir()) if path.is_dir())][:20]
+    return any(
+        file.suffix.lower() in _PICTURES
+        for part in inside
+        for _, file in zip(range(50), part.iterdir(), strict=False)
+    )
+
+
+def _small_sets(sets: Sequence[RecordSet], shares: Mapping[str, int]) -> Iterator[str]:
+    """Yield a note for every data set that a step uses up."""
+    for record_set in sets:
+        records, images = record_set.num_records("train"), shares[record_set.name]
+        if images > records:
+            yield (
+                f"batch: every step takes {images:,} images of {record_set.name}, which has "
+                f"{records:,} training records: some come several times in a step"
+            )
+
+
+def _enlarged(config: Config, sets: Sequence[RecordSet]) -> Iterator[str]:
+    """Yield a note for every data set whose pictures are enlarged beyond reason."""
+    for record_set in sets:
+        side = max(int(record_set.manifest.image[key][1]) for key in ("height", "width"))
+        if config.image.size > 4 * side:
+            yield (
+                f"image.size: {config.image.size} is more than four times the size of the pictures "
+                f"of {record_set.name}, which have at most {side} pixels"
+            )
+
+
+def least_memory(config: Config, images: int) -> int:
+    """Return the bytes that a step of a rank needs at the least.
+
+    Counted are its images and, of the first level of the trunk, the maps that the backward pass
+    needs. Everything else comes on top, so that what does not fit certainly does not.
+
+    Args:
+        config: The run.
+        images: Images of a rank in a step.
+    """
+    pixels, model = images * _largest(config) ** 2, config.model
+    if model.trunk == "wide_resnet":
+        channels = 16.0 * model.width * ((model.depth - 4) // 6)
+    else:
+        channels = 64 / 4  # at half the height and width
+    width = BYTES["float32" if config.precision == "auto" else config.precision]
+    return int(pixels * (3 + width * (3 + channels)))
+
+
+def _largest(config: Config) -> int:
+    return max([config.image.size, *(stage.size for stage in config.image.stages)])
+
+
+def _require_memory(config: Config, images: int, ranks_here: int, on_cpu: bool) -> None:
+    there, whose = _LARGEST_DEVICE, "the largest device"
+    if on_cpu:
+        there, whose = (limits.memory() or there) // ranks_here, "this machine"
+    needed = least_memory(config, images)
+    if needed > there:
+        size = _largest(config)
+        raise UserError(
+            f"image.size: a step with {images:,} images of {size:,} x {size:,} pixels needs more "
+            f"than {needed / 1e9:,.0f} GB of memory on every rank, and {whose} has "
+            f"{there / 1e9:,.1f} GB for each (batch.images_per_task and model.width count too)"
+        )
