@@ -35,9 +35,20 @@ def run_train(
 
 def run_probe(world_size: int, config: Path, run_dir: Path, graphs: Path) -> Ended:
     """Run a job of ranks of tests/train/probe.py; MindSpore writes its graphs to a folder."""
-    worker = [str(ROOT / "tests/train/probe.py"), str(config), f"run_dir={run_dir}"]
-    command = [sys.executable, "-c", _RUN_JOB, str(world_size), str(run_dir), *worker]
-    return run(command, True, {"PYTHONPATH": str(ROOT), **_saving(graphs)})
+    worker = [ROOT / "tests/train/probe.py", config, f"run_dir={run_dir}"]
+    return run_job(world_size, run_dir, worker, _saving(graphs))
+
+
+def run_job(
+    world_size: int,
+    run_dir: Path,
+    worker: Sequence[object],
+    variables: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> Ended:
+    """Run a job whose ranks are a Python program of the tests: a file and its arguments."""
+    command = [sys.executable, "-c", _RUN_JOB, world_size, run_dir, *worker]
+    return run(command, check, {"PYTHONPATH": str(ROOT), **(variables or {})})
 
 
 def _saving(graphs: Path | None) -> dict[str, str]:

@@ -32,6 +32,7 @@ from train.run.run_folder import RunFolder
 from train.run.run_log import RunLog
 from train.run.state import TrainingState
 from train.step.consolidation import Consolidator
+from train.step.replicas import ReplicaCheck
 from train.step.train_step import StepResults
 from train.tasks.base import TaskLosses, resolve_tasks, wanted_masks
 
@@ -70,6 +71,7 @@ class Trainer:
         self.consolidator = Consolidator(
             self.network, optimizer, self.collectives, config.branches == "local"
         )
+        self.replicas = ReplicaCheck(self.state.everything, self.collectives, cluster.rank)
         self.loader = TrainLoader(
             config,
             self.sets,
@@ -212,6 +214,7 @@ class Trainer:
     def _consolidate(self, interval: Interval) -> None:
         self.consolidator.consolidate()
         self.balance.consolidate()
+        self.replicas.require_equal(interval.last)
         self.average.update(interval.first, interval.last)
         self.clock.lap()  # it is part of training, so its time counts
 

@@ -23,6 +23,9 @@ class TrainingState:
         balance: The weights of the task losses.
         average: The moving average of the network.
         loss_scale: The loss scale, if there is one.
+
+    Attributes:
+        everything: All of it but the moving average, which follows from the network.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class TrainingState:
         self.others = {f"balance.{name}": slot for name, slot in balance.state.items()}
         if loss_scale is not None:
             self.others |= {f"loss_scale.{name}": p for name, p in loss_scale.state.items()}
+        self.everything = [*self.parameters, *self.slots.values(), *self.others.values()]
         self.average = average
 
     def to_arrays(self) -> tuple[Arrays, Arrays]:
@@ -70,7 +74,6 @@ class TrainingState:
         """Give all ranks rank 0's state."""
         if collectives.world_size == 1:
             return
-        everything = [*self.parameters, *self.slots.values(), *self.others.values()]
-        unpack(collectives.broadcast(pack(everything)), everything)
+        unpack(collectives.broadcast(pack(self.everything)), self.everything)
         if self.average.values.size:
             self.average.values = collectives.broadcast(self.average.values)

@@ -1,0 +1,87 @@
+"""The check that the ranks hold one model, bit for bit, after a consolidation point.
+
+The shared branch is never averaged: every rank makes the same updates of it. A bit that a faulty
+memory or link turns over on one rank would stay there, and evaluation would mix two models.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from mindspore import Parameter
+
+from train.distributed.collectives import Collectives, Counts
+
+# What collectives add up exactly is below 2^48.
+_MODULUS = 2**47
+
+
+class ReplicasDiffer(RuntimeError):
+    """Ranks hold different numbers where they must be the same; a restart mends it."""
+
+
+class ReplicaCheck:
+    """Compares what the ranks hold.
+
+    Args:
+        parameters: What must be the same on all of them: model, optimizer, loss balance and scale.
+        collectives: The other ranks.
+        rank: This rank.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Parameter], collectives: Collectives, rank: int
+    ) -> None:
+        self.parameters = parameters
+        self.collectives = collectives
+        self.rank = rank
+
+    def require_equal(self, step: int) -> None:
+        """Check that all ranks hold the same after ``step`` steps.
+
+        Raises:
+            ReplicasDiffer: They do not, on every rank; names ranks and parameters.
+        """
+        if self.collectives.world_size == 1:
+            return
+        digests = np.array([_digest(p.asnumpy()) for p in self.parameters], np.int64)
+        # One number is compared first: that is all, unless something is wrong.
+        together = self._of_all_ranks(np.array([_digest(digests)], np.int64))
+        if (together != together[0]).any():
+            raise ReplicasDiffer(self._explain(step, self._of_all_ranks(digests)))
+
+    def _of_all_ranks(self, own: Counts) -> Counts:
+        """Return what every rank has given: (n,) -> (ranks, n)."""
+        table = np.zeros((self.collectives.world_size, own.size), np.int64)
+        table[self.rank] = own
+        return self.collectives.sum_counts(table)
+
+    def _explain(self, step: int, table: Counts) -> str:
+        """Say in what the ranks differ and, if most of them agree, which do not."""
+        usual = [_majority(column) for column in table.T]
+        others = np.flatnonzero((table != np.array([-1 if u is None else u for u in usual])).any(1))
+        word, verb = ("rank", "differs") if len(others) == 1 else ("ranks", "differ")
+        who = "" if None in usual else f": only {_listed(word, others.tolist())} {verb}"
+        different = np.flatnonzero((table != table[0]).any(axis=0))
+        names = _listed("in", [self.parameters[i].name for i in different])
+        return (
+            f"the ranks hold different models after step {step}, {names}{who}. This is not saved: "
+            "start again from the newest checkpoint. If it comes back, suspect memory or links"
+        )
+
+
+def _listed(word: str, names: Sequence[object]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{word} {', '.join(map(str, names[:3]))}{more}"
+
+
+def _majority(column: Counts) -> int | None:
+    """Return the number that more than half of the ranks have, None if there is none."""
+    values, times = np.unique(column, return_counts=True)
+    return int(values[times.argmax()]) if 2 * times.max() > len(column) else None
+
+
+def _digest(values: npt.NDArray[np.generic]) -> int:
+    """Return a number that a single bit changes; adding is some times faster than a CRC."""
+    words = np.ascontiguousarray(values).ravel().view(np.uint32)
+    return int(words.sum(dtype=np.uint64)) % _MODULUS
