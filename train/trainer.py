@@ -215,8 +215,19 @@ class Trainer:
         self.consolidator.consolidate()
         self.balance.consolidate()
         self.replicas.require_equal(interval.last)
+        self._require_finite(interval.last)
         self.average.update(interval.first, interval.last)
         self.clock.lap()  # it is part of training, so its time counts
+
+    def _require_finite(self, step: int) -> None:
+        """Refuse to go on with, and to save, a model that answers nothing any more."""
+        names = self.state.not_finite()
+        if names:
+            what = f"{names[0]} and {len(names) - 1} more are" if names[1:] else f"{names[0]} is"
+            raise UserError(
+                f"training has diverged: after step {step}, {what} not finite, which is not saved "
+                "(try a smaller optimizer.learning_rate, or optimizer.clip_norm)"
+            )
 
     def _evaluate_if_due(self, step: int) -> None:
         every = self.config.evaluate.every

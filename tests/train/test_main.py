@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,19 @@ def test_a_skipped_step_leaves_the_log_readable(
     lines = [json.loads(line) for line in text.splitlines() if '"train"' in line]
     assert [line["skipped_steps"] for line in lines] == [1, 1]
     assert all(np.isfinite(line["loss"]) and line["gradient_norm"] > 0 for line in lines)
+
+
+@pytest.mark.slow
+def test_what_is_not_finite_is_not_saved(
+    small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
+) -> None:
+    """The first step goes astray, the second is skipped, but its images are in the statistics."""
+    small_config["schedule"] = {"steps": 4, "consolidate_every": 2, "warmup": 0.0}
+    small_config["checkpoint"] = {"every": 2}
+    path, log = write_config(small_config), "log_every=2"
+    [line] = refused(capsys, path, f"run_dir={run_dir}", log, "optimizer.learning_rate=1e18")
+    assert re.match(r"training has diverged: after step 2, \S+ and \d+ more are not finite", line)
+    assert list((run_dir / "checkpoints").iterdir()) == []
 
 
 @pytest.mark.slow

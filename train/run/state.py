@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from mindspore import Parameter
 
 from train.distributed.collectives import Collectives
@@ -55,6 +56,10 @@ class TrainingState:
             for name, values in by_name(vector.asnumpy(), self.trainable).items()
         }
         return model, {**optimizer, **{name: p.asnumpy() for name, p in self.others.items()}}
+
+    def not_finite(self) -> list[str]:
+        """Return the names of what holds an infinity or no number at all."""
+        return [p.name for p in self.everything if not np.isfinite(p.asnumpy()).all()]
 
     def to_checkpoint(self, step: int, state: Mapping[str, Any]) -> Checkpoint:
         """Return all of it after ``step`` steps, with further plain values that are to be kept."""
