@@ -34,11 +34,16 @@ def damaged_records(record_set: RecordSet, split: str) -> Damages:
         if (problem := shard_problem(record_set.folder, shard)) is None:
             continue
         found = salvage(record_set.folder, shard, list(record_set.manifest.masks))
+        # Pictures and masks have checksums. If those are right, what has changed is labels or keys,
+        # and nobody knows of which records.
+        only_texts = len(found) == len(numbers) and all(whole for _, whole in found.values())
         for position, number in enumerate(numbers):
             key, whole = found.get(position, ("", None))
             record = f"{number} of {split} ({key})" if key else f"{number} of {split}"
             reason = problem if whole is None else "its checksum differs"
-            if not whole:
+            if only_texts:
+                reason = f"{problem}: labels or keys of some records in it have changed"
+            if only_texts or not whole:
                 yield number, f"{record_set.name}: record {record} in {shard.file}: {reason}"
 
 

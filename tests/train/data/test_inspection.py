@@ -1,12 +1,14 @@
 """Which records are damaged: found by digests and checksums, or by decoding, and named."""
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.train.data.spoil import declare_whole, spoil_record
+from tests.train.data.spoil import contents, declare_whole, spoil_record
 from train.data.inspection import damaged_records, read_around, undecodable_records
 from train.data.manifest import RecordSet
 
@@ -21,6 +23,21 @@ def test_records_are_found_by_their_checksum_and_named(coast: RecordSet) -> None
         (number, f"coast: record {number} of train ({key}) in {shard}: its checksum differs")
         for number, (key, shard) in names.items()
     ]
+
+
+def test_labels_that_have_changed_are_damage_although_all_pictures_are_whole(
+    coast: RecordSet,
+) -> None:
+    [(first, of_first), *_] = coast.shards("train")
+    index = coast.folder / f"{first.file}.db"  # where MindSpore takes labels from
+    with contextlib.closing(sqlite3.connect(index)) as database, database:
+        database.execute("UPDATE INDEXES SET label_0 = 1")
+    labels = [int(label) for label in contents(coast, "train", "label")]
+    assert set(labels[: len(of_first)]) == {1}
+    damages = dict(damaged_records(coast, "train"))
+    assert list(damages) == list(of_first)
+    ending = f"in {first.file}: {index.name} has another sha256: labels or keys of some records"
+    assert all(ending in line for line in damages.values())
 
 
 def truncate(path: Path) -> None:
