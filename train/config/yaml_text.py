@@ -85,6 +85,19 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes texts in quotes that the reader would take for something else, or refuse."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_Dumper.add_implicit_resolver("!ambiguous", _AMBIGUOUS, list("-+0123456789"))
+
+
+def dump_yaml(tree: dict[str, Any]) -> str:
+    """Return YAML that :func:`read_yaml` reads as the same values, keys in their order."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping.
 
