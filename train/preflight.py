@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from train import limits
 from train.config.nearest import did_you_mean
 from train.config.schema import Config
-from train.config.sections import BYTES
 from train.data.manifest import MANIFEST, Manifest, RecordSet, open_record_sets
 from train.data.sampler import require_images
 from train.data.shares import batch_shares
 from train.errors import UserError
+from train.memory import require_memory
 from train.run.checkpoint import checkpoints_in
 from train.run.identity import require_same_run, run_identity
 from train.storage.address import is_remote
@@ -25,8 +24,6 @@ from train.tasks.labels import labels_of
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 # What the demo data are below, and the command that makes them.
 _DEMO = "data/demo/records"
-# Memory of an Ascend 910C, in bytes.
-_LARGEST_DEVICE = 128 * 10**9
 
 
 def check(
@@ -78,7 +75,7 @@ def check(
     shares = batch_shares(config, sets)
     require_images(shares, ranks)
     images = sum(-(-share // ranks) for share in shares.values())
-    _require_memory(config, images, ranks_here, on_cpu)
+    require_memory(config, images, ranks_here, on_cpu)
     return [*_small_sets(sets, shares), *_enlarged(config, sets), *_not_tested(sets)]
 
 
@@ -209,40 +206,3 @@ def _not_tested(sets: Sequence[RecordSet]) -> Iterator[str]:
         if missing:
             splits = " and no ".join(missing)
             yield f"datasets.{record_set.name}: has no {splits} records, so no figures on them"
-
-
-def least_memory(config: Config, images: int) -> int:
-    """Return the bytes that a step of a rank needs at the least.
-
-    Counted are its images and, of the first level of the trunk, the maps that the backward pass
-    needs. Everything else comes on top, so that what does not fit certainly does not.
-
-    Args:
-        config: The run.
-        images: Images of a rank in a step.
-    """
-    pixels, model = images * _largest(config) ** 2, config.model
-    if model.trunk == "wide_resnet":
-        channels = 16.0 * model.width * ((model.depth - 4) // 6)
-    else:
-        channels = 64 / 4  # at half the height and width
-    width = BYTES["float32" if config.precision == "auto" else config.precision]
-    return int(pixels * (3 + width * (3 + channels)))
-
-
-def _largest(config: Config) -> int:
-    return max([config.image.size, *(stage.size for stage in config.image.stages)])
-
-
-def _require_memory(config: Config, images: int, ranks_here: int, on_cpu: bool) -> None:
-    there, whose = _LARGEST_DEVICE, "the largest device"
-    if on_cpu:
-        there, whose = (limits.memory() or there) // ranks_here, "this machine"
-    needed = least_memory(config, images)
-    if needed > there:
-        size = _largest(config)
-        raise UserError(
-            f"image.size: a step with {images:,} images of {size:,} x {size:,} pixels needs more "
-            f"than {needed / 1e9:,.0f} GB of memory on every rank, and {whose} has "
-            f"{there / 1e9:,.1f} GB for each (batch.images_per_task and model.width count too)"
-        )

@@ -15,6 +15,7 @@ from train.config.reader import load_config
 from train.config.schema import Config
 from train.data.manifest import open_record_sets
 from train.errors import UserError
+from train.memory import least_memory
 from train.run.identity import run_identity
 
 
@@ -95,23 +96,25 @@ def test_memory_is_counted_for_all_ranks_of_a_machine(
     config: Config, monkeypatch: pytest.MonkeyPatch, ranks: int
 ) -> None:
     """Two ranks with half the images each need as much as one."""
+    config = changed(config, image={"size": 1024})
     images = 12 // ranks
-    needed = preflight.least_memory(config, images)
-    assert needed > images * 16 * 16 * (3 + 4 * 3)
+    needed = least_memory(config, images)
+    assert needed > images * 1024 * 1024 * (3 + 4 * 3)
     monkeypatch.setattr(limits, "memory", lambda: needed * ranks)
     preflight.check(config, ranks, ranks, on_cpu=True)
     monkeypatch.setattr(limits, "memory", lambda: needed * ranks - 1)
-    with pytest.raises(UserError, match=r"^image.size: a step with .* 16 x 16 pixels needs"):
+    with pytest.raises(UserError, match=r"^image.size: a step with .* 1,024 x 1,024 pixels needs"):
         preflight.check(config, ranks, ranks, on_cpu=True)
 
 
 def test_the_least_memory_grows_with_what_needs_it(config: Config) -> None:
-    base = preflight.least_memory(config, 4)
-    assert preflight.least_memory(config, 8) == pytest.approx(2 * base, rel=0.01)
+    base = least_memory(config, 4)
+    of_images = least_memory(config, 8) - base
+    assert least_memory(config, 12) == base + 2 * of_images
     for wider in ({"width": 2}, {"depth": 16}):
-        assert preflight.least_memory(changed(config, model=wider), 4) > base
+        assert least_memory(changed(config, model=wider), 4) > base
     smaller = config.model_copy(update={"precision": "float16"})
-    assert preflight.least_memory(smaller, 4) < base
+    assert least_memory(smaller, 4) < base
 
 
 def test_only_the_node_that_leads_a_job_checks_it(
