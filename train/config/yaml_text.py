@@ -23,7 +23,6 @@ _AMBIGUOUS = re.compile(
     r"|[0-9]+_[0-9_]*(?:\.[0-9_]*)?)\Z"
 )
 _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}{0,2}")
-_MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
@@ -58,7 +57,7 @@ class _Loader(yaml.SafeLoader):
                 if key.start_mark.pointer == node.start_mark.pointer + 1 and found:
                     raise UserError(f"{self.place(node)}: {_unfilled(found.group())}")
                 raise UserError(f"{self.place(key)}: a key must be a plain word")
-            if key.value in seen and key.tag != _MERGE:
+            if key.value in seen:
                 raise UserError(f"{self.place(key)}: {key.value!r} is there twice")
             seen.add(key.value)
 

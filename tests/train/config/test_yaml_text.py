@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from train.config.yaml_text import dump_yaml, read_value, read_yaml
@@ -53,6 +53,9 @@ def test_merge_keys(tmp_path: Path) -> None:
         st.booleans(),
     )
 )
+@example("0o17")
+@example("089")
+@example("1e3")
 def test_what_is_written_is_read_again(tmp_path_factory: Any, value: Any) -> None:
     """So that a run can be started again from the config.yaml of its folder, whatever its names."""
     path = tmp_path_factory.getbasetemp() / "written.yaml"
