@@ -25,6 +25,8 @@ def check_job(arguments: Arguments) -> Sequence[str]:
         return ()
     on_cpu = arguments.config.device == "CPU" or not machine.npus
     notes = preflight.check(arguments.config, ranks, here, on_cpu, arguments.dry_run)
+    if leads and not (arguments.dry_run and notes):
+        preflight.check_folder(arguments.config)
     if not arguments.dry_run:
         ownership.require_free(arguments.config.run_folder)
     return notes

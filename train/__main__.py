@@ -47,6 +47,7 @@ def _run(arguments: Sequence[str]) -> int:
             return 0
         place = cluster.identify(os.environ, config.device)
         if place.is_first:
+            preflight.check_folder(config)
             owner = Ownership(config.run_folder, _say)
             for note in notes:
                 _say(f"note: {note}")

@@ -4,24 +4,26 @@ Nothing here imports MindSpore: the launcher asks before it starts a process, an
 it spends seconds on imports. Records in object storage are not here yet; they are left out.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from train import limits
 from train.config.nearest import did_you_mean
 from train.config.schema import Config
-from train.config.sections import BYTES
-from train.data.manifest import MANIFEST, Manifest, RecordSet
+from train.data.manifest import MANIFEST, Manifest, RecordSet, open_record_sets
 from train.data.sampler import require_images
 from train.data.shares import batch_shares
 from train.errors import UserError
+from train.memory import require_memory
+from train.run.checkpoint import checkpoints_in
+from train.run.identity import require_same_run, run_identity
+from train.storage.address import is_remote
 from train.tasks.labels import labels_of
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 # What the demo data are below, and the command that makes them.
 _DEMO = "data/demo/records"
-# Memory of an Ascend 910C, in bytes.
-_LARGEST_DEVICE = 128 * 10**9
 
 
 def check(
@@ -73,8 +75,47 @@ def check(
     shares = batch_shares(config, sets)
     require_images(shares, ranks)
     images = sum(-(-share // ranks) for share in shares.values())
-    _require_memory(config, images, ranks_here, on_cpu)
-    return [*_small_sets(sets, shares), *_enlarged(config, sets)]
+    require_memory(config, images, ranks_here, on_cpu)
+    return [*_small_sets(sets, shares), *_enlarged(config, sets), *_not_tested(sets)]
+
+
+def check_folder(config: Config) -> None:
+    """Check that a run can go on in its run folder, or begin with what it is to begin with.
+
+    For the machine of rank 0 alone, which reads both.
+
+    Args:
+        config: The run.
+
+    Raises:
+        UserError: The folder holds another run, or there is nothing to begin with.
+    """
+    if is_remote(str(config.run_dir)):
+        return  # what is here may be older than what is there
+    state = _newest_state(config.run_folder / "checkpoints")
+    if state is None:
+        if config.init_from is not None and not config.init_from.exists():
+            raise UserError(f"init_from: {config.init_from}: no such file or folder")
+        return
+    if any(isinstance(config.location_of(name), str) for name in config.datasets):
+        return
+    now = config
+    if config.precision == "auto":  # it depends on the device, which is looked at later
+        now = config.model_copy(update={"precision": state["run"].get("precision", "float32")})
+    identity = run_identity(now, open_record_sets(config))
+    require_same_run(state["run"], identity, str(config.run_folder))
+
+
+def _newest_state(folder: Path) -> dict[str, Any] | None:
+    """Return what the newest checkpoint says of its run, without looking at the rest of it."""
+    for path in reversed(checkpoints_in(folder)):
+        try:
+            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            if isinstance(state["run"], dict):
+                return dict(state)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 def _opened(config: Config, name: str) -> RecordSet | None:
@@ -158,38 +199,10 @@ def _enlarged(config: Config, sets: Sequence[RecordSet]) -> Iterator[str]:
             )
 
 
-def least_memory(config: Config, images: int) -> int:
-    """Return the bytes that a step of a rank needs at the least.
-
-    Counted are its images and, of the first level of the trunk, the maps that the backward pass
-    needs. Everything else comes on top, so that what does not fit certainly does not.
-
-    Args:
-        config: The run.
-        images: Images of a rank in a step.
-    """
-    pixels, model = images * _largest(config) ** 2, config.model
-    if model.trunk == "wide_resnet":
-        channels = 16.0 * model.width * ((model.depth - 4) // 6)
-    else:
-        channels = 64 / 4  # at half the height and width
-    width = BYTES["float32" if config.precision == "auto" else config.precision]
-    return int(pixels * (3 + width * (3 + channels)))
-
-
-def _largest(config: Config) -> int:
-    return max([config.image.size, *(stage.size for stage in config.image.stages)])
-
-
-def _require_memory(config: Config, images: int, ranks_here: int, on_cpu: bool) -> None:
-    there, whose = _LARGEST_DEVICE, "the largest device"
-    if on_cpu:
-        there, whose = (limits.memory() or there) // ranks_here, "this machine"
-    needed = least_memory(config, images)
-    if needed > there:
-        size = _largest(config)
-        raise UserError(
-            f"image.size: a step with {images:,} images of {size:,} x {size:,} pixels needs more "
-            f"than {needed / 1e9:,.0f} GB of memory on every rank, and {whose} has "
-            f"{there / 1e9:,.1f} GB for each (batch.images_per_task and model.width count too)"
-        )
+def _not_tested(sets: Sequence[RecordSet]) -> Iterator[str]:
+    """Yield a note for every data set without held-out records."""
+    for record_set in sets:
+        missing = [split for split in ("val", "test") if not record_set.num_records(split)]
+        if missing:
+            splits = " and no ".join(missing)
+            yield f"datasets.{record_set.name}: has no {splits} records, so no figures on them"

@@ -1,6 +1,7 @@
 """What is found before anything starts; single mistakes are in tests/mistakes."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from tests.aliases import WriteConfig
 from train import limits, preflight
 from train.config.reader import load_config
 from train.config.schema import Config
+from train.data.manifest import open_record_sets
 from train.errors import UserError
+from train.memory import least_memory
+from train.run.identity import run_identity
 
 
 @pytest.fixture
@@ -92,23 +96,25 @@ def test_memory_is_counted_for_all_ranks_of_a_machine(
     config: Config, monkeypatch: pytest.MonkeyPatch, ranks: int
 ) -> None:
     """Two ranks with half the images each need as much as one."""
+    config = changed(config, image={"size": 1024})
     images = 12 // ranks
-    needed = preflight.least_memory(config, images)
-    assert needed > images * 16 * 16 * (3 + 4 * 3)
+    needed = least_memory(config, images)
+    assert needed > images * 1024 * 1024 * (3 + 4 * 3)
     monkeypatch.setattr(limits, "memory", lambda: needed * ranks)
     preflight.check(config, ranks, ranks, on_cpu=True)
     monkeypatch.setattr(limits, "memory", lambda: needed * ranks - 1)
-    with pytest.raises(UserError, match=r"^image.size: a step with .* 16 x 16 pixels needs"):
+    with pytest.raises(UserError, match=r"^image.size: a step with .* 1,024 x 1,024 pixels needs"):
         preflight.check(config, ranks, ranks, on_cpu=True)
 
 
 def test_the_least_memory_grows_with_what_needs_it(config: Config) -> None:
-    base = preflight.least_memory(config, 4)
-    assert preflight.least_memory(config, 8) == pytest.approx(2 * base, rel=0.01)
+    base = least_memory(config, 4)
+    of_images = least_memory(config, 8) - base
+    assert least_memory(config, 12) == base + 2 * of_images
     for wider in ({"width": 2}, {"depth": 16}):
-        assert preflight.least_memory(changed(config, model=wider), 4) > base
+        assert least_memory(changed(config, model=wider), 4) > base
     smaller = config.model_copy(update={"precision": "float16"})
-    assert preflight.least_memory(smaller, 4) < base
+    assert least_memory(smaller, 4) < base
 
 
 def test_only_the_node_that_leads_a_job_checks_it(
@@ -133,3 +139,33 @@ def test_the_demo_data_may_be_missing_in_a_plan(
     assert "python -m tools demo-data" in note
     with pytest.raises(UserError, match="python -m tools demo-data"):
         check_job(parse([path]))
+
+
+def with_checkpoint(config: Config) -> None:
+    """A checkpoint of the run in its folder, of which only state.json is looked at."""
+    identity = run_identity(config, open_record_sets(config))
+    folder = config.run_folder / "checkpoints/step_00000002"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(json.dumps({"run": {**identity, "precision": "float32"}}))
+
+
+def test_another_run_in_the_folder_is_told_before_anything_starts(
+    config: Config, small_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path
+) -> None:
+    mine = config.model_copy(update={"run_dir": tmp_path / "run"})
+    preflight.check_folder(mine)
+    with_checkpoint(mine)
+    preflight.check_folder(mine)
+    small_config["model"]["depth"] = 16
+    words = [str(write_config(small_config)), f"run_dir={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match=r"model.depth was 10 and is now 16 \(choose another"):
+        check_job(parse(words))
+
+
+def test_what_a_run_is_to_begin_with_must_be_there(config: Config, tmp_path: Path) -> None:
+    gone = {"init_from": tmp_path / "gone.ckpt", "run_dir": tmp_path / "run"}
+    missing = config.model_copy(update=gone)
+    with pytest.raises(UserError, match=r"^init_from: .*gone.ckpt: no such file or folder$"):
+        preflight.check_folder(missing)
+    with_checkpoint(missing)  # then it is not needed any more
+    preflight.check_folder(missing)

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -11,7 +10,7 @@ from train.config import keys
 from train.config.nearest import did_you_mean
 from train.config.overrides import Tree, apply_overrides
 from train.config.schema import Config
-from train.config.yaml_text import read_yaml
+from train.config.yaml_text import dump_yaml, read_yaml
 from train.errors import UserError
 from train.storage.address import default_run_dir
 from train.storage.settings import is_secret
@@ -74,7 +73,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML that :func:`load_config` reads again."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return dump_yaml(config.model_dump(mode="json"))
 
 
 def _add_default_tasks(tree: Tree) -> set[Key]:

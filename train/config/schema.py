@@ -7,7 +7,7 @@ YAML file and the overrides of the command line into them.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import ByteSize, Field, PositiveInt, model_validator
 
 from train.config import sections
 from train.config.marks import FREE_ON_RESUME, NOT_IN_GRAPHS
@@ -20,7 +20,7 @@ from train.storage.settings import LocalPath, Location, StorageConfig, key_probl
 class Config(Section):
     """One training run."""
 
-    seed: NonNegativeInt = 1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     """What initial weights, order of the records and augmentations are drawn from."""
     device: Annotated[Literal["auto", "Ascend", "GPU", "CPU"], FREE_ON_RESUME] = "auto"
     """``auto``: Ascend where there is an NPU, otherwise CPU."""

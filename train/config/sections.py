@@ -26,6 +26,7 @@ from train.tasks.registry import DEFAULT_KIND, KINDS
 # Names become parts of parameter names, file names and table headings.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 # The floating types that a step can compute in, and that its gradients can travel in.
 Precision = Literal["float32", "float16", "bfloat16"]
 JitLevel = Literal["O0", "O1", "O2"]
@@ -133,7 +134,7 @@ SHARES = "must be equal, proportional, {temperature: T} or images per data set"
 class BatchConfig(Section):
     """The mixed batch of a step, over all ranks."""
 
-    images_per_task: PositiveInt = 16
+    images_per_task: Annotated[int, Field(gt=0, le=10**7)] = 16
     """Mean number of images per data set."""
     shares: Literal["equal", "proportional"] | dict[str, float] = "equal"
     """How the images are divided among the data sets: ``equal``; ``proportional`` to their training
@@ -180,7 +181,7 @@ class ModelConfig(Section):
     trunk: Literal["wide_resnet", "resnet18", "resnet34", "resnet50"] = "wide_resnet"
     """``wide_resnet`` has strides 1, 2, 4, 8 and is made for small images, the others 4, 8, 16,
     32."""
-    depth: int = 16
+    depth: Annotated[int, Field(le=1000)] = 16
     """Convolutions of a wide ResNet: 10, 16, 22, 28, ..."""
     width: PositiveInt = 2
     """Factor of a wide ResNet's channels."""
@@ -248,11 +249,11 @@ class OptimizerConfig(Section):
     """On weights; never on biases and the scales of norms."""
     clip_norm: NonNegativeFloat = 0.0
     """Largest global norm of the reduced gradient; 0 for no limit."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Decay = 0.9
     """sgd only."""
     nesterov: bool = True
     """sgd only."""
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """adamw only."""
     epsilon: PositiveFloat = 1e-8
     """adamw only."""
@@ -288,7 +289,7 @@ class EvaluateConfig(Section):
 
     every: NonNegativeInt = 0
     """Steps between evaluations on ``val`` during training; 0 for none."""
-    images: PositiveInt = 96
+    images: Annotated[int, Field(gt=0, le=10**7)] = 96
     """Images per rank and evaluation step, mirror images included, divided among the data sets by
     their size."""
     flips: bool = False

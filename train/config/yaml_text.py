@@ -23,7 +23,6 @@ _AMBIGUOUS = re.compile(
     r"|[0-9]+_[0-9_]*(?:\.[0-9_]*)?)\Z"
 )
 _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}{0,2}")
-_MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
@@ -58,7 +57,7 @@ class _Loader(yaml.SafeLoader):
                 if key.start_mark.pointer == node.start_mark.pointer + 1 and found:
                     raise UserError(f"{self.place(node)}: {_unfilled(found.group())}")
                 raise UserError(f"{self.place(key)}: a key must be a plain word")
-            if key.value in seen and key.tag != _MERGE:
+            if key.value in seen:
                 raise UserError(f"{self.place(key)}: {key.value!r} is there twice")
             seen.add(key.value)
 
@@ -83,6 +82,19 @@ for _tag, _pattern, _first in (
     ("merge", re.compile(r"<<\Z"), ["<"]),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts in quotes that the reader would take for something else, or refuse."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_Dumper.add_implicit_resolver("!ambiguous", _AMBIGUOUS, list("-+0123456789"))
+
+
+def dump_yaml(tree: dict[str, Any]) -> str:
+    """Return YAML that :func:`read_yaml` reads as the same values, keys in their order."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

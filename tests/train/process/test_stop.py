@@ -34,6 +34,8 @@ def test_stops_at_the_next_consolidation_point_and_goes_on_as_if_it_had_not(
     job.process.terminate()
     code, out, err = job.finish(300)
     assert code == -signal.SIGTERM, err
+    # Put back into the queue, it goes on at once on another machine.
+    assert (run_dir / ".lock").exists() and not (run_dir / ".owner").exists()
     assert re.search(r'train/trainer.py", line \d+ in run', err)
     (checkpoint,) = (run_dir / "checkpoints").iterdir()
     step = int(checkpoint.name.removeprefix("step_"))
