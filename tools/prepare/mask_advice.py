@@ -134,20 +134,14 @@ def common_ending(files: list[str]) -> str:
 
 def _levels(paths: list[list[str]], free: str) -> list[str]:
     """Return a pattern of the folders at every level of some paths of one length."""
-    names = [sorted(set(level)) for level in zip(*paths, strict=True)]
-    varying = [
-        i for i, level in enumerate(names) if len(level) > 1 and not all(map(split_of, level))
-    ]
-    return [
-        level[0]
-        if len(level) == 1
-        else "{split}"
-        if i not in varying
-        else free
-        if i == varying[-1]
-        else "*"
-        for i, level in enumerate(names)
-    ]
+    found: list[str] = []
+    for names in map(set, zip(*paths, strict=True)):
+        only = "{split}" if all(map(split_of, names)) else ""
+        found.append(names.pop() if len(names) == 1 else only or "*")
+    if "*" in found:
+        # The deepest folders of many names.
+        found[len(found) - 1 - found[::-1].index("*")] = free
+    return found
 
 
 def common_names(images: list[str], masks: list[str]) -> Names | None:
