@@ -59,6 +59,12 @@ def _ask_about_folders(
 ) -> None:
     """Refuse if a folder of masks belongs to one of the folders beside it."""
     masks = _files(catalogue, [*above, mask_name])
+    if not above:
+        # A folder of masks in that of the pictures, which it mirrors.
+        images = [f for f in _files(catalogue, []) if not is_mask_name(f.split("/")[0])]
+        if plain and common_names(images, masks) == SAME:
+            command = options.command_with("--masks", str(options.src / mask_name), *_CLASSES)
+            _refuse(options, [mask_name], plain[:1], command)
     for name in plain:
         images = _files(catalogue, [*above, name])
         names, deep = common_names(images, masks), images[0].count("/")
@@ -112,9 +118,11 @@ _CLASSES = "--mask-classes", "FILE"
 
 
 def _refuse(options: Options, masks: list[str], images: list[str], command: str) -> None:
+    scenes = "; {class} in place of {group}, if those are classes" if "{group}" in command else ""
     raise UserError(
         f"{options.src}: {'/'.join(masks)} looks like masks of {'/'.join(images)}: {command} "
-        '(in FILE the names of their classes, such as {"water": "#0000ff"} or {"water": 1})'
+        '(in FILE the names of their classes, such as {"water": "#0000ff"} or {"water": 1}'
+        f"{scenes})"
     )
 
 

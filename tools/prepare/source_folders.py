@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tools.common.catalogue import Catalogue
 from tools.common.picture_files import EXTENSIONS, Survey
-from tools.prepare.layout import SPLIT_NAMES, Layout, fields
+from tools.prepare.layout import Layout, fields, split_of
 from tools.prepare.layout_choice import choose
 from tools.prepare.options import Options
 from train.errors import UserError
@@ -78,12 +78,11 @@ def _rows(
 ) -> Iterator[tuple[str, str, str, str, int, int, int]]:
     pattern = layout.compiled()
     for key, size, mtime in catalogue.rows("SELECT key, bytes, mtime FROM files"):
-        match = pattern.fullmatch(key)
-        said = fields(match) if match else {}
-        split = SPLIT_NAMES.get(said.get("split", "").lower(), "")
-        if match is None or (layout.has("split") and not split):
+        if (match := pattern.fullmatch(key)) is None:
             outside.append(key)
             continue
+        said = fields(match)
+        split = split_of(said["split"]) or ""
         yield key, said["class"], split, said["group"], 0, size, mtime
 
 

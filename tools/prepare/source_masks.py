@@ -108,7 +108,9 @@ def _by_name(
     """
     found: dict[str, list[str]] = {}
     for text in given:
-        name, value = text.split("=", 1) if "=" in text else ("mask", text)
+        # A pattern may hold such a sign too.
+        named = re.fullmatch(r"(\w*)=(.*)", text)
+        name, value = named.groups() if named else ("mask", text)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise UserError(
                 f"{option} {text}: the name {name!r} must be small letters, digits and '_', "
