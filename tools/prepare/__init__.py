@@ -28,10 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = [(module.__doc__ or "").split("\n\n", 1)[1] for module in (images, masks)]
     describe(
         parser,
-        "Turn pictures, with a class each, masks or both, into MindRecord shards and a manifest. "
-        "SRC holds class/file, split/class/file (train, val, test), or whatever --layout says or "
-        "a table lists; with masks it may also hold the pictures themselves. Run again with the "
-        "same arguments and an unchanged source it does nothing.",
+        "Turn pictures, with a class each, masks or both, into MindRecord shards and a\n"
+        "manifest. SRC holds class/file, split/class/file (train, val, test), or whatever\n"
+        "--layout says or a table lists; with masks it may also hold the pictures\n"
+        "themselves. Run again with the same arguments and an unchanged source it does\n"
+        "nothing.",
         "\n".join(about),
     )
     add = parser.add_argument

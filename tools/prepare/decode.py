@@ -132,8 +132,14 @@ def _results(
 def _check_readable(catalogue: Catalogue, options: Options) -> None:
     count = catalogue.value("SELECT count(*) FROM skipped")
     if count and not options.skip_unreadable:
-        query = "SELECT key, reason FROM skipped JOIN samples USING (id) ORDER BY id LIMIT 3"
-        shown = "; ".join(f"{key} ({reason})" for key, reason in catalogue.rows(query))
+        query = (
+            "SELECT count(*), min(key), reason FROM skipped JOIN samples USING (id) "
+            "GROUP BY reason ORDER BY 1 DESC, 2 LIMIT 3"
+        )
+        shown = "; ".join(
+            f"{key} ({reason}){f' and {same - 1} more like it' if same > 1 else ''}"
+            for same, key, reason in catalogue.rows(query)
+        )
         raise UserError(
             f"{options.src}: {count} unreadable picture{'s' if count > 1 else ''}: {shown} "
             "(leave out with --skip-unreadable)"

@@ -16,6 +16,8 @@ SPLIT_NAMES = {
 }
 FIELDS = ("class", "split", "group", "name")
 
+# Longer words first, as "train" is the start of another.
+_SPLITS = f"(?i:{'|'.join(sorted(SPLIT_NAMES, key=len, reverse=True))})"
 _PARTS = re.compile(r"(\{[^{}/]*\}|\*\*/|\*)")
 
 
@@ -76,7 +78,8 @@ class Layout:
             elif part.startswith("{") and part in seen:
                 found += f"(?P={part[1:-1]})"
             elif part.startswith("{"):
-                found += f"(?P<{part[1:-1]}>[^/]+)"
+                values = _SPLITS if part == "{split}" else "[^/]+"
+                found += f"(?P<{part[1:-1]}>{values})"
                 seen.add(part)
             else:
                 found += re.escape(part)

@@ -127,7 +127,9 @@ def _ask_about_splits(paths: list[list[str]], options: Options, has_masks: bool)
 
 def _common_pattern(tops: list[str]) -> str | None:
     """Return ``{split}_images`` for folders such as ``train_images`` and ``val_images``."""
-    found = {split_pattern(top) for top in tops}
+    found = {split_pattern(top) or "" for top in tops}
+    if len(found) > 1 and all(name.startswith("{split}") for name in found):
+        return "{split}*"
     return found.pop() if len(found) == 1 else None
 
 

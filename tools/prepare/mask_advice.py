@@ -59,6 +59,12 @@ def _ask_about_folders(
 ) -> None:
     """Refuse if a folder of masks belongs to one of the folders beside it."""
     masks = _files(catalogue, [*above, mask_name])
+    if not above:
+        # A folder of masks in that of the pictures, which it mirrors.
+        images = [f for f in _files(catalogue, []) if not is_mask_name(f.split("/")[0])]
+        if plain and common_names(images, masks) == SAME:
+            command = options.command_with("--masks", str(options.src / mask_name), *_CLASSES)
+            _refuse(options, [mask_name], plain[:1], command)
     for name in plain:
         images = _files(catalogue, [*above, name])
         names, deep = common_names(images, masks), images[0].count("/")
@@ -112,9 +118,11 @@ _CLASSES = "--mask-classes", "FILE"
 
 
 def _refuse(options: Options, masks: list[str], images: list[str], command: str) -> None:
+    scenes = "; {class} in place of {group}, if those are classes" if "{group}" in command else ""
     raise UserError(
         f"{options.src}: {'/'.join(masks)} looks like masks of {'/'.join(images)}: {command} "
-        '(in FILE the names of their classes, such as {"water": "#0000ff"} or {"water": 1})'
+        '(in FILE the names of their classes, such as {"water": "#0000ff"} or {"water": 1}'
+        f"{scenes})"
     )
 
 
@@ -134,20 +142,14 @@ def common_ending(files: list[str]) -> str:
 
 def _levels(paths: list[list[str]], free: str) -> list[str]:
     """Return a pattern of the folders at every level of some paths of one length."""
-    names = [sorted(set(level)) for level in zip(*paths, strict=True)]
-    varying = [
-        i for i, level in enumerate(names) if len(level) > 1 and not all(map(split_of, level))
-    ]
-    return [
-        level[0]
-        if len(level) == 1
-        else "{split}"
-        if i not in varying
-        else free
-        if i == varying[-1]
-        else "*"
-        for i, level in enumerate(names)
-    ]
+    found: list[str] = []
+    for names in map(set, zip(*paths, strict=True)):
+        only = "{split}" if all(map(split_of, names)) else ""
+        found.append(names.pop() if len(names) == 1 else only or "*")
+    if "*" in found:
+        # The deepest folders of many names.
+        found[len(found) - 1 - found[::-1].index("*")] = free
+    return found
 
 
 def common_names(images: list[str], masks: list[str]) -> Names | None:

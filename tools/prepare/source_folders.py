@@ -1,11 +1,11 @@
 """Pictures found in folders, which tell class, split and group."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tools.common.catalogue import Catalogue
 from tools.common.picture_files import EXTENSIONS, Survey
-from tools.prepare.layout import SPLIT_NAMES, Layout, fields
+from tools.prepare.layout import Layout, fields, split_of
 from tools.prepare.layout_choice import choose
 from tools.prepare.options import Options
 from train.errors import UserError
@@ -20,16 +20,14 @@ class Found:
     Attributes:
         layout: How class and split were known, for people.
         has_splits: Whether every picture has a split; otherwise none has.
-        ignored: Pictures under the source folder that were left alone.
-        warnings: What else was not used.
-        outside: Pictures whose paths are not as the layout says; some may be masks.
+        warnings: What was not used.
+        ignored: Pictures under the source folder that were left alone, and are no masks.
     """
 
     layout: str
     has_splits: bool
-    ignored: int
-    warnings: list[str] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)
+    warnings: list[str]
+    ignored: int = 0
 
 
 def from_folders(catalogue: Catalogue, survey: Survey, options: Options, has_masks: bool) -> Found:
@@ -46,10 +44,9 @@ def from_folders(catalogue: Catalogue, survey: Survey, options: Options, has_mas
             they are.
     """
     layout = _given(options, has_masks) or choose(catalogue, survey, options, has_masks)
-    outside: list[str] = []
-    catalogue.insert("found", _rows(catalogue, layout, outside))
+    catalogue.insert("found", _rows(catalogue, layout))
     if not catalogue.value("SELECT count(*) FROM found"):
-        _refuse_all(layout, outside, options, survey)
+        _refuse_all(catalogue, layout, options, survey)
     if layout.has("class"):
         classes = catalogue.rows("SELECT DISTINCT class FROM found ORDER BY class")
         names = [name for (name,) in classes]
@@ -59,7 +56,7 @@ def from_folders(catalogue: Catalogue, survey: Survey, options: Options, has_mas
             )
             raise UserError(f"{options.src}: {text}")
     warnings = [*without_pictures(survey), *not_read(survey)]
-    return Found(layout.text, layout.has("split"), len(outside), warnings, outside)
+    return Found(layout.text, layout.has("split"), warnings)
 
 
 def _given(options: Options, has_masks: bool) -> Layout | None:
@@ -74,24 +71,23 @@ def _given(options: Options, has_masks: bool) -> Layout | None:
 
 
 def _rows(
-    catalogue: Catalogue, layout: Layout, outside: list[str]
+    catalogue: Catalogue, layout: Layout
 ) -> Iterator[tuple[str, str, str, str, int, int, int]]:
     pattern = layout.compiled()
     for key, size, mtime in catalogue.rows("SELECT key, bytes, mtime FROM files"):
-        match = pattern.fullmatch(key)
-        said = fields(match) if match else {}
-        split = SPLIT_NAMES.get(said.get("split", "").lower(), "")
-        if match is None or (layout.has("split") and not split):
-            outside.append(key)
+        if (match := pattern.fullmatch(key)) is None:
             continue
+        said = fields(match)
+        split = split_of(said["split"]) or ""
         yield key, said["class"], split, said["group"], 0, size, mtime
 
 
-def _refuse_all(layout: Layout, outside: list[str], options: Options, survey: Survey) -> None:
-    if outside:
+def _refuse_all(catalogue: Catalogue, layout: Layout, options: Options, survey: Survey) -> None:
+    count, first = next(catalogue.rows("SELECT count(*), min(key) FROM files"))
+    if count:
         raise UserError(
-            f"--layout {layout.text}: fits none of the {len(outside)} picture(s) in "
-            f"{options.src}, such as {min(outside)}"
+            f"--layout {layout.text}: fits none of the {count} picture(s) in {options.src}, such "
+            f"as {first}"
         )
     kinds = " ".join(extension[1:] for extension in EXTENSIONS)
     found = "; ".join(["", *not_read(survey)])

@@ -108,7 +108,9 @@ def _by_name(
     """
     found: dict[str, list[str]] = {}
     for text in given:
-        name, value = text.split("=", 1) if "=" in text else ("mask", text)
+        # A pattern may hold such a sign too.
+        named = re.fullmatch(r"(\w*)=(.*)", text)
+        name, value = named.groups() if named else ("mask", text)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise UserError(
                 f"{option} {text}: the name {name!r} must be small letters, digits and '_', "
@@ -145,8 +147,11 @@ def find_masks(
             _insert(catalogue, root, name, masks_of(table, root, name))
         elif space.pattern:
             _insert(catalogue, root, name, _by_pattern(catalogue, root, name, space, layout))
-            masks = "SELECT path FROM masks WHERE space = ?"
-            catalogue.run(f"DELETE FROM found WHERE key IN ({masks})", name)
+        if not space.own_folder:
+            # In the folder of the pictures, these are none.
+            for table_name in ("files", "found"):
+                masks = "SELECT path FROM masks WHERE space = ?"
+                catalogue.run(f"DELETE FROM {table_name} WHERE key IN ({masks})", name)
     catalogue.run("DELETE FROM masks WHERE key NOT IN (SELECT key FROM found)")
     warnings: list[str] = []
     for name, space in spaces.items():
@@ -168,6 +173,7 @@ def _check_unmasked(
     text = f"{len(keys)} picture(s) without a mask: {', '.join(keys[:_SHOWN])}{more}"
     some = catalogue.value("SELECT count(*) FROM masks WHERE space = ?", name)
     if options.skip_unmasked and some:
+        catalogue.run(f"DELETE FROM files WHERE key IN ({query})", name)
         catalogue.run(f"DELETE FROM found WHERE key IN ({query})", name)
         yield f"left out, {text}"
         return
@@ -189,8 +195,9 @@ def _looked_for(root: Path, key: str, space: Space, layout: str) -> str:
             return f"looked for {path}: patterns start from the current folder: {right}"
         if path.exists():
             return f"{path} is no file"
-    others = sorted(other.name for other in path.parent.glob(f"{glob.escape(path.stem)}.*"))
-    return f"looked for {path}" + (f"; there is {others[0]}" if others else "")
+    others = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*"))
+    there = f"; there is {others[0].name}" if others else ""
+    return f"looked for {path}{there}{', no file' if others and not others[0].is_file() else ''}"
 
 
 def _insert(

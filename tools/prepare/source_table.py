@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.common.catalogue import Catalogue
 from tools.common.command_line import refused
-from tools.common.picture_files import EXTENSIONS, Survey, check_name
+from tools.common.picture_files import Survey, check_name
 from tools.prepare.layout import SPLIT_NAMES, split_of
 from tools.prepare.source_folders import Found, not_read
 from train.errors import UserError
@@ -147,13 +147,10 @@ def from_table(
     if "class" in table.columns:
         _check_classes(catalogue, table.path)
     _check_groups(catalogue, table.path)
-    endings = " OR ".join(f"key LIKE '%{extension}'" for extension in EXTENSIONS)
-    listed = catalogue.value(f"SELECT count(*) FROM found WHERE {endings}")
-    present = catalogue.value("SELECT count(*) FROM files")
     warnings = not_read(survey)
     if table.unused:
         warnings.append(f"columns of {table.path} that are not read: {', '.join(table.unused)}")
-    return Found(TABLE, "split" in table.columns, max(0, present - listed), warnings)
+    return Found(TABLE, "split" in table.columns, warnings)
 
 
 def _row(root: Path, row: Row, table: Table, line: int) -> tuple[str, str, str, str, int, int, int]:

@@ -32,21 +32,21 @@ def find(catalogue: Catalogue, options: Options, spaces: Spaces, table: Table | 
         found = from_table(catalogue, survey, options.src, table, bool(spaces))
     found.warnings.extend(find_masks(catalogue, options, spaces, table, found.layout))
     _check_classes(catalogue, options)
-    found = _without_masks(catalogue, found)
+    found = _say_ignored(catalogue, found, options)
     if found.has_splits:
         _check_split_options(options)
     return found
 
 
-def _without_masks(catalogue: Catalogue, found: Found) -> Found:
-    """Say which pictures were left out that are no masks."""
-    masks = {path for (path,) in catalogue.rows("SELECT path FROM masks")} if found.outside else ()
-    outside = sorted(key for key in found.outside if key not in masks)
-    if not found.outside:
+def _say_ignored(catalogue: Catalogue, found: Found, options: Options) -> Found:
+    """Say which pictures were left alone, other than masks and those without one."""
+    query = "SELECT key FROM files WHERE key NOT IN (SELECT key FROM found) ORDER BY key"
+    ignored = [key for (key,) in catalogue.rows(query)]
+    if not ignored:
         return found
-    text = f"left out, as their paths are not {found.layout}: {shown(outside, 'picture')}"
-    warnings = [*found.warnings, *([text] if outside else [])]
-    return replace(found, outside=outside, ignored=len(outside), warnings=warnings)
+    why = f"not in {options.table}" if options.table else f"as their paths are not {found.layout}"
+    text = f"left out, {why}: {shown(ignored, 'picture')}"
+    return replace(found, warnings=[*found.warnings, text], ignored=len(ignored))
 
 
 def _check_classes(catalogue: Catalogue, options: Options) -> None:

@@ -94,6 +94,14 @@ LAYOUTS: dict[str, tuple[list[str], int, list[str], list[str], list[str]]] = {
         paths("<s>_images/<c>/<n>.png", s=["train", "test"], c=["a", "b"]),
         *(0, ["a", "b"], ["train", "test"], []),
     ),
+    "several folders for a split": (
+        paths("<s>/<c>/<s><n>.png", s=["train_1", "train_2", "Testing 1"], c=["a", "b"]),
+        *(0, ["a", "b"], ["train", "test"], []),
+    ),
+    "masks in a folder of the source": (
+        paths("<c>/<n>.jpg", c=["a", "b"]) + paths("masks/<c>/<n>.png", c=["a", "b"]),
+        *(0, ["a", "b"], ["train", "val", "test"], ["mask"]),
+    ),
     "tiles": (
         paths("Tile <t>/<k>", 1, t=["1", "2", "3"], k=["images/1.jpg", "masks/1.png"])
         + paths("Tile <t>/<k>", 1, t=["1", "2", "3"], k=["images/2.jpg", "masks/2.png"]),
