@@ -14,7 +14,6 @@ import pytest
 from tests.aliases import Ended
 from tests.paths import ROOT
 from train import requirements
-from train.program import nearest
 
 # Short programs in a shell: exec keeps redirections, and the exit code is the program's.
 LIST = "-m tools download --list"
@@ -52,6 +51,13 @@ def test_a_full_standard_output_is_one_line(buffered: str) -> None:
 @pytest.mark.parametrize("program", ["tools", "launch", "train", "rank_tables"])
 def test_help_that_cannot_be_written(program: str) -> None:
     done = shell(f"PYTHON -m {program} --help >/dev/full")
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output: No space left on device\n"
+
+
+def test_an_answer_of_training_itself() -> None:
+    """Which handles all other errors in its own way."""
+    done = shell("PYTHON -m train --help-keys >/dev/full")
     assert done.returncode == 2
     assert done.stderr == "error: standard output: No space left on device\n"
 
@@ -155,11 +161,3 @@ def test_every_requirement_is_looked_for() -> None:
     owners = packages_distributions()
     found = {owner.lower() for name in requirements.MODULES for owner in owners[name]}
     assert wanted and wanted <= found
-
-
-@pytest.mark.parametrize(
-    ("word", "expected"),
-    [("descibe", "; did you mean describe?"), ("--wrokers", ""), ("xyz", "")],
-)
-def test_nearest(word: str, expected: str) -> None:
-    assert nearest(word, ["describe", "download"]) == expected
