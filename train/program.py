@@ -8,14 +8,14 @@ Needs the standard library only: the launcher and the rank tables use it too.
 
 import argparse
 import contextlib
-import difflib
 import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from train.config.nearest import did_you_mean
 from train.errors import USER_ERROR, UserError, error_text
 
 _INTERRUPTED = 130
@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         """Raise what it complains of as a UserError."""
         known = self._option_string_actions
         unknown = [w.partition("=")[0] for w in message.split() if w.startswith("--")]
-        near = next((nearest(w, known) for w in unknown if w.rstrip(":,") not in known), "")
+        near = next((did_you_mean(w, known) for w in unknown if w.rstrip(":,") not in known), "")
         raise UserError(f"{message}{near} (see {self.prog} --help)")
 
 
@@ -72,19 +72,13 @@ def command_of(prog: str, what: str, commands: Mapping[str, str], argv: Sequence
     )
     parser.add_argument("command", metavar="COMMAND", nargs="?", help="see below")
     command: str | None = parser.parse_args(argv[:1]).command
-    if command in commands:
+    if command is not None and command in commands:
         return command
     there = f"commands: {', '.join(commands)} ({prog} --help says what each does)"
     if command is None:
         raise UserError(f"no command given: {prog} COMMAND ...; {there}")
-    near = nearest(command.replace("_", "-").lower(), commands)
+    near = did_you_mean(command, commands)
     raise UserError(f"there is no command {command!r}{near}; {there}")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the known word nearest to one, empty if none is near."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def exit_code(work: Callable[[], int]) -> int:
@@ -97,14 +91,12 @@ def exit_code(work: Callable[[], int]) -> int:
         try:
             return work()
         finally:
-            # Here, so that what cannot be written any more is noticed; Python is silent or long.
+            # Here, so that what cannot be written any more is told in our way.
             sys.stdout.flush()
     except UserError as error:
         return _ended(error_text(error), USER_ERROR)
     except KeyboardInterrupt:
         return _ended("interrupted", _INTERRUPTED)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        return _READER_GONE
     except OSError as error:
         text = refusal(error)
         if text is None:
@@ -127,10 +119,10 @@ def outlive_output() -> None:
 
 
 class _Stream(io.FileIO):
-    """A standard stream that leads nowhere once it breaks; the error names it.
+    """A standard stream that leads nowhere once it breaks, and ends the program or says so.
 
     Attributes:
-        is_dispensable: Of all of them: whether a note is enough, in place of the error.
+        is_dispensable: Of all of them: whether a note is enough.
     """
 
     is_dispensable = False
@@ -139,16 +131,18 @@ class _Stream(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            error.filename = "standard output" if self.fileno() == 1 else "standard error"
             # What still waits in its buffer would make Python complain in the end.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            if not self.is_dispensable:
-                raise
-            text = f"note: {error.filename}: {error.strerror}; the run goes on without it"
-            print(text, file=sys.stderr, flush=True)
-            return memoryview(data).nbytes
+            name = "standard output" if self.fileno() == 1 else "standard error"
+            told = f"{name}: {error.strerror}"
+            if self.is_dispensable:
+                _ended(f"note: {told}; the run goes on without it", 0)
+                return memoryview(data).nbytes
+            if error.errno == errno.EPIPE:  # the reader, such as head, has seen enough
+                raise SystemExit(_READER_GONE) from None
+            raise SystemExit(_ended(error_text(told), USER_ERROR)) from None
 
 
 def _make_streams_safe() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from tools.common.command_line import refused
 from train.errors import UserError
 from train.files import flush_folder
-from train.program import refusal
 
 # Of linux/fs.h and fcntl.h: Python has no function for it.
 _AT_FDCWD = -100
@@ -70,15 +69,15 @@ def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) ->
 
 @contextlib.contextmanager
 def _named(out: Path, temporary: Path) -> Iterator[None]:
-    """Let a disk that is full name the folder that the user knows."""
+    """Let errors name the folder that the user knows."""
     try:
         yield
+    except UserError as error:
+        raise type(error)(str(error).replace(str(temporary), str(out))) from error.__cause__
     except OSError as error:
-        told = refusal(error)
-        where = error.filename
-        if told is None or not (where is None or Path(where).is_relative_to(temporary)):
-            raise
-        raise UserError(f"{out}: cannot be written: {error.strerror}; nothing is left") from None
+        if error.filename is None or Path(error.filename).is_relative_to(temporary):
+            error.filename = str(out)
+        raise
 
 
 def _make_parents(out: Path) -> list[Path]:

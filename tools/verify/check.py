@@ -48,6 +48,8 @@ def check(folder: Path, workers: int) -> Result:
     Raises:
         UserError: There is no such folder.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
     result = Result(folder)
     try:
         result.manifest = Manifest.read_alone(folder)
@@ -55,8 +57,6 @@ def check(folder: Path, workers: int) -> Result:
         result.problems.append(str(error))
     splits = result.manifest.splits if result.manifest else {}
     with console.progress(str(folder), sum(split.records for split in splits.values())) as advance:
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder")
         if result.manifest is not None:
             _check_all(result, result.manifest, workers, advance)
     return result

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,7 +183,10 @@ class Manifest:
             _check_format(json.loads(text), path)
             manifest = _READER.validate_json(text, strict=True)
         except FileNotFoundError:
-            raise UserError(f"{folder}: no {MANIFEST} in it, so not a prepared data set") from None
+            raise UserError(
+                f"{folder}: no {MANIFEST} in it, so not a prepared data set (prepare pictures "
+                f"with: python -m tools prepare {shlex.quote(str(folder))} --out FOLDER)"
+            ) from None
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(f"{path}: {'.'.join(place(first))}: {explain(first)}") from None

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from train.errors import UserError
 from train.files import replacement
-from train.storage.address import SCHEMES, is_remote, is_visible, split_address
+from train.storage.address import check_location, is_remote, is_visible, split_address
 from train.storage.connection import Connection
 
 _READ_SECONDS = 60
@@ -80,9 +80,11 @@ def open_store(address: str, environment: Mapping[str, str] = os.environ) -> Sto
     """
     if is_remote(address):
         return Bucket(address, environment)
-    if "://" in address:
-        raise UserError(f"{address}: must be a path or begin with {' or '.join(SCHEMES)}")
-    return Folder(Path(address))
+    try:
+        return Folder(Path(check_location(address)))
+    except ValueError as error:
+        told = str(error)
+        raise UserError(told if told.startswith(address) else f"{address}: {told}") from None
 
 
 def send(store: Store, name: str, path: Path, tick: Tick, message: str = "") -> int | None:
