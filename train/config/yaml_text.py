@@ -24,6 +24,10 @@ _AMBIGUOUS = re.compile(
 )
 _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}{0,2}")
 
+# Far more than any configuration holds.
+_MOST_VALUES = 100_000
+_MOST_BYTES = 1_000_000
+
 
 class _Loader(yaml.SafeLoader):
     """Reads the plain part of YAML; refuses a key that comes twice, of which others take the last.
@@ -104,6 +108,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: It cannot be read, is no such file, has a key twice, or holds what is ambiguous.
     """
     try:
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise UserError(f"{path}: {size:,} bytes are more than any configuration has")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
@@ -132,7 +138,11 @@ def _load(text: str, source: str, with_lines: bool = True) -> Any:
     try:
         loader = _Loader(text)
         loader.source, loader.with_lines = source, with_lines
-        return loader.get_single_data()
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _require_bounded(node, source)
+        return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise UserError(_explain(error, text, source, with_lines)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -141,6 +151,22 @@ def _load(text: str, source: str, with_lines: bool = True) -> Any:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _require_bounded(node: yaml.Node, source: str) -> None:
+    """Refuse what aliases of aliases make larger than any configuration is."""
+    sizes: dict[yaml.Node, int] = {}
+
+    def size(part: yaml.Node) -> int:
+        if part not in sizes:
+            inner = part.value if isinstance(part, yaml.CollectionNode) else ()
+            pairs = isinstance(part, yaml.MappingNode)
+            children = [c for pair in inner for c in pair] if pairs else inner
+            sizes[part] = 1 + sum(map(size, children))
+        return sizes[part]
+
+    if size(node) > _MOST_VALUES:
+        raise UserError(f"{source}: its aliases make more than {_MOST_VALUES:,} values of it")
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str, source: str, with_lines: bool) -> str:
