@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -239,7 +240,9 @@ class _Supervisor:
         grace = self.job.grace
         again = ", Ctrl-C again to end at once" if number == signal.SIGINT else ""
         name = signal.Signals(number).name
-        print(f"{name}: the ranks save and end, within {grace:g} s{again}", flush=True)
+        # On a terminal the progress of rank 0 stands in the line where the cursor is.
+        start = "\n" if sys.stdout.isatty() else ""
+        print(f"{start}{name}: the ranks save and end, within {grace:g} s{again}", flush=True)
         self.stop_workers(number, grace)
         return number
 
