@@ -64,7 +64,7 @@ class Threads(Collectives):
     def sum_counts(self, counts: Counts) -> Counts:
         self.given.append(counts)
         self.barrier_of_all.wait(20)
-        total = np.sum(self.given[-self.world_size :], axis=0)
+        total: Counts = np.sum(self.given[-self.world_size :], axis=0)
         self.barrier_of_all.wait(20)
         return total
 
