@@ -27,6 +27,9 @@ start_training() {
     # shellcheck source=launch/environment.sh
     source launch/environment.sh
     if $demo && [[ ! -d data/demo/records ]]; then
+        # A mistake is told before anything is made.
+        # shellcheck disable=SC2086
+        "$python" -m $launcher "$config" ${arguments[@]+"${arguments[@]}"} --dry-run >/dev/null
         "$python" -m tools demo-data
     fi
     # $launcher is a list of words.

@@ -61,7 +61,7 @@ def _run(argv: Sequence[str]) -> int:
     if arguments.dry_run:
         print(shlex.join(start.command))
         for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"# note: {note}")
         return 0
     _require_open_mpi(os.environ)
     outlive_output()

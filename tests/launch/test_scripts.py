@@ -87,6 +87,7 @@ def test_absolute_paths_and_the_project_folder_itself(checkout: Path, tmp_path: 
         checkout, "run_standalone.sh", "configs/quickstart.yaml", f"run_dir={out}", cwd=checkout
     )
     assert trained_with(ended)[:2] == ["configs/quickstart.yaml", f"run_dir={out}"]
+    assert "made demo data" in ended.stdout  # also where the quick start is named
 
 
 def test_distributed_script_plans_several_ranks(checkout: Path, tmp_path: Path) -> None:

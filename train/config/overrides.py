@@ -74,6 +74,11 @@ def _require_setting(words: Sequence[str], number: int, word: str) -> None:
             return
         meant = f"{word}{words[number + 1]}"
         raise UserError(f"command line: write {meant} without blanks")
+    if word.endswith((".yaml", ".yml")) and not equals:
+        raise UserError(
+            f"command line: {word}: a configuration file must come first, before all options and "
+            "settings"
+        )
     setting = meant_setting(words, number)
     hint = f": write {setting}" if setting else ""
     shown = f"{key}=..." if is_secret(tuple(key.split("."))) else word
