@@ -92,10 +92,12 @@ def check_folder(config: Config) -> None:
     """
     if is_remote(str(config.run_dir)):
         return  # what is here may be older than what is there
-    state = _newest_state(config.run_folder / "checkpoints")
+    try:
+        state = _newest_state(config.run_folder / "checkpoints")
+    except OSError as error:
+        raise UserError(f"run_dir: {_refused(error, config.run_folder)}") from None
     if state is None:
-        if config.init_from is not None and not config.init_from.exists():
-            raise UserError(f"init_from: {config.init_from}: no such file or folder")
+        _require_beginning(config.init_from)
         return
     if any(isinstance(config.location_of(name), str) for name in config.datasets):
         return
@@ -104,6 +106,15 @@ def check_folder(config: Config) -> None:
         now = config.model_copy(update={"precision": state["run"].get("precision", "float32")})
     identity = run_identity(now, open_record_sets(config))
     require_same_run(state["run"], identity, str(config.run_folder))
+
+
+def _require_beginning(path: Path | None) -> None:
+    try:
+        if path is None or path.exists():
+            return
+    except OSError as error:
+        raise UserError(f"init_from: {error.strerror}: {path!s:.200}") from None
+    raise UserError(f"init_from: {path}: no such file or folder")
 
 
 def _newest_state(folder: Path) -> dict[str, Any] | None:
@@ -124,18 +135,26 @@ def _opened(config: Config, name: str) -> RecordSet | None:
     if isinstance(folder, str):
         return None
     try:
-        return RecordSet(name, folder, Manifest.read(folder))
-    except UserError as error:
-        remedy = _remedy(folder, name)
-        message = str(error) if remedy is None else f"{folder}: {remedy}"
-        raise UserError(f"datasets.{name}.records: {message}") from None
+        try:
+            return RecordSet(name, folder, Manifest.read(folder))
+        except UserError as error:
+            remedy = _remedy(folder, name)
+            message = str(error) if remedy is None else f"{folder}: {remedy}"
+    except OSError as error:
+        message = _refused(error, folder)
+    raise UserError(f"datasets.{name}.records: {message}")
+
+
+def _refused(error: OSError, path: Path) -> str:
+    """Return what the system says of a path, which may be very long."""
+    return f"{path!s:.200}: {error.strerror}"
 
 
 def _missing_demo(config: Config) -> str | None:
     """Return how to make the demo data, if a data set of theirs is not there."""
     for name in config.datasets:
         folder = config.location_of(name)
-        if isinstance(folder, Path) and _DEMO in folder.as_posix() and not folder.exists():
+        if isinstance(folder, Path) and _DEMO in folder.as_posix() and not folder.is_dir():
             command = "python -m tools demo-data"
             return f"datasets.{name}.records: {folder}: make the demo data first: {command}"
     return None

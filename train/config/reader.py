@@ -81,7 +81,8 @@ def _add_default_tasks(tree: Tree) -> set[Key]:
     datasets, tasks = tree.get("datasets"), tree.setdefault("tasks", {})
     if not isinstance(datasets, dict) or not isinstance(tasks, dict):
         return set()
-    named = {task.get("dataset", name) for name, task in tasks.items() if isinstance(task, dict)}
+    # A list: what stands for a name may be anything yet.
+    named = [task.get("dataset", name) for name, task in tasks.items() if isinstance(task, dict)]
     added = [name for name in datasets if name not in named and name not in tasks]
     # In the order of the data sets, which is that of the tables and logs.
     first = [name for name in datasets if name in tasks or name in added]
