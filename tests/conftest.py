@@ -25,6 +25,9 @@ environment.cap_instructions()
 # Tests put other functions into the place of ours, which no key of a graph would know of.
 os.environ[graph_cache.VARIABLE] = "0"
 
+# pytest-xdist sets it for a terminal that its workers do not have, and tables would fit that.
+os.environ.pop("COLUMNS", None)
+
 # Started with nohup or in the background of a script, the tests would hand ignored signals down to
 # the processes that they start, and those honour it. The tests of signals need them as usual.
 signal.signal(signal.SIGINT, signal.default_int_handler)

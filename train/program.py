@@ -37,10 +37,6 @@ _REFUSALS = frozenset(
 class Parser(argparse.ArgumentParser):
     """A parser of command lines whose complaints are one line each, with the nearest option."""
 
-    def print_help(self, file: Any = None) -> None:
-        """Print the help; argparse itself hides that it could not."""
-        (file or sys.stdout).write(self.format_help())
-
     def error(self, message: str) -> NoReturn:
         """Raise what it complains of as a UserError."""
         known = self._option_string_actions

@@ -138,5 +138,7 @@ def test_the_bar_of_a_resumed_run_starts_where_the_run_is(
         display.begin(40)
         display.close()
         monkeypatch.undo()
-        text = seen.read(100_000).decode()
+        text = ""
+        while "\x1b[?25h" not in text:  # the cursor is shown again: that is the end
+            text += seen.read(100_000).decode()
     assert "step 40/60" in text and "step 0/60" not in text
