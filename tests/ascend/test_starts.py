@@ -14,7 +14,7 @@ import pytest
 
 from tests.ascend import stand_in
 from tests.ascend.stand_in.calls import Collective, Join, read_calls
-from tests.launch.checkout import VARIABLES, copy_checkout
+from tests.launch.checkout import ON_PAPER, VARIABLES, copy_checkout
 from tests.launch.kubernetes.containers import operator_variables
 from tests.launch.modelarts_job.containers import (
     Container,
@@ -45,7 +45,7 @@ def cann() -> stand_in.StandIn:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project whose training program ends after its first collectives."""
     folder = tmp_path_factory.mktemp("starts") / "project"
-    return copy_checkout(folder, {"job.yaml": "a: 1\n"}, train=WORKER.read_text())
+    return copy_checkout(folder, {"job.yaml": ON_PAPER}, train=WORKER.read_text())
 
 
 class Site:
