@@ -4,14 +4,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
+import train.program.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from launch.arguments import parse
 from launch.dry_run import print_plan
 from launch.foreign_starter import foreign_starter
 from launch.kubernetes.place import forget_roles
 from launch.preflight import check_job
 from launch.run import run_job
-from train.program import exit_code, outlive_output
+from train.program.ending import exit_code, outlive_output
 
 
 def main(argv: Sequence[str]) -> int:

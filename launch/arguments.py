@@ -13,7 +13,7 @@ from launch.job import DEFAULT_GRACE, DEFAULT_HANG_TIMEOUT, DEFAULT_NODE_TIMEOUT
 from launch.kubernetes.place import Place, place_in_cluster
 from train.environment import rank_table
 from train.errors import UserError
-from train.program import Parser
+from train.program.command_line import Parser
 from train.storage.address import is_remote
 
 if TYPE_CHECKING:  # what is slow to import waits until the command line is read

@@ -1,4 +1,4 @@
-"""What is checked before a job starts, or its plan is printed: see :mod:`train.preflight`."""
+"""What is checked before a job starts, or its plan is shown: :mod:`train.preflight.checks`."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def check_job(arguments: Arguments) -> Sequence[str]:
     Raises:
         UserError: It cannot run: one line for every mistake.
     """
-    from train import preflight
+    from train.preflight import checks
     from train.run import ownership
 
     machine = count_devices()
@@ -24,9 +24,9 @@ def check_job(arguments: Arguments) -> Sequence[str]:
     if not leads and not arguments.dry_run:
         return ()
     on_cpu = arguments.config.device == "CPU" or not machine.npus
-    notes = preflight.check(arguments.config, ranks, here, on_cpu, arguments.dry_run)
+    notes = checks.check(arguments.config, ranks, here, on_cpu, arguments.dry_run)
     if leads and not (arguments.dry_run and notes):
-        preflight.check_folder(arguments.config)
+        checks.check_folder(arguments.config)
     if not arguments.dry_run:
         ownership.require_free(arguments.config.run_folder)
     return notes

@@ -11,7 +11,8 @@ from rank_tables.merge import merge
 from rank_tables.model import RankTableError, count
 from train.errors import FAILURE, USER_ERROR, error_text
 from train.files import replace_file
-from train.program import Parser, command_of, exit_code
+from train.program.command_line import Parser, command_of
+from train.program.ending import exit_code
 
 # Command: what it does, in the list of commands and then in its own help.
 COMMANDS = {
@@ -134,7 +135,7 @@ def validate(path: Path) -> int:
 def show(path: Path) -> None:
     """Print which NPU of which server is which rank."""
     # The only command that needs more than a Python.
-    import train.requirements  # noqa: F401, I001  ends here, in one line, without them
+    import train.program.requirements  # noqa: F401, I001  ends here, in one line, without them
 
     # Imported here since it takes longer than everything else together.
     from rich.console import Console

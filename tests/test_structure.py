@@ -18,7 +18,7 @@ LIGHT = {
     "train.errors",
     "train.environment",
     "train.files",
-    "train.limits",
+    "train.preflight.limits",
     "train.storage.address",
 }
 

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
+import train.program.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from tools.common.utf8_names import restart_with_utf8_names
 from train.environment import prepare_for_mindspore
-from train.program import Parser, command_of, exit_code
+from train.program.command_line import Parser, command_of
+from train.program.ending import exit_code
 
 # What each command does; its module has add_arguments(parser) and run(arguments, argv).
 COMMANDS = {

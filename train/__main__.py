@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
-from train import command_line, environment, preflight
+import train.program.requirements  # noqa: F401  ends here, in one line, where something is not installed
+from train import command_line, environment
 from train.config.reader import load_config
 from train.config.schema import Config
 from train.distributed import mpirun
+from train.preflight import checks
 from train.process import health
-from train.program import exit_code, outlive_output
+from train.program.ending import exit_code, outlive_output
 from train.run import object_storage
 from train.run.ownership import Ownership
 from train.run.run_folder import RunFolder
@@ -47,7 +48,7 @@ def _run(arguments: Sequence[str]) -> int:
             return 0
         place = cluster.identify(os.environ, config.device)
         if place.is_first:
-            preflight.check_folder(config)
+            checks.check_folder(config)
             owner = Ownership(config.run_folder, _say)
             for note in notes:
                 _say(f"note: {note}")
@@ -76,7 +77,7 @@ def _check(config: Config) -> Sequence[str]:
     """Check a run before anything starts; return what is allowed but may not be meant."""
     ranks, here = environment.number_of_ranks(os.environ)
     on_cpu = config.device == "CPU" or not environment.visible_npus(os.environ)
-    return preflight.check(config, ranks, here, on_cpu)
+    return checks.check(config, ranks, here, on_cpu)
 
 
 if __name__ == "__main__":

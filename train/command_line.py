@@ -9,7 +9,7 @@ from train.config import reference
 from train.config.overrides import explain_words, require_config_first
 from train.config.reader import dump_config, load_config
 from train.errors import UserError
-from train.program import Parser
+from train.program.command_line import Parser
 
 PROGRAM = "python -m train"
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import launch.arguments
-import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
+import train.program.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from launch.job import Job
 from launch.last_upload import upload_rest
 from launch.modelarts_job import arguments
@@ -23,7 +23,7 @@ from launch.supervisor.child_process import Signals, shell_code, start_program, 
 from rank_tables import load
 from train.environment import hide_rank_table
 from train.errors import UserError
-from train.program import exit_code
+from train.program.ending import exit_code
 from train.storage.address import is_remote
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-import train.requirements  # noqa: F401  ends here, in one line, where something is not installed
+import train.program.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from launch.arguments import parse
 from launch.foreign_starter import foreign_starter
 from launch.job import DEFAULT_GRACE
@@ -19,7 +19,7 @@ from launch.plan.machine import this_machine
 from launch.preflight import check_job
 from launch.supervisor.child_process import Signals
 from train.errors import UserError
-from train.program import exit_code, outlive_output
+from train.program.ending import exit_code, outlive_output
 
 _HELP = f"""\
 usage: python -m launch.mpi [options] CONFIG [key.sub=value ...]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from launch.plan import npu_topology
 from launch.plan.numa import Cores, allowed_cores
 from train.environment import npu_nodes, visible_npus
-from train.limits import cpu_quota
+from train.preflight.limits import cpu_quota
 
 # More processes than this on cores alone: each starts to cost more memory than it brings speed.
 _MAX_DEFAULT_CPU_RANKS = 8

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from train.layout import fitted, terminal_width
+from train.program.tables import fitted, terminal_width
 
 if TYPE_CHECKING:
     from train.data.manifest import Manifest

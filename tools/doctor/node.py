@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine, worse
-from train.limits import cpu_quota
 from train.native import library
+from train.preflight.limits import cpu_quota
 
 _GIB = 2**30
 _MIB = 2**20

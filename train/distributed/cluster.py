@@ -13,8 +13,8 @@ from mindspore import communication
 from train.distributed import mpi_engine, mpirun
 from train.environment import visible_npus, whole_number
 from train.errors import UserError
-from train.limits import usable_cores
 from train.native import library as native
+from train.preflight.limits import usable_cores
 
 _SCHEDULER_SECONDS = 300
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from train.environment import ERROR, HEARTBEAT
 from train.errors import FAILURE, USER_ERROR, UserError, error_text
 from train.files import replace_file
-from train.program import refusal
+from train.program.ending import refusal
 from train.storage.retry import StorageError
 
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from train.layout import fitted, terminal_width
+from train.program.tables import fitted, terminal_width
 from train.tasks.registry import KINDS, TaskKind, kind_of, percent
 
 # Of tables where nobody knows how wide the output is.

@@ -10,12 +10,12 @@ import pytest
 from launch.arguments import parse
 from launch.preflight import check_job
 from tests.aliases import WriteConfig
-from train import limits, preflight
 from train.config.reader import load_config
 from train.config.schema import Config
 from train.data.manifest import open_record_sets
 from train.errors import UserError
-from train.memory import least_memory
+from train.preflight import checks, limits
+from train.preflight.memory import least_memory
 from train.run.identity import run_identity
 
 
@@ -32,7 +32,7 @@ def changed(config: Config, **sections: dict[str, Any]) -> Config:
 
 
 def test_a_run_that_is_right(config: Config) -> None:
-    assert preflight.check(config, ranks=2, ranks_here=2, on_cpu=True) == []
+    assert checks.check(config, ranks=2, ranks_here=2, on_cpu=True) == []
 
 
 def test_every_mistake_of_the_data_sets_is_told_at_once(
@@ -45,7 +45,7 @@ def test_every_mistake_of_the_data_sets_is_told_at_once(
         "cover": {"dataset": "coast", "kind": "segmentation", "masks": "coats"},
     }
     with pytest.raises(UserError) as caught:
-        preflight.check(load_config(write_config(small_config)))
+        checks.check(load_config(write_config(small_config)))
     first, second, third = str(caught.value).splitlines()
     assert first.startswith("datasets.roofs.records: nowhere: no such folder")
     assert "tasks.fields.classes: 9 classes are expected" in second
@@ -59,7 +59,7 @@ def test_a_damaged_manifest_is_told_with_its_key(config: Config, tmp_path: Path)
     tree = copy.deepcopy(config.model_dump())
     tree["datasets"]["coast"]["records"] = tmp_path / "records"
     with pytest.raises(UserError, match=r"^datasets.coast.records: .*manifest.json: format"):
-        preflight.check(Config.model_validate(tree))
+        checks.check(Config.model_validate(tree))
 
 
 def test_of_records_in_object_storage_nothing_is_said(
@@ -68,15 +68,15 @@ def test_of_records_in_object_storage_nothing_is_said(
     """They are not here yet, and with them a mixed batch of one image would be too small."""
     small_config["datasets"]["coast"]["records"] = "s3://bucket/coast"
     small_config["batch"] = {"images_per_task": 1}
-    assert preflight.check(load_config(write_config(small_config)), ranks=8) == []
+    assert checks.check(load_config(write_config(small_config)), ranks=8) == []
     small_config["data_root"] = "obs://bucket"
     small_config["datasets"] = {"coast": {"records": "coast"}}
-    assert preflight.check(load_config(write_config(small_config)), ranks=8) == []
+    assert checks.check(load_config(write_config(small_config)), ranks=8) == []
 
 
 def test_what_is_allowed_but_may_not_be_meant(config: Config) -> None:
     large = changed(config, batch={"images_per_task": 30}, image={"size": 100})
-    notes = preflight.check(large)
+    notes = checks.check(large)
     batches = [note for note in notes if note.startswith("batch: ")]
     assert batches == [
         "batch: every step takes 30 images of coast, which has 24 training records: some come "
@@ -101,10 +101,10 @@ def test_memory_is_counted_for_all_ranks_of_a_machine(
     needed = least_memory(config, images)
     assert needed > images * 1024 * 1024 * (3 + 4 * 3)
     monkeypatch.setattr(limits, "memory", lambda: needed * ranks)
-    preflight.check(config, ranks, ranks, on_cpu=True)
+    checks.check(config, ranks, ranks, on_cpu=True)
     monkeypatch.setattr(limits, "memory", lambda: needed * ranks - 1)
     with pytest.raises(UserError, match=r"^image.size: a step with .* 1,024 x 1,024 pixels needs"):
-        preflight.check(config, ranks, ranks, on_cpu=True)
+        checks.check(config, ranks, ranks, on_cpu=True)
 
 
 def test_the_least_memory_grows_with_what_needs_it(config: Config) -> None:
@@ -153,9 +153,9 @@ def test_another_run_in_the_folder_is_told_before_anything_starts(
     config: Config, small_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path
 ) -> None:
     mine = config.model_copy(update={"run_dir": tmp_path / "run"})
-    preflight.check_folder(mine)
+    checks.check_folder(mine)
     with_checkpoint(mine)
-    preflight.check_folder(mine)
+    checks.check_folder(mine)
     small_config["model"]["depth"] = 16
     words = [str(write_config(small_config)), f"run_dir={tmp_path / 'run'}"]
     with pytest.raises(UserError, match=r"model.depth was 10 and is now 16 \(choose another"):
@@ -166,6 +166,6 @@ def test_what_a_run_is_to_begin_with_must_be_there(config: Config, tmp_path: Pat
     gone = {"init_from": tmp_path / "gone.ckpt", "run_dir": tmp_path / "run"}
     missing = config.model_copy(update=gone)
     with pytest.raises(UserError, match=r"^init_from: .*gone.ckpt: no such file or folder$"):
-        preflight.check_folder(missing)
+        checks.check_folder(missing)
     with_checkpoint(missing)  # then it is not needed any more
-    preflight.check_folder(missing)
+    checks.check_folder(missing)

@@ -15,7 +15,7 @@ from train.data.manifest import MANIFEST, Manifest, RecordSet, open_record_sets
 from train.data.sampler import require_images
 from train.data.shares import batch_shares
 from train.errors import UserError
-from train.memory import require_memory
+from train.preflight.memory import require_memory
 from train.run.checkpoint import checkpoints_in
 from train.run.identity import require_same_run, run_identity
 from train.storage.address import is_remote

@@ -1,9 +1,9 @@
 """What a run needs of memory at the least, compared with what there is."""
 
-from train import limits
 from train.config.schema import Config
 from train.config.sections import BYTES
 from train.errors import UserError
+from train.preflight import limits
 
 # Memory of an Ascend 910C, in bytes.
 _LARGEST_DEVICE = 128 * 10**9

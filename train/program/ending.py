@@ -1,21 +1,19 @@
-"""How our programs begin and end: command lines, standard streams, exit codes.
+"""How a program ends: exit codes, standard streams, and one line for whatever has stopped it.
 
-Whatever goes wrong outside of a program (a mistake of the user's, a full disk, a reader that has
-gone) ends in one line or none, and never in a traceback.
+What goes wrong outside of a program (a mistake of the user's, a full disk, a reader that has gone)
+ends in one line or none, and never in a traceback.
 
 Needs the standard library only: the launcher and the rank tables use it too.
 """
 
-import argparse
 import contextlib
 import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
-from train.config.nearest import did_you_mean
 from train.errors import USER_ERROR, UserError, error_text
 
 _INTERRUPTED = 130
@@ -32,49 +30,6 @@ _REFUSALS = frozenset(
         *(errno.ENOTDIR, errno.EISDIR, errno.ENOMEM, errno.ENODEV, errno.ENXIO, errno.EOPNOTSUPP),
     }
 )
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser of command lines whose complaints are one line each, with the nearest option."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what it complains of as a UserError."""
-        known = self._option_string_actions
-        unknown = [w.partition("=")[0] for w in message.split() if w.startswith("--")]
-        near = next((did_you_mean(w, known) for w in unknown if w.rstrip(":,") not in known), "")
-        raise UserError(f"{message}{near} (see {self.prog} --help)")
-
-
-def command_of(prog: str, what: str, commands: Mapping[str, str], argv: Sequence[str]) -> str:
-    """Read the first argument of a program that has commands.
-
-    Args:
-        prog: How the program is called.
-        what: What it is, for its help.
-        commands: What each command does, by its name.
-        argv: All arguments.
-
-    Raises:
-        UserError: It is no command, or there is none.
-    """
-    width = max(map(len, commands)) + 3
-    listed = "\n".join(f"  {name:<{width}}{text}" for name, text in commands.items())
-    parser = Parser(
-        prog=prog,
-        usage="%(prog)s COMMAND ...",
-        description=f"{what} COMMAND --help tells more.",
-        epilog=f"commands:\n{listed}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", metavar="COMMAND", nargs="?", help="see below")
-    command: str | None = parser.parse_args(argv[:1]).command
-    if command is not None and command in commands:
-        return command
-    there = f"commands: {', '.join(commands)} ({prog} --help says what each does)"
-    if command is None:
-        raise UserError(f"no command given: {prog} COMMAND ...; {there}")
-    near = did_you_mean(command, commands)
-    raise UserError(f"there is no command {command!r}{near}; {there}")
 
 
 def exit_code(work: Callable[[], int]) -> int:

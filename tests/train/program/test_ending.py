@@ -13,12 +13,12 @@ import pytest
 
 from tests.aliases import Ended
 from tests.paths import ROOT
-from train import requirements
+from train.program import requirements
 
 # Short programs in a shell: exec keeps redirections, and the exit code is the program's.
 LIST = "-m tools download --list"
 TELL = (
-    "-c 'import sys; from train.program import exit_code, outlive_output; "
+    "-c 'import sys; from train.program.ending import exit_code, outlive_output; "
     "sys.exit(exit_code(lambda: {}))'"
 )
 MUCH = 'print("x" * 1_000_000) or 0'

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from train.limits import cpu_quota, memory, usable_cores
+from train.preflight.limits import cpu_quota, memory, usable_cores
 
 
 def machine(root: Path, **files: str) -> Path:

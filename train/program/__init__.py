@@ -1,0 +1,1 @@
+"""What all our programs have in common: requirements, command lines, ends, tables of text."""
