@@ -154,7 +154,7 @@ def _call(port: int, command: list[str]) -> None:
 def configuration(folder: Path) -> Found:
     """Read, check and write a configuration of many tasks."""
     config = load_config(_configuration(folder))
-    return {"tasks": len(config.tasks), "lines": dump_config(config).count("records: data/set")}
+    return {"tasks": len(config.tasks), "lines": dump_config(config).count("records: s3://bucket/set")}
 
 
 def shares() -> Found:
@@ -209,7 +209,8 @@ def _size_of(file: Path) -> Found:
 
 def _configuration(folder: Path) -> Path:
     file = folder / "job.yaml"
-    names = {f"set{i}": {"records": f"data/set{i}"} for i in range(TASKS)}
+    # Records in object storage are not looked for before the start.
+    names = {f"set{i}": {"records": f"s3://bucket/set{i}"} for i in range(TASKS)}
     tree = {"datasets": names, "schedule": {"steps": 1000}, "batch": {"images_per_task": RANKS}}
     file.write_text(yaml.safe_dump(tree), encoding="utf-8")
     return file

@@ -93,6 +93,7 @@ def run(config_file: Path, facts: dict[str, Any]) -> None:
     step = Counted(trainer.train_step, "step", FIRST_STEP, LAST_STEP, mark)
     batch = Counted(trainer.evaluator.predict, "batch", FIRST_BATCH, LAST_BATCH, mark)
     trainer.train_step, trainer.evaluator.predict = step, batch
+    trainer.replicas.parameters = ()  # the other ranks only look on, and hold nothing
     try:
         trainer.run()
     except UserError:

@@ -56,8 +56,10 @@ class Ownership:
     ) -> None:
         self._folder = folder
         self._released = threading.Event()
+        # What this makes, the innermost first.
+        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
+        self._is_new = not (folder / _LOCK).exists()
         try:
-            self._is_new = not (folder / _LOCK).exists()
             self._lock = Lock(folder / _LOCK)
         except OSError as error:
             raise UserError(f"run_dir: {error.filename}: {error.strerror}") from None
@@ -79,7 +81,8 @@ class Ownership:
         if self._is_new and not (self._folder / _CONFIG).exists():
             with contextlib.suppress(OSError):  # not empty
                 (self._folder / _LOCK).unlink(missing_ok=True)
-                self._folder.rmdir()
+                for path in self._made:
+                    path.rmdir()
         self._lock.free()
 
     def _take(self, say: Callable[[str], None], watch_seconds: float) -> None:

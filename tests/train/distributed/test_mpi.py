@@ -151,7 +151,7 @@ def test_a_mistake_of_one_rank_is_told(start: StartMarked) -> None:
     job = start(*worker, ":", "-n", 1, *train, "missing.yaml", variables=AS_ROOT)
     code, _, err = job.finish()
     assert code == 2
-    assert "error: missing.yaml" in err
+    assert "error: configuration file missing.yaml does not exist" in err
     job.assert_all_gone()
 
 
