@@ -154,7 +154,10 @@ def _call(port: int, command: list[str]) -> None:
 def configuration(folder: Path) -> Found:
     """Read, check and write a configuration of many tasks."""
     config = load_config(_configuration(folder))
-    return {"tasks": len(config.tasks), "lines": dump_config(config).count("records: s3://bucket/set")}
+    return {
+        "tasks": len(config.tasks),
+        "lines": dump_config(config).count("records: s3://bucket/set"),
+    }
 
 
 def shares() -> Found:
