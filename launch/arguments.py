@@ -159,6 +159,8 @@ def _place(given: argparse.Namespace) -> Place:
     """Return this node's place in the job: what the options say, or else a cluster's variables."""
     nnodes = _number("--nnodes", given.nnodes, 1, 1_000_000)
     node_rank = _number("--node-rank", given.node_rank, 0, (nnodes or 1_000_000) - 1)
+    if node_rank and nnodes is None and not given.rank_table and not rank_table(os.environ):
+        raise UserError(f"--node-rank {node_rank} needs --nnodes (see python -m launch --help)")
     master, port = _address(given.master)
     told = place_in_cluster(os.environ) if nnodes is None else None
     if told is None:

@@ -244,6 +244,12 @@ class _Supervisor:
         start = "\n" if sys.stdout.isatty() else ""
         print(f"{start}{name}: the ranks save and end, within {grace:g} s{again}", flush=True)
         self.stop_workers(number, grace)
+        if self.workers():
+            print(
+                "ended before the ranks had come to a consolidation point: what they have done "
+                "since the newest checkpoint is not saved (--grace gives them more time)",
+                flush=True,
+            )
         return number
 
     def stop_workers(self, number: int, grace: float) -> int | None:

@@ -204,6 +204,19 @@ def test_damaged_shard(
     assert not run_dir.exists()
 
 
+def test_a_run_of_which_no_checkpoint_can_be_read_is_left_alone(
+    small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
+) -> None:
+    """Else it would begin anew, over the metrics and the summary of days."""
+    state = run_dir / "checkpoints/step_00000004/state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text("{")
+    (run_dir / "metrics.jsonl").write_text('{"step": 4}\n')
+    [line] = refused(capsys, write_config(small_config), f"run_dir={run_dir}")
+    assert "can be read (step_00000004 is damaged or of a newer version)" in line
+    assert (run_dir / "metrics.jsonl").read_text() == '{"step": 4}\n'
+
+
 def test_class_count_that_disagrees(
     small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
 ) -> None:

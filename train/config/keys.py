@@ -196,7 +196,8 @@ def allowed_keys(place: Sequence[str]) -> list[str]:
     """Return the keys that may stand in the section at a place."""
     node = node_at(place) or {}
     forms = [_resolved(form) for form in node.get("anyOf", [node])]
-    return [name for form in forms for name in form.get("properties", {})]
+    names = [name for form in forms for name in form.get("properties", {})]
+    return [name for name in names if name != "on_bad_record"]  # of older configurations only
 
 
 def nearest_key(place: Sequence[str]) -> str | None:

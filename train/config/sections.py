@@ -71,6 +71,13 @@ class AugmentConfig(Section):
     mix_probability: Fraction = 1.0
     """Part of the steps in which images are mixed."""
 
+    @field_validator("crop_area", "crop_aspect")
+    @classmethod
+    def _range_is_in_order(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError(f"must be the smallest first, then the largest, not {list(value)}")
+        return value
+
     @property
     def mixes(self) -> bool:
         """Whether images are mixed at all."""

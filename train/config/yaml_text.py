@@ -24,6 +24,8 @@ _AMBIGUOUS = re.compile(
 )
 _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}{0,2}")
 
+_PREFIX = "tag:yaml.org,2002:"
+_TAGS = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
 # Far more than any configuration holds.
 _MOST_VALUES = 100_000
 _MOST_BYTES = 1_000_000
@@ -46,6 +48,9 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         node = super().compose_node(parent, index)
+        if node is not None and node.tag.removeprefix(_PREFIX) not in _TAGS:
+            tag = node.tag.replace(_PREFIX, "!!")
+            raise UserError(f"{self.place(node)}: {tag} is no type of a configuration's values")
         if isinstance(node, yaml.MappingNode):
             self._check_keys(node)
         elif isinstance(node, yaml.ScalarNode) and node.style is None:
@@ -145,7 +150,7 @@ def _load(text: str, source: str, with_lines: bool = True) -> Any:
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise UserError(_explain(error, text, source, with_lines)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise UserError(f"{source}: not valid YAML: {' '.join(str(reason).split())}") from None
     finally:

@@ -76,7 +76,7 @@ def check(
     require_images(shares, ranks)
     images = sum(-(-share // ranks) for share in shares.values())
     require_memory(config, images, ranks_here, on_cpu)
-    return [*_small_sets(sets, shares), *_enlarged(config, sets), *_not_tested(sets)]
+    return [*_small_sets(sets, shares), *_resized(config, sets), *_not_tested(sets)]
 
 
 def check_folder(config: Config) -> None:
@@ -173,7 +173,10 @@ def _remedy(folder: Path, name: str) -> str | None:
             return f"no such folder{near} (data sets in {parent}: {', '.join(here)})"
         return None
     if below := [path.name for path in _with_manifest(folder)]:
-        return f"data sets are one level deeper: give {folder / below[0]}"
+        deeper = name if name in below else below[0]
+        if deeper == name or len(below) == 1:
+            return f"data sets are one level deeper: give {folder / deeper}"
+        return f"data sets are one level deeper: give one of {', '.join(below)} in it"
     if _holds_class_folders(folder):
         return (
             "these are pictures in class folders, so prepare them first: python -m tools prepare "
@@ -207,6 +210,22 @@ def _small_sets(sets: Sequence[RecordSet], shares: Mapping[str, int]) -> Iterato
             )
 
 
+def _shrunken(config: Config, sets: Sequence[RecordSet]) -> Iterator[str]:
+    """Yield a note for every data set whose masks are made much smaller, and judged so."""
+    with_pixels = {
+        config.dataset_of(task) for task, own in config.tasks.items() if own.kind == "segmentation"
+    }
+    for record_set in sets:
+        height, width = (int(record_set.manifest.image[key][1]) for key in ("height", "width"))
+        size = config.image.size
+        if record_set.name in with_pixels and max(height, width) > 2 * size:
+            yield (
+                f"image.size: pictures of {record_set.name}, of up to {width} x {height} pixels, "
+                f"become {size} x {size}, and so do their masks: mIoU is that of these pixels (cut "
+                "large ones into tiles before they are prepared)"
+            )
+
+
 def _enlarged(config: Config, sets: Sequence[RecordSet]) -> Iterator[str]:
     """Yield a note for every data set whose pictures are enlarged beyond reason."""
     for record_set in sets:
@@ -216,6 +235,11 @@ def _enlarged(config: Config, sets: Sequence[RecordSet]) -> Iterator[str]:
                 f"image.size: {config.image.size} is more than four times the size of the pictures "
                 f"of {record_set.name}, which have at most {side} pixels"
             )
+
+
+def _resized(config: Config, sets: Sequence[RecordSet]) -> Iterator[str]:
+    yield from _enlarged(config, sets)
+    yield from _shrunken(config, sets)
 
 
 def _not_tested(sets: Sequence[RecordSet]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ _MODEL = "model.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _AVERAGE = "ema.safetensors"
 _STATE = "state.json"
+# Written, removed or fetched (train/storage/run_download.py) by half.
+_LEFTOVER = re.compile(r"\.step_\d{8,}\.(\d+|removed|fetched)")
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     temporary = folder / f".{final.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    files = {_MODEL: save(checkpoint.model), _OPTIMIZER: save(checkpoint.optimizer)}
+    files = {_MODEL: _packed(checkpoint.model), _OPTIMIZER: _packed(checkpoint.optimizer)}
     if checkpoint.average:
-        files[_AVERAGE] = save(checkpoint.average)
+        files[_AVERAGE] = _packed(checkpoint.average)
     for name, content in files.items():
         write_flushed(temporary / name, content)
     plain = {
@@ -83,16 +86,18 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     state = json.loads(json.dumps(plain))  # as it will be read: keys are texts
     state["digest"] = _digest_of(state)
     write_flushed(temporary / _STATE, json.dumps(state, indent=1).encode())
-    if _is_whole(final):
+    if _is_whole(final) and not final.is_symlink():
         _remove(final)
-    elif final.exists():
+    elif os.path.lexists(final):
         _put_aside(final)
     temporary.rename(final)
     flush_folder(folder)
     _seen_whole.add(_stamp(final))
     for leftover in folder.glob(".step_*"):  # of a run that was killed while writing or removing
-        shutil.rmtree(leftover, ignore_errors=True)
+        if _LEFTOVER.fullmatch(leftover.name):
+            shutil.rmtree(leftover, ignore_errors=True)
     others = [path for path in checkpoints_in(folder) if path != final and _is_whole(path)]
+    others = [path for path in others if not path.is_symlink()]
     earlier = [path for path in others if step_of(path.name) < checkpoint.step]
     kept = earlier[-(keep - 1) :] if keep > 1 else []
     for path in others:
@@ -114,8 +119,7 @@ def load_newest(folder: Path) -> tuple[Path, Checkpoint] | None:
     """
     for path in reversed(checkpoints_in(folder)):
         with contextlib.suppress(ValueError):
-            checkpoint = load_checkpoint(path)
-            if checkpoint.step == step_of(path.name):
+            if (checkpoint := load_checkpoint(path)).step == step_of(path.name):
                 return path, checkpoint
     return None
 
@@ -144,13 +148,17 @@ def read_state(path: Path) -> dict[str, Any] | None:
 
 def _read_whole(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Read state and files of a checkpoint; raise a ValueError unless all digests are right."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+    unreadable = OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+    with contextlib.suppress(*unreadable):
         state = dict(json.loads((path / _STATE).read_text(encoding="utf-8")))
         digest = _digest_of({key: value for key, value in state.items() if key != "digest"})
         vouched = state["version"] == 1 or (state["version"], state["digest"]) == (VERSION, digest)
         if state["format"] == FORMAT and vouched and isinstance(state["step"], int):
             files = {name: (path / name).read_bytes() for name in state["files"]}
-            if state["files"] == {name: _sha256(content) for name, content in files.items()}:
+            complete = {_MODEL, _OPTIMIZER} <= files.keys()
+            if complete and state["files"] == {
+                name: _sha256(content) for name, content in files.items()
+            }:
                 return state, files
     raise ValueError(f"{path} is not a whole checkpoint")
 
@@ -162,8 +170,11 @@ _seen_whole: set[tuple[object, ...]] = set()
 
 def _is_whole(path: Path) -> bool:
     stamp = _stamp(path)
-    if stamp not in _seen_whole and read_state(path) is not None:
-        _seen_whole.add(stamp)
+    if stamp not in _seen_whole:
+        state = read_state(path)
+        # As load_newest counts: a copy under the name of another step does not.
+        if state is not None and state["step"] == step_of(path.name):
+            _seen_whole.add(stamp)
     return stamp in _seen_whole
 
 
@@ -172,6 +183,11 @@ def _stamp(path: Path) -> tuple[object, ...]:
         return ()
     files = [(file.name, file.stat()) for file in sorted(path.iterdir())]
     return path, *((name, status.st_mtime_ns, status.st_size) for name, status in files)
+
+
+def _packed(arrays: Arrays) -> bytes:
+    # The format takes the bytes as they lie: those of a transposed array are in another order.
+    return save({name: np.ascontiguousarray(values) for name, values in arrays.items()})
 
 
 def _digest_of(state: Mapping[str, Any]) -> str:

@@ -81,13 +81,22 @@ class RunFolder:
             return None
 
     def load_checkpoint(self, say: Callable[[str], None]) -> tuple[Path, Checkpoint] | None:
-        """Read the newest whole checkpoint; None if there is none.
+        """Read the newest whole checkpoint; None if there is no checkpoint.
 
         Args:
             say: Told of later ones that are not whole.
+
+        Raises:
+            UserError: There are checkpoints, but none is whole: nothing of theirs is overwritten.
         """
         newest = load_newest(self._checkpoints)
-        for path in reversed(checkpoints_in(self._checkpoints)):
+        found = checkpoints_in(self._checkpoints)
+        if found and newest is None:
+            raise UserError(
+                f"run_dir: no checkpoint in {self._checkpoints} can be read ({found[-1].name} is "
+                "damaged or of a newer version): choose another run_dir=..., or remove the folder"
+            )
+        for path in reversed(found):
             if newest is not None and path == newest[0]:
                 break
             say(f"{path} is damaged or not finished: it is not used")

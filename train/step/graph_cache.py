@@ -90,11 +90,10 @@ class GraphCache:
         known = self._store.read(key)
         with _compiler.next_graph(self._rank) as file:
             if known is not None and file is not None:
-                file.parent.mkdir(parents=True)
-                file.write_bytes(known)
+                _put(file, known)
             yield
-            if known is None and file is not None and file.is_file():
-                self._store.write(key, file.read_bytes())
+            if known is None and file is not None and (made := _taken(file)):
+                self._store.write(key, made)
 
 
 class _Compiler:
@@ -111,10 +110,10 @@ class _Compiler:
         A graph is a program. So the folder is one that this process has made, with access for
         nobody else; where another user could put one in its place, there is no cache (None).
         """
-        if self._folder is None:  # MindSpore looks at the variable once
-            self._folder = Path(tempfile.mkdtemp(prefix="mtln_graphs_"))
-            self._folder.rmdir()
         try:
+            if self._folder is None:  # MindSpore looks at the variable once
+                self._folder = Path(tempfile.mkdtemp(prefix="mtln_graphs_"))
+                self._folder.rmdir()
             if _others_can_rename_in(self._folder.parent):
                 raise OSError
             self._folder.mkdir(mode=0o700)
@@ -133,6 +132,23 @@ class _Compiler:
 
 
 _compiler = _Compiler()
+
+
+def _put(file: Path, graph: bytes) -> None:
+    """Write a graph for MindSpore to read; where there is no room for it, it compiles one."""
+    try:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(graph)
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.unlink()
+
+
+def _taken(file: Path) -> bytes | None:
+    """Return the graph that MindSpore has written, if it could."""
+    with contextlib.suppress(OSError):
+        return file.read_bytes()
+    return None
 
 
 def _others_can_rename_in(folder: Path) -> bool:

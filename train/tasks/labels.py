@@ -45,7 +45,10 @@ def labels_of(task: str, config: Config, record_set: RecordSet) -> Labels:
 
 def _scenes(task: str, record_set: RecordSet) -> Labels:
     if not record_set.manifest.classes:
-        raise UserError(f"tasks.{task}: {record_set.folder} has masks only, no scene classes")
+        raise UserError(
+            f"tasks.{task}: {record_set.folder} has masks only, no scene classes "
+            f"(write tasks: {{{task}: {{dataset: {record_set.name}, kind: segmentation}}}})"
+        )
     return Labels(record_set.manifest.classes)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,31 @@ def test_what_is_allowed_but_may_not_be_meant(config: Config) -> None:
         "image.size: 100 is more than four times the size of the pictures of coast, which have "
         "at most 20 pixels",
     ]
+
+
+def test_masks_that_are_made_much_smaller_are_told(config: Config) -> None:
+    """Of the data sets, coast alone feeds a segmentation task."""
+    config = changed(config, tasks={"fields": {}, "roofs": {}, "coast": {"kind": "segmentation"}})
+    notes = checks.check(changed(config, image={"size": 8}))
+    [note] = [note for note in notes if "masks" in note]
+    assert note.startswith("image.size: pictures of coast, of up to 20 x 20 pixels, become 8 x 8")
+    assert not any("masks" in note for note in checks.check(changed(config, image={"size": 10})))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("one", "give .*/one$"), ("x", "give one of one, two ")]
+)
+def test_records_one_level_deeper(
+    small_config: dict[str, Any], write_config: WriteConfig, tmp_path: Path, name: str, says: str
+) -> None:
+    """The one of the same name, or all of them."""
+    records = Path(small_config["datasets"]["roofs"]["records"])
+    for folder in ("one", "two"):
+        shutil.copytree(records, tmp_path / "sets" / folder)
+    small_config["datasets"] = {name: {"records": str(tmp_path / "sets")}}
+    small_config["tasks"] = {}
+    with pytest.raises(UserError, match=f"one level deeper: {says}"):
+        checks.check(load_config(write_config(small_config)))
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

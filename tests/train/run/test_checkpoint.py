@@ -86,6 +86,41 @@ def test_a_checkpoint_of_another_step_than_its_folder_says_does_not_count(tmp_pa
     assert load_newest(tmp_path) is None
 
 
+def test_copies_under_names_of_other_steps_and_links_stay(tmp_path: Path) -> None:
+    """What is not loaded is not removed either, whatever it is."""
+    folder = tmp_path / "checkpoints"
+    path = save_checkpoint(folder, make(6), keep=1)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(path, elsewhere)
+    for step in (7, 9):
+        shutil.copytree(path, folder / f"step_{step:08d}")
+    (folder / "step_00000008").symlink_to(elsewhere)
+    (folder / "step_00000010").symlink_to(tmp_path / "nowhere")
+    (folder / ".step_00000099.mine").mkdir()
+    for step in (8, 10, 10, 12):
+        save_checkpoint(folder, make(step), keep=1)
+    assert [p.name for p in checkpoints_in(folder)] == [
+        "step_00000007", "step_00000009", "step_00000012"
+    ]  # fmt: skip
+    assert (folder / ".step_00000099.mine").is_dir() and elsewhere.is_dir()
+    aside = {p.name for p in folder.glob("*.not_whole_0")}
+    assert aside == {"step_00000008.not_whole_0", "step_00000010.not_whole_0"}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"files": {}}', "null"])
+def test_whatever_stands_in_state_json_an_older_one_is_found(tmp_path: Path, text: str) -> None:
+    save_checkpoint(tmp_path, make(4), keep=2)
+    (save_checkpoint(tmp_path, make(6), keep=2) / "state.json").write_text(text)
+    newest = load_newest(tmp_path)
+    assert newest is not None and newest[1].step == 4
+
+
+def test_transposed_arrays_come_back_as_they_were(tmp_path: Path) -> None:
+    values = np.arange(6, dtype=np.float32).reshape(3, 2).T
+    path = save_checkpoint(tmp_path, Checkpoint(1, {"a": values}, {}, {}), keep=1)
+    assert (load_checkpoint(path).model["a"] == values).all()
+
+
 def test_a_checkpoint_from_before_state_json_had_a_digest(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, make(40), keep=2) / "state.json"
     state = json.loads(path.read_text())

@@ -196,6 +196,23 @@ def test_a_folder_for_mindspore_that_someone_else_has_made_is_not_used(
         assert file is None
 
 
+def test_without_room_for_temporary_files_graphs_are_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No folder for them at all, and one in which nothing can be written."""
+    store = tmp_path / "graphs"
+    cache = GraphCache(store, {}, 0)
+    monkeypatch.setattr(graph_cache, "_compiler", graph_cache._Compiler())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with cache.compiling("step"):
+        assert "MS_COMPILER_CACHE_ENABLE" not in os.environ
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    full = tmp_path / "full"
+    full.write_bytes(b"")
+    graph_cache._put(full / "graph", CONTENT)
+    assert graph_cache._taken(full / "graph") is None
+
+
 def test_the_oldest_graphs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_cache, "_MOST_GRAPHS", 2)
     store = _Store(tmp_path)

@@ -12,7 +12,7 @@ from mindspore import Parameter, Tensor
 
 from tests.ranks import run_job
 from train.distributed.collectives import Collectives, Counts
-from train.step.replicas import ReplicaCheck, ReplicasDiffer
+from train.step.replicas import ReplicaCheck, ReplicasDiffer, _digest
 
 # A rank of a normal job in which rank 1 loses a bit of the shared branch in the second interval.
 _WORKER = """
@@ -103,3 +103,9 @@ def test_who_differs_in_what() -> None:
         == [says + "in a, b, c and 2 more: only ranks 0, 4 differ"] * 5
     )
     assert differences(4, {0: "c", 1: "c"}) == [says + "in c"] * 4
+
+
+def test_values_that_change_places_are_seen() -> None:
+    values = np.array([[1.5, -2.0], [3.0, 4.0]], np.float32)
+    assert _digest(values) != _digest(values.T) and _digest(values) == _digest(values.copy("F"))
+    assert _digest(np.ones(3, np.float16)) != _digest(np.ones(3, bool))
