@@ -146,6 +146,18 @@ lock() {
     fi
 }
 
+# Of what pip says, some 250 lines, those that tell what takes time.
+brief() {
+    local line
+    while IFS= read -r line; do
+        if [[ $line =~ Downloading\ ([^ ]+)\ \(([0-9]+)[0-9.]*\ MB\) && ${BASH_REMATCH[2]} -ge 20 ]]; then
+            printf '  downloading %s, %s MB\n' "${BASH_REMATCH[1]%%-*}" "${BASH_REMATCH[2]}"
+        elif [[ $line == "Installing collected packages:"* ]]; then
+            printf '  installing\n'
+        fi
+    done
+}
+
 # Installs requirement files into .venv. If that fails, what was complete before is so still.
 add() {
     local file before
@@ -153,7 +165,9 @@ add() {
     # Gone meanwhile: a pip that is killed leaves packages half installed.
     rm -f "$stamp"
     if ! "$venv/bin/python" -m pip install --disable-pip-version-check \
-        "${@/#/--requirement=}" >&2; then
+        "${@/#/--requirement=}" 2>&1 | tee "$venv/pip.log" | brief >&2; then
+        grep -v '^WARNING' "$venv/pip.log" | tail -n 12 >&2
+        say "(all that pip said: $venv/pip.log)"
         [[ -z $before ]] || printf '%s\n' "$before" >"$stamp"
         return 1
     fi

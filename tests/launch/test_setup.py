@@ -124,6 +124,7 @@ def test_failed_install_is_not_trusted(checkout: Checkout, wheel: str) -> None:
     ended = checkout.setup(PIP_FIND_LINKS=wheel)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.splitlines()[-1].startswith("error: pip could not install")
+    assert "mtln-absent==1.0" in ended.stderr  # in what pip said, of which only the end is shown
     assert checkout.venv.exists()
     assert not (checkout.venv / "complete").exists()
 
