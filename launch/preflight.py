@@ -25,10 +25,11 @@ def check_job(arguments: Arguments) -> Sequence[str]:
         return ()
     on_cpu = arguments.config.device == "CPU" or not machine.npus
     notes = checks.check(arguments.config, ranks, here, on_cpu, arguments.dry_run)
-    if leads and not (arguments.dry_run and notes):
-        checks.check_folder(arguments.config)
+    # First, for the next check may advise to remove the folder.
     if not arguments.dry_run:
         ownership.require_free(arguments.config.run_folder)
+    if leads and not (arguments.dry_run and notes):
+        checks.check_folder(arguments.config)
     return notes
 
 

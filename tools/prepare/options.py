@@ -98,6 +98,8 @@ def check_options(options: Options) -> None:
     out = options.out.resolve()
     if options.src.resolve().is_relative_to(out):
         raise UserError(f"--out {options.out}: is or holds SRC ({options.src})")
+    if out.is_relative_to(options.src.resolve()):
+        raise UserError(f"--out {options.out}: lies in SRC ({options.src}): choose one beside it")
     if not options.src.is_dir():
         is_file = options.src.exists()
         raise UserError(f"{options.src}: {'a file: unpack it' if is_file else 'no such folder'}")

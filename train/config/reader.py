@@ -131,6 +131,14 @@ def _form_of(where: Key, value: object) -> str:
         return " (write tasks: {NAME: {dataset: NAME}, ...})"
     if where == ("datasets",) and isinstance(value, str):
         return " (write datasets: {NAME: " + value + "})"
+    inner = keys.allowed_keys(where)
+    if inner and value is None:
+        return " (it is empty: give it keys, or leave it out)"
+    for name in inner if isinstance(value, str) else ():
+        if value in keys.choices_at((*where, name)):
+            return (
+                f" (write {'.'.join((*where, name))}={value}, in a file {name}: {value} below it)"
+            )
     return ""
 
 
