@@ -94,7 +94,7 @@ def test_csv_without_a_column(source: Path, tools: Tools, tmp_path: Path) -> Non
 
 
 def test_folders_without_usable_pictures(source: Path, tools: Tools, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out = tmp_path.with_name(f"{tmp_path.name}_out")
     (tmp_path / "empty" / "class").mkdir(parents=True)
     tools("prepare", tmp_path / "empty", "--out", out).assert_error("empty", "no pictures")
     # SRC one level too high.

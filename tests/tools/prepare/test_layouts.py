@@ -193,20 +193,20 @@ def test_the_command_in_the_message_is_right(
 
 
 def test_tiles_stay_together(tools: Tools, tmp_path: Path) -> None:
-    put(tmp_path, *paths("<t>/images/<n>.jpg", t=["1", "2", "3"]))
-    put(tmp_path, *paths("<t>/masks/<n>.png", t=["1", "2", "3"]))
+    put(tmp_path / "city", *paths("<t>/images/<n>.jpg", t=["1", "2", "3"]))
+    put(tmp_path / "city", *paths("<t>/masks/<n>.png", t=["1", "2", "3"]))
     (tmp_path / "c.json").write_text(json.dumps(COLOURS))
     options = ["--layout", "{group}/images/*", "--masks", "{parent}/../masks/{stem}.png"]
     options += ["--mask-classes", f"{tmp_path / 'c.json'}", "--out", f"{tmp_path / 'out'}"]
-    assert tools("prepare", tmp_path, *options, "--workers", 1).code == 0
+    assert tools("prepare", tmp_path / "city", *options, "--workers", 1).code == 0
     found = {(row["group"], row["split"]) for row in rows_of(tmp_path / "out")}
     assert {group for group, _ in found} == {"1", "2", "3"} and len(found) == 3
-    again = tools("prepare", tmp_path, *options, "--workers", 1)
+    again = tools("prepare", tmp_path / "city", *options, "--workers", 1)
     assert again.code == 0 and "already there" in again.out
     changed = tmp_path / "1" / "masks" / "0.png"
     shutil.copy(tmp_path / "1" / "masks" / "1.png", changed)
     os.utime(changed, (1, 1))
-    tools("prepare", tmp_path, *options).assert_error("changed", "1/masks/0.png")
+    tools("prepare", tmp_path / "city", *options).assert_error("changed", "1/masks/0.png")
 
 
 PLAIN = {
