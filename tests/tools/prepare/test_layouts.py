@@ -203,8 +203,8 @@ def test_tiles_stay_together(tools: Tools, tmp_path: Path) -> None:
     assert {group for group, _ in found} == {"1", "2", "3"} and len(found) == 3
     again = tools("prepare", tmp_path / "city", *options, "--workers", 1)
     assert again.code == 0 and "already there" in again.out
-    changed = tmp_path / "1" / "masks" / "0.png"
-    shutil.copy(tmp_path / "1" / "masks" / "1.png", changed)
+    changed = tmp_path / "city" / "1" / "masks" / "0.png"
+    shutil.copy(tmp_path / "city" / "1" / "masks" / "1.png", changed)
     os.utime(changed, (1, 1))
     tools("prepare", tmp_path / "city", *options).assert_error("changed", "1/masks/0.png")
 
