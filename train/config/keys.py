@@ -12,6 +12,8 @@ from train.config.schema import Config
 Node = Mapping[str, Any]
 # Stands for any name of a data set or task, and for any number in a list, in the name of a key.
 NAME, NUMBER = "NAME", "N"
+# Of older configurations only: read, but neither listed nor suggested.
+OLD = "on_bad_record"
 
 # What other programs call it.
 _ALIASES = {
@@ -197,7 +199,7 @@ def allowed_keys(place: Sequence[str]) -> list[str]:
     node = node_at(place) or {}
     forms = [_resolved(form) for form in node.get("anyOf", [node])]
     names = [name for form in forms for name in form.get("properties", {})]
-    return [name for name in names if name != "on_bad_record"]  # of older configurations only
+    return [name for name in names if name != OLD]
 
 
 def nearest_key(place: Sequence[str]) -> str | None:

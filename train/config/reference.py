@@ -5,12 +5,11 @@ import re
 import textwrap
 from collections.abc import Iterable
 
-from train.config.keys import Key, all_keys, json_schema
+from train.config.keys import OLD, Key, all_keys, json_schema
 from train.config.nearest import did_you_mean
 from train.errors import UserError
 
 _WIDTH = 100
-_OLD = "on_bad_record"
 
 _HEAD = """\
 # Configuration
@@ -58,7 +57,7 @@ def shown_keys(word: str = "") -> str:
     Raises:
         UserError: There are none.
     """
-    known = [key for key in all_keys() if key.name != _OLD]
+    known = [key for key in all_keys() if key.name != OLD]
     found = [key for key in known if word.lower() in f"{key.name} {key.text}".lower()]
     # What has the word in its name says more than what has it in its text alone.
     found = [key for key in found if word.lower() in key.name.lower()] or found
@@ -84,7 +83,7 @@ def markdown() -> str:
     top: list[Key] = []
     sections: list[tuple[Key, list[Key]]] = []
     for key in all_keys():
-        if key.name == _OLD:
+        if key.name == OLD:
             continue
         below = bool(sections) and key.name.startswith(f"{sections[-1][0].name}.")
         if key.name in ("datasets", "tasks") or (key.is_section and not below):

@@ -20,6 +20,7 @@ from train.run.checkpoint import checkpoints_in
 from train.run.identity import require_same_run, run_identity
 from train.storage.address import is_remote
 from train.tasks.labels import labels_of
+from train.tasks.registry import KINDS
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 # What the demo data are below, and the command that makes them.
@@ -213,7 +214,7 @@ def _small_sets(sets: Sequence[RecordSet], shares: Mapping[str, int]) -> Iterato
 def _shrunken(config: Config, sets: Sequence[RecordSet]) -> Iterator[str]:
     """Yield a note for every data set whose masks are made much smaller, and judged so."""
     with_pixels = {
-        config.dataset_of(task) for task, own in config.tasks.items() if own.kind == "segmentation"
+        config.dataset_of(task) for task, own in config.tasks.items() if KINDS[own.kind].needs_masks
     }
     for record_set in sets:
         height, width = (int(record_set.manifest.image[key][1]) for key in ("height", "width"))
