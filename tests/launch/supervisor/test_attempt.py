@@ -151,8 +151,8 @@ def test_signal_reaches_all_and_leaves_nothing(job: ScriptJob, number: signal.Si
     )
     job.await_notes("up0", "up1")
     job.process.send_signal(number)
-    code, _, err = job.finish()
-    assert (code, err) == (128 + number, "")
+    code, out, err = job.finish()
+    assert (code, err) == (128 + number, "") and "is not saved" not in out
     assert [(job.notes / f"got{rank}").read_text() for rank in (0, 1)] == [str(int(number))] * 2
     job.assert_all_gone()
 
@@ -161,8 +161,9 @@ def test_workers_ignoring_sigterm_are_killed_after_the_grace(job: ScriptJob) -> 
     job.start("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEP, grace=0.5)
     job.await_notes("up0", "up1")
     job.process.terminate()
-    code, _, _ = job.finish(seconds=30)
+    code, out, _ = job.finish(seconds=30)
     assert code == 143
+    assert "what they have done since the newest checkpoint is not saved" in out
     job.assert_all_gone()
 
 
