@@ -175,8 +175,7 @@ class Trainer:
         self.clock.restart()
         results: list[Tensor] = []
         for step, batch in enumerate(self.clock.waited(batches), start=interval.first):
-            rate, number = scalar(self.schedule.learning_rate(step)), scalar(step + 1)
-            inputs = rate, number, *map(Tensor, batch)
+            inputs = scalar(self.schedule.learning_rate(step)), *map(Tensor, batch)
             results.append(self._update(interval.size, to_device(inputs)))
             done = step + 1
             self.heartbeat.beat(done)

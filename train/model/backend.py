@@ -13,7 +13,8 @@ from mindspore import Parameter, nn
 from train.config.sections import Precision
 from train.model import aclnn_layers, layers, native_layers
 from train.native import update as native_update
-from train.optim.optimizers import SGD, FlatOptimizer, Flatten, Subtract, Update
+from train.optim.optimizers import SGD, FlatOptimizer
+from train.optim.update import Flatten, Restore, Subtract, Update
 
 Norm = Literal["batch", "group", "domain"]
 
@@ -115,8 +116,12 @@ class Backend:
         """Return the cell that makes one vector of many tensors; see :class:`Flatten`."""
         return Flatten()
 
+    def restore(self, parameters: Sequence[Parameter]) -> nn.Cell:
+        """Return the cell that undoes a change; see :class:`train.optim.update.Restore`."""
+        return Restore(parameters)
+
     def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
-        """Return the cell that updates parameters; see :class:`train.optim.optimizers.Update`."""
+        """Return the cell that updates parameters; see :class:`train.optim.update.Update`."""
         return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
 
 
@@ -166,6 +171,10 @@ class NativeBackend(Backend):
     def flatten(self) -> nn.Cell:
         """See the base class."""
         return native_update.Flatten()
+
+    def restore(self, parameters: Sequence[Parameter]) -> nn.Cell:
+        """See the base class."""
+        return native_update.Restore(parameters)
 
     def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
         """See the base class."""

@@ -74,6 +74,12 @@ def split_by_branch(network: nn.Cell) -> tuple[list[Parameter], list[Parameter]]
     return shared, [p for p in trainable if not is_shared(p.name)]
 
 
+def moving_statistics(network: nn.Cell) -> list[Parameter]:
+    """Return what batch norm has seen: the moving means, then the moving variances."""
+    kinds = ".moving_mean", ".moving_variance"
+    return [p for kind in kinds for p in network.get_parameters() if p.name.endswith(kind)]
+
+
 class SharedBranch(nn.Cell):
     """The trunk, and the feature extractors that follow the attention masks of every task."""
 

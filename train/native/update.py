@@ -39,6 +39,19 @@ class Subtract(nn.Cell):
         return self.subtract(change, self.parameters)
 
 
+class Restore(nn.Cell):
+    """Gives parameters of any shape back the values that they had before a step."""
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        super().__init__(auto_prefix=False)
+        self.parameters = ParameterTuple(parameters)
+        self.restore = operator("restore", lambda *_: (1,), written=(False, False, True))
+
+    def construct(self, kept: Tensor, finite: Tensor) -> Tensor:
+        """Give the values (P,) back unless the step counts: ``finite``, a bool scalar."""
+        return self.restore(kept, finite.astype(ms.float32), self.parameters)
+
+
 class SGDUpdate(nn.Cell):
     """Momentum SGD with weight decay, in one pass over memory: m = mu m + g, w -= rate m.
 
@@ -66,12 +79,10 @@ class SGDUpdate(nn.Cell):
         written = (*(False,) * 6, True, True, False)
         self.sgd = operator("sgd", lambda *_: (1,), written=written)
 
-    def construct(
-        self, gradient: Tensor, factor: Tensor, finite: Tensor, rate: Tensor, number: Tensor
-    ) -> Tensor:
+    def construct(self, gradient: Tensor, factor: Tensor, finite: Tensor, rate: Tensor) -> Tensor:
         """Update by ``gradient`` (P,) times ``factor``, at a learning rate, if it is ``finite``.
 
-        All but the gradient are scalars; the number of the update is of no account here.
+        All but the gradient are scalars.
         """
         scalars = factor, rate, finite.astype(ms.float32), self.mu
         written = self.momentum, self.parameters

@@ -11,11 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import mindspore as ms
 import numpy as np
 import numpy.typing as npt
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 Floats = npt.NDArray[np.float32]
-
-_MOST_PARTS = 100
 
 
 def pack(parameters: Iterable[Parameter]) -> Floats:
@@ -59,13 +57,16 @@ class FlatOptimizer(nn.Cell):
     Attributes:
         slots: State vectors (P,) by name; they are saved in checkpoints and averaged over the
             ranks where the parameters are.
+        counters: Other state (1,) by name, the same on all ranks; saved in checkpoints too.
     """
 
     slots: dict[str, Parameter]
 
-    def construct(
-        self, values: Tensor, gradient: Tensor, finite: Tensor, rate: Tensor, number: Tensor
-    ) -> Tensor:
+    def __init__(self) -> None:
+        super().__init__()
+        self.counters: dict[str, Parameter] = {}
+
+    def construct(self, values: Tensor, gradient: Tensor, finite: Tensor, rate: Tensor) -> Tensor:
         """Return what must be subtracted from the parameters (P,), zero where ``finite`` is false.
 
         Args:
@@ -73,7 +74,6 @@ class FlatOptimizer(nn.Cell):
             gradient: Their gradient (P,).
             finite: bool scalar; if false, the state stays as it is too.
             rate: Learning rate, scalar.
-            number: Number of this update, from 1, scalar float.
         """
         raise NotImplementedError
 
@@ -98,9 +98,7 @@ class SGD(FlatOptimizer):
         self.mu = momentum
         self.nesterov = nesterov
 
-    def construct(
-        self, values: Tensor, gradient: Tensor, finite: Tensor, rate: Tensor, number: Tensor
-    ) -> Tensor:
+    def construct(self, values: Tensor, gradient: Tensor, finite: Tensor, rate: Tensor) -> Tensor:
         """See the base class."""
         gradient = gradient + self.decay * values
         momentum = self.mu * self.momentum + gradient
@@ -125,12 +123,14 @@ class AdamW(FlatOptimizer):
         self.mean = state_parameter("mean", np.zeros_like(decay))
         self.square = state_parameter("square", np.zeros_like(decay))
         self.slots = {"mean": self.mean, "square": self.square}
+        # Not the number of the step: one that is skipped is no update.
+        self.updates = state_parameter("updates", np.zeros(1, np.float32))
+        self.counters = {"updates": self.updates}
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
-    def construct(
-        self, values: Tensor, gradient: Tensor, finite: Tensor, rate: Tensor, number: Tensor
-    ) -> Tensor:
+    def construct(self, values: Tensor, gradient: Tensor, finite: Tensor, rate: Tensor) -> Tensor:
         """See the base class."""
+        number = self.updates + 1.0
         mean = self.beta1 * self.mean + (1 - self.beta1) * gradient
         square = self.beta2 * self.square + (1 - self.beta2) * gradient * gradient
         unbiased_mean = mean / (1 - ops.pow(self.beta1, number))
@@ -138,75 +138,8 @@ class AdamW(FlatOptimizer):
         change = unbiased_mean / (ops.sqrt(unbiased_square) + self.epsilon) + self.decay * values
         ops.assign(self.mean, ops.where(finite, mean, self.mean))
         ops.assign(self.square, ops.where(finite, square, self.square))
+        ops.assign(self.updates, ops.where(finite, number, self.updates))
         return ops.where(finite, rate * change, ops.zeros_like(change))
-
-
-class Flatten(nn.Cell):
-    """Concatenates tensors of any shape into one vector."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.map = ops.Map()
-        self.concat = ops.Concat(0)
-
-    def construct(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Tensors -> (sum of their sizes,)."""
-        return self.concat(self.map(_ravel, tensors))
-
-
-class Subtract(nn.Cell):
-    """Subtracts a flat vector from parameters of any shape."""
-
-    def __init__(self, parameters: Sequence[Parameter]) -> None:
-        super().__init__(auto_prefix=False)
-        # Cut in two goes: of some 250 parts one exceeds MindSpore's limit of the call depth.
-        groups = [parameters[i : i + _MOST_PARTS] for i in range(0, len(parameters), _MOST_PARTS)]
-        self.groups = tuple(ParameterTuple(group) for group in groups)
-        self.sizes = tuple(tuple(p.size for p in group) for group in groups)
-        self.sums = tuple(sum(sizes) for sizes in self.sizes)
-        self.split = ops.auto_generate.SplitWithSize()
-        self.map = ops.Map()
-
-    def construct(self, change: Tensor) -> None:
-        """Subtract the change of all values, parameter after parameter: (sum of their sizes,)."""
-        changes = self.split(change, self.sums, 0)
-        for group, sizes, part in zip(self.groups, self.sizes, changes):  # noqa: B905
-            self.map(_subtract, group, self.split(part, sizes, 0))
-
-
-class Update(nn.Cell):
-    """Updates parameters with an optimizer over all their values.
-
-    Args:
-        optimizer: The optimizer.
-        parameters: The parameters, in the order of its values.
-        flatten: See :class:`Flatten`.
-        subtract: See :class:`Subtract`, for these parameters.
-    """
-
-    def __init__(
-        self,
-        optimizer: FlatOptimizer,
-        parameters: Sequence[Parameter],
-        flatten: nn.Cell,
-        subtract: nn.Cell,
-    ) -> None:
-        super().__init__(auto_prefix=False)
-        self.optimizer = optimizer
-        self.parameters = ParameterTuple(parameters)
-        self.flatten = flatten
-        self.subtract = subtract
-
-    def construct(
-        self, gradient: Tensor, factor: Tensor, finite: Tensor, rate: Tensor, number: Tensor
-    ) -> None:
-        """Make one update with the gradient (P,) times ``factor``, a scalar.
-
-        If ``finite`` is false, everything stays as it is. See :class:`FlatOptimizer` for the rest.
-        """
-        values = self.flatten(self.parameters)
-        change = self.optimizer(values, gradient * factor, finite, rate, number)
-        self.subtract(change)
 
 
 def decay_of(parameters: list[Parameter], weight_decay: float) -> Floats:
@@ -218,11 +151,3 @@ def decay_of(parameters: list[Parameter], weight_decay: float) -> Floats:
 def scalar(value: float) -> Tensor:
     """Return a float32 scalar that may change from call to call without a new compilation."""
     return Tensor(value, ms.float32)
-
-
-def _ravel(tensor: Tensor) -> Tensor:
-    return tensor.reshape((-1,))
-
-
-def _subtract(parameter: Parameter, own: Tensor) -> Tensor:
-    return ops.assign_sub(parameter, own.reshape(parameter.shape))

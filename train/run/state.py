@@ -41,7 +41,9 @@ class TrainingState:
         self.trainable = shared + branches
         self.parameters: list[Parameter] = list(network.get_parameters())
         self.slots = optimizer.slots
+        self.counters = {f"optimizer.{name}": p for name, p in optimizer.counters.items()}
         self.others = {f"balance.{name}": slot for name, slot in balance.state.items()}
+        self.others |= self.counters
         if loss_scale is not None:
             self.others |= {f"loss_scale.{name}": p for name, p in loss_scale.state.items()}
         self.everything = [*self.parameters, *self.slots.values(), *self.others.values()]
@@ -71,8 +73,11 @@ class TrainingState:
         unpack(flat(checkpoint.model, self.parameters), self.parameters)
         for slot, vector in self.slots.items():
             unpack(flat(checkpoint.optimizer, self.trainable, f"{slot}."), [vector])
+        # Before an optimizer counted its updates, they were taken to be the steps.
+        arrays = {name: np.full(1, checkpoint.step, np.float32) for name in self.counters}
+        arrays |= checkpoint.optimizer
         for name, parameter in self.others.items():
-            unpack(checkpoint.optimizer[name].ravel(), [parameter])
+            unpack(arrays[name].ravel(), [parameter])
         self.average.load(checkpoint.average)
 
     def broadcast(self, collectives: Collectives) -> None:

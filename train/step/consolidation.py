@@ -7,10 +7,10 @@ come only here, so what they see does not depend on a rank.
 """
 
 import numpy as np
-from mindspore import Parameter, nn
+from mindspore import nn
 
 from train.distributed.collectives import Collectives
-from train.model.mtln import split_by_branch
+from train.model.mtln import moving_statistics, split_by_branch
 from train.optim.optimizers import FlatOptimizer, pack, unpack
 
 
@@ -35,8 +35,9 @@ class Consolidator:
         self.num_shared = sum(p.size for p in shared)
         self.branches = branches if local_branches else []
         self.slots = list(optimizer.slots.values()) if local_branches else []
-        self.means = _statistics(network, "moving_mean")
-        self.variances = _statistics(network, "moving_variance")
+        statistics = moving_statistics(network)
+        half = len(statistics) // 2
+        self.means, self.variances = statistics[:half], statistics[half:]
         self.collectives = collectives
 
     def consolidate(self) -> None:
@@ -65,7 +66,3 @@ class Consolidator:
         unpack(mean[0], self.branches)
         for slot, state, branch_state in zip(self.slots, states, mean[1:], strict=True):
             unpack(np.concatenate([state[: self.num_shared], branch_state]), [slot])
-
-
-def _statistics(network: nn.Cell, name: str) -> list[Parameter]:
-    return [p for p in network.get_parameters() if p.name.endswith(f".{name}")]

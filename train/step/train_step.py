@@ -12,7 +12,7 @@ from mindspore import ParameterTuple, Tensor, nn, ops
 
 from train.config.sections import BYTES
 from train.model.layers import split
-from train.model.mtln import MTLN, split_by_branch
+from train.model.mtln import MTLN, moving_statistics, split_by_branch
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import LossScale
 from train.optim.optimizers import FlatOptimizer, Floats
@@ -89,6 +89,11 @@ class TrainStep(nn.Cell):
         sizes = [p.size for p in self.parameters[: self.num_reduced]]
         self.reduction = Reduction(exchange, sizes, sum(self.tail_sizes), self.flatten)
         self.update = network.backend.update(optimizer, self.parameters)
+        statistics = moving_statistics(network)
+        self.statistics = ParameterTuple(statistics)
+        self.has_statistics = bool(statistics)
+        self.restore = network.backend.restore(statistics) if statistics else None
+        self.depend = ops.Depend()
         self.one = Tensor(np.float32(1.0))
         self.concat = ops.Concat(0)
 
@@ -102,18 +107,20 @@ class TrainStep(nn.Cell):
         )
         return self.reduction.message_bytes + own * self.num_tasks * BYTES["float32"]
 
-    def construct(self, rate: Tensor, number: Tensor, *batch: Tensor) -> Tensor:
-        """Make one update.
+    def construct(self, rate: Tensor, *batch: Tensor) -> Tensor:
+        """Make one update; a step that is skipped leaves all that is learned as it was.
 
         Args:
             rate: Learning rate, scalar.
-            number: Number of this update, from 1, scalar float.
             batch: The mixed batch, see :class:`train.data.batch.BatchLayout`.
 
         Returns:
             (2 K + 2,): mean loss of every task over all ranks, its weight, norm of the gradient
             before clipping, and 1 if the update was made or 0 if it was skipped.
         """
+        if self.has_statistics:
+            kept = self.flatten(self.statistics)
+            batch = self.depend(batch, kept)  # the forward pass is what moves them
         totals = self._totals(batch)
         scale = self.one if self.loss_scale is None else self.loss_scale()
         (_, losses, weights), gradients = self.losses_and_gradients(batch, totals, scale)
@@ -133,10 +140,12 @@ class TrainStep(nn.Cell):
             # The scale is a power of two: to divide the gradient by it now is to have divided it
             # before it was clipped, but with one pass over memory less.
             factor = factor / scale
-        self.update(gradient, factor, finite, rate, number)
+        self.update(gradient, factor, finite, rate)
         after = losses
         if self.balance.needs_losses_after:
             after = self.reduction.average(self.losses(batch, totals))
+        if self.has_statistics:
+            self.restore(self.depend(kept, after), finite)
         if self.balance.is_learned:
             self.balance.update(losses, after, finite)
         if self.loss_scale is not None:

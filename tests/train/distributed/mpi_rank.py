@@ -49,7 +49,7 @@ def main() -> None:
 
     from train.distributed import cluster
     from train.distributed.mpi_engine import MPICollectives, PythonAllReduce
-    from train.optim.optimizers import Flatten
+    from train.optim.update import Flatten
     from train.step.reduction import Exchange, Reduction
 
     place = cluster.identify(os.environ, "CPU")

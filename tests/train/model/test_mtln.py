@@ -86,7 +86,7 @@ def test_joint_step(graph_mode: None) -> None:
         numpy_cross_entropy(scene, batch[3].asnumpy(), 0.1),
     ]
     before = {p.name: p.asnumpy().copy() for p in network.get_parameters()}
-    result = step(scalar(1.0), scalar(1), *batch).asnumpy()
+    result = step(scalar(1.0), *batch).asnumpy()
     np.testing.assert_allclose(result[:3], expected, rtol=1e-4)
     np.testing.assert_array_equal(result[3:6], 1)  # weights
 
@@ -106,7 +106,7 @@ def test_joint_step(graph_mode: None) -> None:
     )
 
     batch[4] = Tensor(np.full_like(mask, IGNORED))
-    result = step(scalar(0.1), scalar(2), *batch).asnumpy()
+    result = step(scalar(0.1), *batch).asnumpy()
     assert result[0] == 0 and result[-1] == 1  # nothing to learn from, and no division by zero
 
 

@@ -71,7 +71,7 @@ def train(network: MTLN, tasks: Sequence[Task], size: int, steps: int) -> Array:
     step = networks.make_step(network, list(DATASETS), tasks, sgd)
     used = 5 if tasks is JOINT else 4
     batches = [make_batch(number, size)[:used] for number in range(steps)]
-    rows = [step(scalar(0.02), scalar(n + 1), *batch) for n, batch in enumerate(batches)]
+    rows = [step(scalar(0.02), *batch) for batch in batches]
     return np.stack([row.asnumpy() for row in rows])
 
 

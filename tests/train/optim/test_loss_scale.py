@@ -85,9 +85,7 @@ def test_steps_are_those_without_a_scale(eager: None) -> None:
     for scale in (None, LossScale()):
         network = make_scene_network("group")
         step = make_scaled_step(network, scale, clip=0.5, balance=FAMO(3, 0.5, 0.001))
-        rows.append(
-            [step(scalar(0.1), scalar(n), *make_scene_batch(seed=n)).asnumpy() for n in (1, 2)]
-        )
+        rows.append([step(scalar(0.1), *make_scene_batch(seed=n)).asnumpy() for n in (1, 2)])
         after.append(values(network) | {"logits": step.balance.logits.asnumpy()})
     assert min(row[-2] for row in rows[0]) > 0.5  # it is clipped
     np.testing.assert_allclose(rows[1], rows[0], rtol=1e-6)
@@ -100,18 +98,18 @@ def test_an_overflow_is_skipped_and_halves_the_scale(eager: None) -> None:
     network, scale = make_scene_network("group"), LossScale()
     step = make_scaled_step(network, scale)
     batch = make_scene_batch()
-    step(scalar(0.1), scalar(1), *batch)
+    step(scalar(0.1), *batch)
     assert scale.good_steps.asnumpy() == 1
     before, momentum = values(network), step.update.optimizer.momentum.asnumpy().copy()
     set_factor(scale, 2.0**127)
-    result = step(scalar(0.1), scalar(2), *batch).asnumpy()
+    result = step(scalar(0.1), *batch).asnumpy()
     assert result[-1] == 0 and np.isfinite(result[:3]).all()  # the losses are not scaled
     assert (scale.current(), scale.good_steps.asnumpy()[0]) == (2.0**126, 0)
     for name, value in values(network).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
     np.testing.assert_array_equal(step.update.optimizer.momentum.asnumpy(), momentum)
     set_factor(scale, FIRST)
-    assert step(scalar(0.1), scalar(3), *batch).asnumpy()[-1] == 1
+    assert step(scalar(0.1), *batch).asnumpy()[-1] == 1
     assert any((values(network)[name] != value).any() for name, value in before.items())
 
 
@@ -132,7 +130,7 @@ def test_an_overflow_without_infinities_is_skipped(eager: None, local_branches: 
     options = StepOptions(local_branches, loss_scale=scale)
     step = make_step(network, list(CLASSES), TASKS, options=options)
     before = values(network)
-    assert step(scalar(0.1), scalar(1), *make_scene_batch()).asnumpy()[-1] == 0
+    assert step(scalar(0.1), *make_scene_batch()).asnumpy()[-1] == 0
     assert scale.current() == FIRST / 2
     for name, value in values(network).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)

@@ -101,9 +101,7 @@ def train(precision: Precision) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     options = StepOptions(loss_scale=scale)
     step = make_step(network, list(CLASSES), TASKS, options=options)
     before = values(network)
-    rows = [
-        step(scalar(0.01), scalar(n), *make_scene_batch(seed=n)).asnumpy() for n in range(STEPS)
-    ]
+    rows = [step(scalar(0.01), *make_scene_batch(seed=n)).asnumpy() for n in range(STEPS)]
     after = values(network)
     return np.stack(rows), {name: after[name] - before[name] for name in before}
 

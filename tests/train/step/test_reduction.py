@@ -24,7 +24,8 @@ from train.config.reader import load_config
 from train.data.manifest import open_record_sets
 from train.model.mtln import split_by_branch
 from train.optim.loss_balance import FAMO
-from train.optim.optimizers import Flatten, scalar
+from train.optim.optimizers import scalar
+from train.optim.update import Flatten
 from train.step.reduction import Exchange, Reduction, cut_into_buckets
 from train.step.train_step import StepOptions
 from train.tasks.base import resolve_tasks
@@ -117,7 +118,7 @@ def test_bytes_of_a_step(eager: None, local: bool, in_half: bool, bucket_bytes: 
             exchange=own,
             options=StepOptions(local, clip_norm=1.0),
         )
-        result = step(scalar(0.1), scalar(1), *make_scene_batch()).asnumpy()
+        result = step(scalar(0.1), *make_scene_batch()).asnumpy()
         found.append((result, values(network), step.bytes_reduced))
     reduced = shared if local else shared + branches
     gradient = sum(p.size for p in reduced) * (2 if in_half else 4)

@@ -44,7 +44,7 @@ class Rank(Peer):
         cluster.start(self.place)
         self.config = _configuration(self.work, self.place.world_size, spec.get("records"))
         self.collectives = build.build_collectives(self.place)
-        self.rate, self.number = scalar(OPTIMIZER["learning_rate"]), 0
+        self.rate = scalar(OPTIMIZER["learning_rate"])
         self.info = {
             "versions": {"mindspore": ms.__version__, "numpy": np.__version__},
             "no_native_operators": build.native_problem(self.config),
@@ -58,9 +58,8 @@ class Rank(Peer):
     def run(self, steps: int) -> dict[str, list[float]]:
         """Train some steps; tell the losses of the last one."""
         for batch in itertools.islice(self.batches, steps):
-            self.number += 1
             tensors = [Tensor(array) for array in batch]
-            result = self.step(self.rate, scalar(float(self.number)), *tensors)
+            result = self.step(self.rate, *tensors)
         return {"losses": result.asnumpy().tolist()[: len(self.work.classes)]}
 
 

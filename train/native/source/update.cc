@@ -55,6 +55,19 @@ MTLN_OPERATOR(subtract) {
     return 0;
 }
 
+// values (P,), whether a step counts () as a float, K parameters -> (1,), of no meaning. The
+// parameters get the values back if the step does not count.
+MTLN_OPERATOR(restore) {
+    const float *values = arguments[0].floats();
+    const bool counts = arguments[1].floats()[0] != 0;
+    for (int i = 2; !counts && i < arguments.count - 1; i++) {
+        std::copy_n(values, arguments[i].size(), arguments[i].floats());
+        values += arguments[i].size();
+    }
+    arguments.from_end(1).floats()[0] = 0;
+    return 0;
+}
+
 // gradient (P,), what it is multiplied by (), the learning rate (), whether the gradient is finite
 // () as a float, momentum (), decay (P,), moments (P,), K parameters, options (Nesterov 0/1)
 // -> (1,), of no meaning. Moments and parameters are written, unless the gradient is not finite.
