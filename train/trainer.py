@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 import numpy as np
 from mindspore import Tensor
@@ -25,13 +26,14 @@ from train.optim.optimizers import scalar
 from train.process.health import Heartbeat
 from train.process.stop import StopRequest
 from train.run.clock import RunClock
-from train.run.identity import require_same_run, run_identity
+from train.run.identity import Changes, require_same_run, run_identity
 from train.run.ownership import Ownership
 from train.run.pretrained import start_from
 from train.run.run_folder import RunFolder
 from train.run.run_log import RunLog
 from train.run.state import TrainingState
 from train.step.consolidation import Consolidator
+from train.step.divergence import Diagnosis, SkippedSteps
 from train.step.replicas import ReplicaCheck
 from train.step.train_step import StepResults
 from train.tasks.base import TaskLosses, resolve_tasks, wanted_masks
@@ -109,6 +111,12 @@ class Trainer:
         )
         self.stop_request = StopRequest()
         self.clock = RunClock()
+        self.changes: Changes = {}
+        self.saved: int | None = None  # the step of the newest checkpoint
+        self.skipped = SkippedSteps()
+        self.diagnosis = Diagnosis(
+            self.train_step, list(config.tasks), self.collectives, cluster.rank
+        )
         self.log = RunLog(config, cluster, self.folder, self.clock, self.shares)
 
     def run(self) -> None:
@@ -123,6 +131,7 @@ class Trainer:
                 if self.config.init_from is not None and start == 0:
                     self.log.say(start_from(self.network, self.config.init_from))
                 self.folder.start(start)
+                self.log.changed(start, self.changes)
             self.state.broadcast(self.collectives)
             with self.stop_request:
                 for interval, batches in self.loader.batches(self.schedule.intervals(start)):
@@ -148,14 +157,16 @@ class Trainer:
             path, checkpoint = newest
             identity = run_identity(self.config, self.sets)
             run_dir = str(self.folder.path)
-            steps_before = require_same_run(checkpoint.state["run"], identity, run_dir)
+            self.changes = require_same_run(checkpoint.state["run"], identity, run_dir)
             self.state.load(checkpoint)
             self.clock.load(checkpoint.state)
+            self.skipped.load(checkpoint.state)
             step = checkpoint.step
             self.log.say(f"Resuming from {path}")
-            if steps_before is not None:
-                self.log.say(longer_run(self.config, steps_before, step))
+            if lengths := self.changes.get("schedule.steps"):
+                self.log.say(longer_run(self.config, lengths[0], step))
         self.heartbeat.step = self._sum(step)
+        self.saved = self.heartbeat.step or None
         return self.heartbeat.step
 
     def _tell_what_is_used(self) -> None:
@@ -180,7 +191,7 @@ class Trainer:
             done = step + 1
             self.heartbeat.beat(done)
             if done % self.config.log_every == 0 or done == interval.last:
-                self._report(done, results)
+                self._report(done, results, inputs[1:])
                 results = []
 
     def _update(self, size: int, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -196,17 +207,36 @@ class Trainer:
         self.clock.restart()
         return result
 
-    def _report(self, done: int, vectors: list[Tensor]) -> None:
+    def _report(self, done: int, vectors: list[Tensor], batch: tuple[Tensor, ...]) -> None:
         """Read what the last steps gave, the only time the host waits for the device."""
         results = StepResults.of([vector.asnumpy() for vector in vectors])
         scale = None if self.loss_scale is None else self.loss_scale.current()
-        # A scale above 1 is still on the way down to where gradients fit.
-        if not results.updates and (scale is None or scale == 1):
-            raise UserError(
-                f"training has diverged: no gradient of the {results.skipped} steps up to {done} "
-                "was finite (try a smaller optimizer.learning_rate, or optimizer.clip_norm)"
-            )
         self.log.steps(done, results, scale)
+        self.skipped.count(results, scale)
+        if self.skipped.diverged or (self.skipped.doubtful and done == self.schedule.steps):
+            self._end_diverged(done, batch)
+
+    def _end_diverged(self, done: int, batch: tuple[Tensor, ...]) -> NoReturn:
+        """Say where the gradients are not finite, and end the run."""
+        self.log.say(f"Looking for what is not finite in step {done} ...")
+        found = self.diagnosis.of(batch)
+        for rank, what in found.items():
+            records = self.loader.tell_records(done - 1, rank)
+            self.log.say(f"Not finite in step {done} on rank {rank}: {what} (records {records})")
+        if not found:
+            self.log.say(f"Made again, step {done} is finite: a device or a link may be faulty.")
+        self.log.say(f"Losses before: {self.log.told_losses() or 'none'}")
+        raise self._diverged(
+            f"the gradients of the last {self.skipped.in_a_row} steps up to {done} were not finite"
+        )
+
+    def _diverged(self, why: str) -> UserError:
+        rate = self.config.optimizer.learning_rate
+        after = "starts again" if self.saved is None else f"goes on from step {self.saved}"
+        return UserError(
+            f"training has diverged: {why} (the same command {after} with a lower "
+            f"optimizer.learning_rate, for example {rate / 2:g}, or an optimizer.clip_norm)"
+        )
 
     # --- consolidation points --------------------------------------------------------------
 
@@ -223,10 +253,7 @@ class Trainer:
         names = self.state.not_finite()
         if names:
             what = f"{names[0]} and {len(names) - 1} more are" if names[1:] else f"{names[0]} is"
-            raise UserError(
-                f"training has diverged: after step {step}, {what} not finite, which is not saved "
-                "(try a smaller optimizer.learning_rate, or optimizer.clip_norm)"
-            )
+            raise self._diverged(f"after step {step}, {what} not finite, which is not saved")
 
     def _evaluate_if_due(self, step: int) -> None:
         every = self.config.evaluate.every
@@ -252,14 +279,19 @@ class Trainer:
         every = self.config.checkpoint.every
         if not (stop or (every and step % every == 0) or step == self.schedule.steps):
             return
+        if self.skipped.doubtful:
+            self.log.say(f"step {step}: not saved, since the last steps were skipped")
+            return
         if self.cluster.is_first:
             facts = {
                 "run": run_identity(self.config, self.sets),
                 "classes": {task.name: task.classes for task in self.tasks},
                 **self.clock.to_state(),
+                **self.skipped.to_state(),
             }
             self.folder.save_checkpoint(self.state.to_checkpoint(step, facts))
         self.collectives.barrier()
+        self.saved = step
         self.heartbeat.beat()
 
     # --- the end ---------------------------------------------------------------------------
@@ -280,7 +312,7 @@ class Trainer:
         _, damaged = self._reasons_to_stop()
         if damaged:
             self.watch.stop(steps)
-        self.log.summary(splits, self.train_step)
+        self.log.summary(splits, self.train_step, self.skipped.total)
         self.collectives.barrier()
 
     def _sum(self, number: int) -> int:

@@ -15,10 +15,18 @@ from train.data.cache import Row, cached_records, choose_cached, decode_all
 from train.data.damage import BatchGuard, DamageWatch
 from train.data.manifest import RecordSet
 from train.data.mixing import mix
-from train.data.pipeline import Columns, Records, stored_records, transformed_batches
+from train.data.pipeline import (
+    Columns,
+    Records,
+    record_keys,
+    stored_records,
+    transformed_batches,
+)
 from train.data.records import IGNORE_INDEX, NO_LABEL
 from train.data.sampler import TrainStream, evaluation_records, require_images
 from train.data.transforms import evaluation_transforms, training_transforms
+
+_TOLD = 8
 
 
 class TrainLoader:
@@ -83,6 +91,16 @@ class TrainLoader:
             stream.num_images(self.rank, self.world_size) * self.world_size / stream.images_per_step
             for stream in self.streams
         ]
+
+    def tell_records(self, step: int, rank: int) -> str:
+        """Name the records that a rank sees in a step, some of every data set."""
+        told = []
+        for record_set, stream in zip(self.sets, self.streams, strict=True):
+            [numbers] = stream.records(step, step + 1, rank, self.world_size)
+            keys = record_keys(record_set, "train", numbers[:_TOLD])
+            more = f" and {len(numbers) - _TOLD} more" if len(numbers) > _TOLD else ""
+            told.append(f"{record_set.name}: {', '.join(keys)}{more}")
+        return "; ".join(told)
 
     def batches(self, intervals: Iterable[Interval]) -> Iterator[tuple[Interval, Iterator[Batch]]]:
         """Yield every interval with its batches.

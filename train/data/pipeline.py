@@ -41,6 +41,14 @@ def stored_records(
     return dataset
 
 
+def record_keys(record_set: RecordSet, split: str, records: Records) -> list[str]:
+    """Return the keys of records: the paths of their pictures."""
+    paths, positions, _ = needed_shards(record_set, split, records)
+    sampler = ds.SubsetSampler(positions.tolist())
+    rows = ds.MindDataset(paths, ["key"], 1, sampler=sampler)
+    return [str(key) for (key,) in rows.create_tuple_iterator(num_epochs=1, output_numpy=True)]
+
+
 def needed_shards(
     record_set: RecordSet, split: str, records: Records
 ) -> tuple[list[str], Records, int]:

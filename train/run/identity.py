@@ -10,7 +10,11 @@ from train.config.schema import Config
 from train.data.manifest import RecordSet
 from train.errors import UserError
 
-_STEPS = "schedule.steps"
+_HINTS = {
+    "schedule.steps": "a run can be made longer, not shorter",
+    "optimizer.learning_rate": "a run can go on with a lower rate, not a higher one",
+    "optimizer.clip_norm": "a run can go on with a lower limit, not a higher one or none",
+}
 _MOST_KEYS = 5
 _LONGEST_VALUE = 60
 # Sections, in the order in which their differences are told; those that are not here come before
@@ -33,8 +37,11 @@ def run_identity(config: Config, sets: Sequence[RecordSet]) -> dict[str, Any]:
     return {**settings, "augment": augment, "datasets": records}
 
 
-def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: str) -> int | None:
-    """Refuse to go on with another run's checkpoint; the same run may have become longer.
+Changes = dict[str, tuple[Any, Any]]
+
+
+def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: str) -> Changes:
+    """Refuse to go on with another run's checkpoint; the same run may be longer now, or gentler.
 
     Args:
         saved: The identity of the run that the checkpoint is of.
@@ -42,7 +49,7 @@ def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: 
         run_dir: The run folder.
 
     Returns:
-        The length that the run was to have, if it is longer now.
+        The keys that differ and may, with what they were and are now.
 
     Raises:
         UserError: Names the keys that differ, those that matter most first.
@@ -51,23 +58,33 @@ def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: 
     # A checkpoint that is older than a key was made with what is its default.
     before = {**{key: value for key, value in _defaults().items() if key in after}, **before}
     differing = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    if not differing:
-        return None
-    length = before.get(_STEPS)
-    if differing == [_STEPS] and isinstance(length, int) and after[_STEPS] > length:
-        return length
-    differing.sort(key=_weight)
+    refused = [key for key in differing if not _may_become(key, before.get(key), after.get(key))]
+    if not refused:
+        return {key: (before[key], after[key]) for key in differing}
+    differing = sorted(refused, key=_weight)
     parts = [
         f"{k} was {before.get(k)!r:.{_LONGEST_VALUE}} and is now {after.get(k)!r:.{_LONGEST_VALUE}}"
         for k in differing[:_MOST_KEYS]
     ]
     if len(differing) > _MOST_KEYS:
         parts.append(f"and {len(differing) - _MOST_KEYS} more")
-    hint = "; a run can be made longer, not shorter" if differing == [_STEPS] else ""
+    hints = (f"; {_HINTS[key]}" for key in differing if key in _HINTS)
     raise UserError(
         f"run_dir: {run_dir} holds a run with other settings: {'; '.join(parts)} "
-        f"(choose another run_dir=..., or remove the folder{hint})"
+        f"(choose another run_dir=..., or remove the folder{''.join(hints)})"
     )
+
+
+def _may_become(key: str, before: Any, after: Any) -> bool:
+    """Return whether a run may go on with another value: longer, or after it has diverged."""
+    try:
+        if key == "schedule.steps":
+            return bool(after > before)
+        if key == "optimizer.learning_rate":
+            return bool(after < before)
+        return key == "optimizer.clip_norm" and bool(before == 0 or 0 < after < before)
+    except TypeError:
+        return False
 
 
 def _weight(key: str) -> int:

@@ -1,6 +1,7 @@
 """What a run tells: metrics.jsonl and summary.json in the run folder, and the terminal."""
 
 import platform
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +14,13 @@ from train.distributed.cluster import Cluster
 from train.evaluation.evaluator import Metrics
 from train.run.clock import RunClock
 from train.run.display import Display
+from train.run.identity import Changes
 from train.run.run_folder import RunFolder
 from train.step.train_step import StepResults, TrainStep
 from train.tasks.registry import KINDS, kind_of
+
+# Of those before it diverged, a run tells so many.
+_LOSSES = 5
 
 
 class RunLog:
@@ -52,6 +57,7 @@ class RunLog:
         self._clock = clock
         self._shares = dict(shares)
         self._images_per_step = sum(shares.values())
+        self._losses: deque[tuple[int, float]] = deque(maxlen=_LOSSES)
         self._display = Display(self._schedule.steps, cluster.shows_progress, cluster.under_mpirun)
         self.say, self.close = self._display.say, self._display.close
         self.begin = self._display.begin
@@ -66,10 +72,12 @@ class RunLog:
         """
         lap = self._clock.lap()
         scale = {} if loss_scale is None else {"loss_scale": loss_scale}
+        if results.skipped:
+            self._tell_skipped(done, results, loss_scale)
         if not results.updates:
-            self.say(f"step {done}: no gradient was finite, the loss scale is now {loss_scale:g}")
             self._write(done, kind="skipped", skipped_steps=results.skipped, **scale)
             return
+        self._losses.append((done, sum(results.losses)))
         losses = dict(zip(self._tasks, results.losses, strict=True))
         weights = dict(zip(self._tasks, results.weights, strict=True))
         pixels_left = self._images_per_step * self._schedule.pixels_left(done)
@@ -88,6 +96,24 @@ class RunLog:
             data_wait=round(lap.waiting_share, 4),
         )
 
+    def _tell_skipped(self, done: int, results: StepResults, loss_scale: float | None) -> None:
+        scale = "" if loss_scale is None else f"; the loss scale is now {loss_scale:g}"
+        self.say(
+            f"step {done}: {results.skipped} of the last {results.updates + results.skipped} "
+            f"step(s) skipped, since the gradient was not finite{scale}"
+        )
+
+    def told_losses(self) -> str:
+        """Return the losses that were logged last, as a line of text."""
+        return ", ".join(f"{loss:.4g} at step {step}" for step, loss in self._losses)
+
+    def changed(self, step: int, changes: Changes) -> None:
+        """Log that a run goes on with other settings from a step on."""
+        for key, (before, now) in changes.items():
+            if key != "schedule.steps":
+                self.say(f"From step {step:,} on {key} is {now}, after {before}.")
+            self._write(step, kind="changed", key=key, before=before, now=now)
+
     def evaluation(self, step: int, split: str, metrics: Metrics) -> None:
         """Log the metrics of all tasks on a split."""
         self._display.metrics(f"step {step}, {split}", metrics)
@@ -97,8 +123,14 @@ class RunLog:
         }
         self._write(step, kind="evaluation", split=split, tasks=logged)
 
-    def summary(self, splits: Mapping[str, Metrics], step: TrainStep) -> None:
-        """Write and show the summary of the completed run, of the metrics of all tasks by split."""
+    def summary(self, splits: Mapping[str, Metrics], step: TrainStep, skipped: int) -> None:
+        """Write and show the summary of the completed run.
+
+        Args:
+            splits: The metrics of all tasks by split.
+            step: The training step.
+            skipped: Number of steps whose gradient was not finite.
+        """
         if not self._cluster.is_first:
             return
         steps, total = self._schedule.steps, self._clock.total
@@ -107,6 +139,7 @@ class RunLog:
             "step": steps,
             "world_size": self._cluster.world_size,
             "device": self._cluster.device_target,
+            "skipped_steps": skipped,
             "images_seen": steps * self._images_per_step,
             "images_per_step": self._shares,
             "wall_seconds": round(self._clock.wall_seconds, 2),

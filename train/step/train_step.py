@@ -92,7 +92,7 @@ class TrainStep(nn.Cell):
         statistics = moving_statistics(network)
         self.statistics = ParameterTuple(statistics)
         self.has_statistics = bool(statistics)
-        self.restore = network.backend.restore(statistics) if statistics else None
+        self.restore = network.backend.restore(statistics) if statistics else nn.Identity()
         self.depend = ops.Depend()
         self.one = Tensor(np.float32(1.0))
         self.concat = ops.Concat(0)
@@ -121,7 +121,7 @@ class TrainStep(nn.Cell):
         if self.has_statistics:
             kept = self.flatten(self.statistics)
             batch = self.depend(batch, kept)  # the forward pass is what moves them
-        totals = self._totals(batch)
+        totals = self.totals(batch)
         scale = self.one if self.loss_scale is None else self.loss_scale()
         (_, losses, weights), gradients = self.losses_and_gradients(batch, totals, scale)
         if self.loss_scale is not None and self.saturates:
@@ -177,7 +177,7 @@ class TrainStep(nn.Cell):
         answers = self.network(*batch[: self.num_datasets])
         return self.task_losses(answers, batch, totals)
 
-    def _totals(self, batch: Sequence[Tensor]) -> Tensor:
+    def totals(self, batch: Sequence[Tensor]) -> Tensor:
         """Return for every task (K,) what is counted over all ranks, over the number of ranks."""
         if not self.task_losses.counts:
             return self.no_totals
@@ -215,6 +215,7 @@ class StepResults:
         gradient_norm: Norm of the gradient before clipping.
         updates: Number of steps that updated the parameters.
         skipped: Number of steps whose gradient was not finite.
+        skipped_since_update: How many of them came after the last update.
     """
 
     losses: list[float]
@@ -222,6 +223,7 @@ class StepResults:
     gradient_norm: float
     updates: int
     skipped: int
+    skipped_since_update: int
 
     @classmethod
     def of(cls, vectors: Sequence[Floats]) -> "StepResults":
@@ -237,5 +239,7 @@ class StepResults:
         mean = updates.mean(axis=0) if len(updates) else np.full(rows.shape[1], np.nan)
         *by_task, norm, _ = mean.tolist()
         num_tasks = len(by_task) // 2
-        skipped = len(rows) - len(updates)
-        return cls(by_task[:num_tasks], by_task[num_tasks:], norm, len(updates), skipped)
+        made = np.flatnonzero(rows[:, -1] == 1)
+        skipped = len(rows) - len(made)
+        since = len(rows) - 1 - int(made[-1]) if len(made) else skipped
+        return cls(by_task[:num_tasks], by_task[num_tasks:], norm, len(made), skipped, since)

@@ -55,13 +55,34 @@ def test_a_key_without_a_default_must_be_there() -> None:
 
 def test_a_run_may_become_longer_but_nothing_else() -> None:
     longer = identity(schedule={"steps": 150})
-    assert require_same_run(identity(), identity(), "runs/job") is None
-    assert require_same_run(identity(), longer, "runs/job") == 100
+    assert require_same_run(identity(), identity(), "runs/job") == {}
+    assert require_same_run(identity(), longer, "runs/job") == {"schedule.steps": (100, 150)}
     message = refusal(longer, identity())
     assert "schedule.steps was 150 and is now 100" in message
     assert "longer, not shorter" in message
     other = identity(schedule={"steps": 150}, seed=2)
     assert "seed was 1 and is now 2" in refusal(identity(), other)
+
+
+def gentler(rate: float, limit: float) -> dict[str, Any]:
+    return identity(optimizer={"learning_rate": rate, "clip_norm": limit})
+
+
+def test_a_run_that_has_diverged_may_go_on_with_smaller_steps() -> None:
+    saved = gentler(0.1, 0)
+    assert require_same_run(saved, gentler(0.05, 0), "runs/job") == {
+        "optimizer.learning_rate": (0.1, 0.05)
+    }
+    assert require_same_run(saved, gentler(0.05, 5), "runs/job") == {
+        "optimizer.learning_rate": (0.1, 0.05),
+        "optimizer.clip_norm": (0, 5),
+    }
+    assert require_same_run(gentler(0.1, 5), gentler(0.1, 2), "runs/job")
+    assert "a lower rate, not a higher one" in refusal(saved, gentler(0.2, 0))
+    for limit in (0, 6):
+        assert "a lower limit, not a higher one or none" in refusal(
+            gentler(0.1, 5), gentler(0.1, limit)
+        )
 
 
 def test_of_many_differences_the_five_that_matter_are_told() -> None:
