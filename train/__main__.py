@@ -12,6 +12,7 @@ from train.config.schema import Config
 from train.distributed import mpirun
 from train.preflight import checks
 from train.process import health
+from train.process.health import Heartbeat
 from train.program.ending import exit_code, outlive_output
 from train.run import object_storage
 from train.run.ownership import Ownership
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     folder: RunFolder | None = None
     owner: Ownership | None = None
+    heartbeat = Heartbeat(os.environ)
     try:
         given = command_line.parse(arguments)
         if given is None:
@@ -53,11 +55,16 @@ def _run(arguments: Sequence[str]) -> int:
             for note in notes:
                 _say(f"note: {note}")
         # May take an hour, and the ranks do not wait for each other so long once they are joined.
-        data = object_storage.fetch(config, place.is_first, place.shows_progress)
+        heartbeat.enter("download")
+        shown = place.shows_progress
+        data = object_storage.fetch(config, place.is_first, shown, heartbeat.beat)
+        heartbeat.enter("join")
         cluster.start(place)
-        trainer = Trainer(config, place, owner)
+        heartbeat.enter("prepare")
+        trainer = Trainer(config, place, owner, heartbeat)
         folder = trainer.folder
         trainer.run()
+        heartbeat.enter("upload")
         folder.close()
         cluster.close(place)
         data.release()

@@ -46,9 +46,16 @@ class Trainer:
         config: The run.
         cluster: This rank's place among the others.
         owner: What keeps other runs out of the run folder, on rank 0.
+        heartbeat: Where the rank tells how far it is; by default, where the environment says.
     """
 
-    def __init__(self, config: Config, cluster: Cluster, owner: Ownership | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        cluster: Cluster,
+        owner: Ownership | None = None,
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
         # Parts that are put together from several sections of the configuration come from build.
         self.config = config = build.with_precision(config)
         self.cluster = cluster
@@ -97,7 +104,7 @@ class Trainer:
         )
         self.compiled_sizes: set[int] = set()
         self.graphs = build.build_graph_cache(config, cluster, self.collectives, self.sets)
-        self.heartbeat = Heartbeat(os.environ)
+        self.heartbeat = heartbeat or Heartbeat(os.environ)
         self.evaluator = build.build_evaluator(
             config,
             self.network,
@@ -165,9 +172,10 @@ class Trainer:
             self.log.say(f"Resuming from {path}")
             if lengths := self.changes.get("schedule.steps"):
                 self.log.say(longer_run(self.config, lengths[0], step))
-        self.heartbeat.step = self._sum(step)
-        self.saved = self.heartbeat.step or None
-        return self.heartbeat.step
+        start = self._sum(step)
+        self.heartbeat.enter("prepare", start)
+        self.saved = start or None
+        return start
 
     def _tell_what_is_used(self) -> None:
         """Show what is unusual about operators and data, if anything is."""
@@ -185,14 +193,16 @@ class Trainer:
         """Make the steps of an interval, and log some of them."""
         self.clock.restart()
         results: list[Tensor] = []
+        self.heartbeat.enter("data")
         for step, batch in enumerate(self.clock.waited(batches), start=interval.first):
+            self.heartbeat.enter("step" if interval.size in self.compiled_sizes else "compile")
             inputs = scalar(self.schedule.learning_rate(step)), *map(Tensor, batch)
             results.append(self._update(interval.size, to_device(inputs)))
             done = step + 1
-            self.heartbeat.beat(done)
             if done % self.config.log_every == 0 or done == interval.last:
                 self._report(done, results, inputs[1:])
                 results = []
+            self.heartbeat.enter("data", done)
 
     def _update(self, size: int, inputs: tuple[Tensor, ...]) -> Tensor:
         """Make a step; the first one with images of a size compiles, which is no training time."""
@@ -241,6 +251,7 @@ class Trainer:
     # --- consolidation points --------------------------------------------------------------
 
     def _consolidate(self, interval: Interval) -> None:
+        self.heartbeat.enter("consolidation")
         self.consolidator.consolidate()
         self.balance.consolidate()
         self.replicas.require_equal(interval.last)
@@ -261,6 +272,7 @@ class Trainer:
             self._evaluate(step, "val")
 
     def _evaluate(self, step: int, split: str) -> Metrics:
+        self.heartbeat.enter("evaluation")
         with self.average.in_place():
             metrics = self.evaluator.evaluate(split)
         self.log.evaluation(step, split, metrics)
@@ -282,6 +294,7 @@ class Trainer:
         if self.skipped.doubtful:
             self.log.say(f"step {step}: not saved, since the last steps were skipped")
             return
+        self.heartbeat.enter("checkpoint")
         if self.cluster.is_first:
             facts = {
                 "run": run_identity(self.config, self.sets),

@@ -33,8 +33,8 @@ class RankReports:
     def step(self, process: Process) -> int | None:
         """Return the step that a rank has come to, None before its first."""
         try:
-            return int(self._path(process, HEARTBEAT).read_text())
-        except (OSError, ValueError):
+            return int(self._path(process, HEARTBEAT).read_text().split()[0]) or None
+        except (OSError, ValueError, IndexError):
             return None
 
     def failure(self, process: Process) -> tuple[float, str] | None:

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from train.environment import ERROR, HEARTBEAT
 from train.errors import FAILURE, USER_ERROR, UserError, error_text
@@ -16,11 +17,27 @@ from train.files import replace_file
 from train.program.ending import refusal
 from train.storage.retry import StorageError
 
+# What a rank is doing. All ranks go through the same phases in the same order.
+Phase = Literal[
+    "start",
+    "download",
+    "join",
+    "prepare",
+    "data",
+    "compile",
+    "step",
+    "consolidation",
+    "evaluation",
+    "checkpoint",
+    "upload",
+]
+
 
 class Heartbeat:
-    """The number of the current step, kept in the file named by ``MTLN_HEARTBEAT``.
+    """Step and phase of this rank, kept in the file named by ``MTLN_HEARTBEAT``.
 
-    Every beat changes the file's time, so work that is no step (evaluation, saving) beats too.
+    The file has one line: steps done, phase, and how many phases the rank has been in, by which
+    those who wait are told from the one that they wait for. Every beat changes the file's time.
     Without the variable, in a job that nobody watches, nothing is written.
 
     Args:
@@ -32,15 +49,25 @@ class Heartbeat:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.step = 0
+        self._phase: Phase = "start"
+        self._phases = 0
         path = environment.get(HEARTBEAT)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644) if path else None
 
-    def beat(self, step: int | None = None) -> None:
-        """Give a sign of life, after a step or in the midst of other work."""
+    def enter(self, phase: Phase, step: int | None = None) -> None:
+        """Begin another phase, after so many steps (as many as before if not given)."""
+        self._phase = phase
+        self._phases += 1
         if step is not None:
             self.step = step
+        self.beat()
+
+    def beat(self) -> None:
+        """Give a sign of life within a phase."""
         if self._file is not None:
-            os.pwrite(self._file, b"%12d\n" % self.step, 0)
+            # Of one length, so that nothing of a longer line stays behind it.
+            line = f"{self.step:12d} {self._phase:<13} {self._phases:12d}\n"
+            os.pwrite(self._file, line.encode(), 0)
 
 
 def explain_crashes() -> None:

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from train.config.schema import Config
-from train.process.health import Heartbeat
 from train.run.checkpoint import read_state
 from train.storage.address import is_remote
 from train.storage.dataset_staging import Staging
@@ -22,13 +21,16 @@ _HEAD_START = 2.0
 _print = partial(print, flush=True)
 
 
-def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
+def fetch(
+    config: Config, is_first: bool, shown: bool, alive: Callable[[], None] = lambda: None
+) -> Staging:
     """Bring the data sets to this node and, on rank 0, the newest checkpoint to the run folder.
 
     Args:
         config: The run.
         is_first: Whether this is rank 0.
         shown: Whether to print what is done.
+        alive: Called often, so that a watchdog sees that this process does something.
 
     Returns:
         What keeps the data sets in the cache, until it is released.
@@ -39,9 +41,8 @@ def fetch(config: Config, is_first: bool, shown: bool) -> Staging:
     """
     variables = config.storage.variables(os.environ)
     limits = config.storage.resolved(os.environ)
-    heartbeat = Heartbeat(os.environ)
     say: Callable[[str], None] = _print if shown else lambda _: None
-    staging = Staging(variables, limits, say, lambda: heartbeat.beat(0))
+    staging = Staging(variables, limits, say, alive)
     if is_first and is_remote(run_dir := str(config.run_dir)):
         fetch_run(run_dir, config.run_folder, variables, limits.tries, say, _is_whole)
     places = [config.location_of(name) for name in config.datasets]

@@ -18,10 +18,15 @@ from train.process.health import Heartbeat
 def test_heartbeat(tmp_path: Path) -> None:
     path = tmp_path / "heartbeat"
     heartbeat = Heartbeat({"MTLN_HEARTBEAT": str(path)})
-    for step in (100000, 7):
-        heartbeat.beat(step)
-        assert int(path.read_text()) == step
-    Heartbeat({}).beat(1)
+    heartbeat.enter("consolidation", 100000)
+    assert path.read_text().split() == ["100000", "consolidation", "1"]
+    heartbeat.enter("data", 7)
+    heartbeat.enter("step")
+    before = path.stat().st_mtime_ns
+    heartbeat.beat()
+    assert path.stat().st_mtime_ns > before
+    assert path.read_text().split() == ["7", "step", "3"]
+    Heartbeat({}).enter("data", 1)
 
 
 def test_failure_is_recorded_with_its_time(
