@@ -16,9 +16,10 @@ Nothing here imports MindSpore: reading a manifest costs nothing.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,7 +33,7 @@ from train.errors import UserError
 from train.files import write_flushed
 
 FORMAT = "mtln-records"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 LISTING = "records.csv"
 SPLITS = ("train", "val", "test")
@@ -180,7 +181,7 @@ class Manifest:
         path = folder / MANIFEST
         try:
             text = path.read_text(encoding="utf-8")
-            _check_format(json.loads(text), path)
+            data = _checked_format(json.loads(text), path)
             manifest = _READER.validate_json(text, strict=True)
         except FileNotFoundError:
             raise UserError(
@@ -190,15 +191,21 @@ class Manifest:
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(f"{path}: {'.'.join(place(first))}: {explain(first)}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: cannot be read as JSON: {error}") from None
         if (problem := next(_contradictions(manifest), None)) is not None:
             raise UserError(f"{path}: {problem}")
+        if (found := data.get("digest")) != digest_of(data):
+            raise UserError(
+                f"{path}: damaged, or changed by hand: its digest is not {found!r:.80} "
+                "(prepare or copy the data again)"
+            )
         return manifest
 
     def write(self, folder: Path) -> None:
         """Write ``folder/manifest.json`` and flush it to the disk."""
         data = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        data["digest"] = digest_of(data)
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
         write_flushed(folder / MANIFEST, text.encode())
 
@@ -246,7 +253,13 @@ def open_record_sets(config: Config) -> list[RecordSet]:
     return [RecordSet(name, folder, Manifest.read(folder)) for name, folder in folders.items()]
 
 
-def _check_format(data: object, path: Path) -> None:
+def digest_of(data: Mapping[str, Any]) -> str:
+    """Return the digest of what a manifest says, without its own ``digest``, in hexadecimal."""
+    text = json.dumps({key: data[key] for key in data if key != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checked_format(data: object, path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path}: must be a JSON object")
     found, version = data.get("format"), data.get("version")
@@ -257,6 +270,7 @@ def _check_format(data: object, path: Path) -> None:
             f"{path}: version {version!r:.60} is not known here ({VERSION} is): "
             "prepare the data again"
         )
+    return data
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
