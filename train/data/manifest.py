@@ -30,7 +30,7 @@ from train.config.reader import explain, place
 from train.config.schema import Config
 from train.data.records import IGNORE_INDEX, IMAGE_FORMATS
 from train.errors import UserError
-from train.files import write_flushed
+from train.files import read_json, write_flushed
 
 FORMAT = "mtln-records"
 VERSION = 3
@@ -180,9 +180,8 @@ class Manifest:
             raise UserError(f"{folder}: no such folder (make it with: python -m tools prepare)")
         path = folder / MANIFEST
         try:
-            text = path.read_text(encoding="utf-8")
-            data = _checked_format(json.loads(text), path)
-            manifest = _READER.validate_json(text, strict=True)
+            data = _checked_format(read_json(path), path)
+            manifest = _READER.validate_json(json.dumps(data), strict=True)
         except FileNotFoundError:
             raise UserError(
                 f"{folder}: no {MANIFEST} in it, so not a prepared data set (prepare pictures "
@@ -191,7 +190,7 @@ class Manifest:
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(f"{path}: {'.'.join(place(first))}: {explain(first)}") from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read as JSON: {error}") from None
         if (problem := next(_contradictions(manifest), None)) is not None:
             raise UserError(f"{path}: {problem}")
