@@ -7,6 +7,7 @@ these are silent, of what its parser refuses.
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from rank_tables.fields import Fields, Report, Violation, kind, quoted
 from rank_tables.model import Device, RankTable, RankTableError, Server, version_1
 
 _POLL_SECONDS = 1.0
+# A table of ten thousand devices takes one.
+_MOST_BYTES = 16 * 2**20
+_MOST_DIGITS = 20
 _MODELARTS = "template 2"
 _READERS = {"1.0": server_list, "1.2": server_list, "2.0": rank_list, _MODELARTS: group_list}
 
@@ -36,8 +40,7 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        keys = [key for key, _ in pairs]
-        self.repeated = [key for key in self if keys.count(key) > 1]
+        self.repeated = [key for key, n in Counter(key for key, _ in pairs).items() if n > 1]
 
 
 def load(path: Path, wait_seconds: float = 0) -> RankTable:
@@ -125,6 +128,8 @@ def _find_file(path: Path) -> Path:
 def _read_file(path: Path) -> Document:
     try:
         path = _find_file(path)
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise RankTableError(f"{path}: {size:,} bytes are more than any rank table has")
         content = path.read_bytes()
     except FileNotFoundError:
         raise RankTableError(f"{path}: no such file") from None
@@ -141,7 +146,12 @@ def _read_file(path: Path) -> Document:
 def parse(path: Path, text: str) -> Document:
     """Read JSON and find what is wrong with it as such."""
     try:
-        tree = json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant)
+        tree = json.loads(
+            text,
+            object_pairs_hook=_Object,
+            parse_int=_short_number,
+            parse_constant=_refuse_constant,
+        )
         if "\\ud" in text.lower():  # Python takes half a character for a whole one, HCCL does not
             json.dumps(tree, ensure_ascii=False).encode()
         return Document(path, text, tree, tuple(_repeated_keys(tree, "")))
@@ -151,8 +161,15 @@ def parse(path: Path, text: str) -> Document:
     except UnicodeEncodeError:
         mistake = Violation("(top level)", "not JSON: half a surrogate pair", "correct it")
     except (ValueError, RecursionError) as error:  # NaN, endless digits, endless nesting
-        mistake = Violation("(top level)", f"not JSON: {error}", "write plain JSON")
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        mistake = Violation("(top level)", f"not JSON: {reason}", "write plain JSON")
     return Document(path, text, None, (mistake,))
+
+
+def _short_number(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(text):,} digits")
+    return int(text)
 
 
 def _refuse_constant(name: str) -> None:

@@ -1,11 +1,16 @@
 """Writing files so that a power cut or a kill leaves the old or the new, never half of one."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+# Far more than the manifest of the largest data set has.
+_MOST_JSON_BYTES = 256 * 2**20
 
 
 def write_flushed(path: Path, content: bytes) -> None:
@@ -53,6 +58,30 @@ def publish(temporary: Path, path: Path) -> None:
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON, nested too deeply, or larger than any file of ours.
+    """
+    if (size := path.stat().st_size) > _MOST_JSON_BYTES:
+        raise ValueError(f"{size:,} bytes are too many")
+    return parse_json(path.read_bytes())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def flush_folder(folder: Path) -> None:

@@ -120,7 +120,8 @@ def test_the_file_name_ends_in_json(name: str) -> None:
         ('{"a": "b"\n "c": 1}', "line 2, column 2: not JSON: Expecting ',' delimiter"),
         ('{"a": NaN}', "(top level): not JSON: NaN"),
         ('{"server_id": "\\ud83d"}', "(top level): not JSON: half a surrogate pair"),
-        ("[" * 100_000, "(top level): not JSON"),
+        ("[" * 100_000, "(top level): not JSON: nested too deeply"),
+        ('{"a": ' + "9" * 4000 + "}", "(top level): not JSON: a number of 4,000 digits"),
         ("[]", "(top level): a list where an object belongs"),
     ],
 )

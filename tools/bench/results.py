@@ -19,6 +19,7 @@ from tools.bench.group import ROOT
 from tools.bench.rows import ROWS
 from tools.common.command_line import refused
 from train.errors import UserError
+from train.files import read_json
 
 Form = Literal["ratio", "percent", "value"]
 
@@ -219,7 +220,7 @@ class Document:
         """
         try:
             with refused(path, "cannot be read"):
-                tree = json.loads(path.read_text(encoding="utf-8"))
+                tree = read_json(path)
         except ValueError as error:
             raise UserError(f"{path}: not valid JSON: {error}") from None
         if not isinstance(tree, dict) or not _FORMAT.items() <= tree.items():

@@ -39,7 +39,7 @@ CREATE TABLE masks (space TEXT, key TEXT, path TEXT, bytes INTEGER, mtime INTEGE
 CREATE TABLE samples (id INTEGER PRIMARY KEY, key TEXT, class TEXT, split TEXT, grp TEXT,
     bytes INTEGER, mtime INTEGER);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, start INTEGER, lengths TEXT, width INTEGER,
-    height INTEGER, sums TEXT, counts TEXT, crc INTEGER, sha256 TEXT, pixels TEXT, hash INTEGER,
+    height INTEGER, sums TEXT, counts TEXT, sha256 TEXT, pixels TEXT, hash INTEGER,
     spread TEXT, remarks TEXT);
 CREATE TABLE stems (stem TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID;
 CREATE TABLE mask_files (stem TEXT PRIMARY KEY, path TEXT, bytes INTEGER, mtime INTEGER)

@@ -10,7 +10,7 @@ from typing import Any
 from tools.common.command_line import refused
 from train.data.inspection import shard_problem
 from train.data.manifest import LISTING, MANIFEST, Manifest
-from train.data.records import mask_column
+from train.data.records import checksum, mask_column
 from train.errors import UserError
 from train.files import sha256_file
 
@@ -74,6 +74,10 @@ class Record:
     key: str
     masks: tuple[bytes, ...] = ()
     crc: int | None = None
+
+    def checksum(self) -> int:
+        """Return what ``crc`` has to be."""
+        return checksum(self.label, self.key, self.image, self.masks)
 
     def size(self) -> int:
         """Return the bytes of the image and the masks."""

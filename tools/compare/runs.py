@@ -1,14 +1,13 @@
 """Completed runs, read from the summaries in their folders."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from train.config.yaml_text import read_yaml
 from train.errors import UserError
+from train.files import read_json
 from train.tasks.registry import KINDS, Figure, kind_of
 
 SUMMARY = "summary.json"
@@ -102,7 +101,7 @@ def _read(path: Path, split: str) -> Run:
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: there is no such folder")
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = read_json(path)
     except FileNotFoundError:
         raise UserError(f"{path.parent}: no {SUMMARY}: the run is not completed") from None
     except OSError as error:
@@ -135,7 +134,6 @@ def _column(task: str, metrics: Mapping[str, Any]) -> Column:
 
 def _read_config(path: Path) -> dict[str, Any] | None:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return read_yaml(path)
+    except UserError:
         return None
-    return tree if isinstance(tree, dict) else None

@@ -14,6 +14,7 @@ from tools.prepare.make import prepare
 from tools.prepare.options import Options
 from train.data.manifest import Manifest
 from train.errors import UserError
+from train.files import read_json
 
 FORMAT = "mtln-demo"
 # Goes up whenever the pictures of a seed change.
@@ -79,7 +80,7 @@ def _command(about: dict[str, Any]) -> str:
 
 def _read_about(folder: Path) -> dict[str, Any]:
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = read_json(folder / ABOUT)
     except (OSError, ValueError):
         return {}
     return about if isinstance(about, dict) and about.get("format") == FORMAT else {}

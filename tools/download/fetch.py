@@ -17,7 +17,7 @@ from typing import IO, Any
 from tools.common.command_line import refused
 from tools.common.console import Moved
 from train.errors import UserError
-from train.files import replace_file
+from train.files import read_json, replace_file
 from train.storage.locks import Lock
 
 Response = http.client.HTTPResponse
@@ -87,7 +87,7 @@ class Part:
     def known(self, url: str) -> dict[str, Any]:
         """Return what is known of the bytes that are there, if they came from this address."""
         try:
-            about = json.loads(self._about.read_text(encoding="utf-8"))
+            about = read_json(self._about)
         except (OSError, ValueError):
             return {}
         return about if isinstance(about, dict) and about.get("url") == url else {}

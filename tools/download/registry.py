@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from tools.common.command_line import refused
+from train.config.yaml_text import read_yaml
 from train.errors import UserError
 
 BUILT_IN = Path(__file__).with_name("datasets.yaml")
@@ -117,10 +116,7 @@ def read(path: Path = BUILT_IN) -> Registry:
         UserError: The file is missing or does not fit; the message says where.
     """
     try:
-        with refused(path):
-            return Registry.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        return Registry.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -19,7 +19,6 @@ from tools.prepare.masks import Lookup, Unlisted, UnlistedValues, make_mask, unl
 from tools.prepare.options import Options
 from tools.prepare.recipe import Recipe
 from tools.prepare.source_masks import Spaces
-from train.data.records import checksum
 from train.errors import UserError
 
 _PICTURES_PER_JOB = 16
@@ -179,7 +178,7 @@ def _take(recipe: Recipe, lookups: Sequence[Lookup], path: Path, *mask_paths: Pa
             *(json.dumps([len(part) for part in data]), picture.width, picture.height),
             json.dumps([picture.sums, picture.squares]),
             json.dumps([mask.counts for mask in masks]),
-            *(checksum(data[0], data[1:]), json.dumps(digests)),
+            json.dumps(digests),
             *(picture.digest.hex(), picture.looks.hash),
             json.dumps(picture.notes.spread) if picture.notes.spread else None,
             json.dumps(picture.notes.remarks) if picture.notes.remarks else "",

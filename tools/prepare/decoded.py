@@ -14,6 +14,7 @@ from tools.prepare.options import Options
 from tools.prepare.rerun import spaces_as_json
 from tools.prepare.source_masks import Spaces
 from train.errors import UserError
+from train.files import read_json
 
 SPOOL = "spool"
 _ABOUT = "decoded.json"
@@ -62,7 +63,7 @@ def reuse(catalogue: Catalogue, options: Options, spaces: Spaces) -> None:
     """
     earlier = place(options.out)
     try:
-        same = json.loads((earlier / _ABOUT).read_text()) == _about(options, spaces)
+        same = read_json(earlier / _ABOUT) == _about(options, spaces)
     except (OSError, ValueError):
         return
     if not same:

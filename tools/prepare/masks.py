@@ -9,7 +9,6 @@ picture's.
 
 import contextlib
 import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from tools.prepare.layout import plain_name
 from tools.prepare.recipe import MAX_PIXELS
 from train.data.records import IGNORE_INDEX
 from train.errors import UserError
+from train.files import read_json
 
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _HIGHEST = 65535
@@ -156,7 +156,7 @@ def _read_classes(path: Path) -> list[tuple[str, Any]]:
     """Return the class names in a file with their values, not yet checked."""
     try:
         with refused(path):
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
     except ValueError as error:
         raise UserError(f"{path}: cannot be read as JSON: {error}") from None
     pairs: list[tuple[str, Any]] = []

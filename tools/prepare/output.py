@@ -26,7 +26,7 @@ Channels = tuple[float, float, float]
 _RECORDS_PER_SHARD = 10_000
 _PICTURES = (
     "SELECT samples.id, key, class, grp, bytes, mtime, start, lengths, width, height, "
-    "counts, crc, sha256, pixels, hash FROM samples JOIN pictures USING (id) "
+    "counts, sha256, pixels, hash FROM samples JOIN pictures USING (id) "
     "WHERE split = ? ORDER BY samples.id"
 )
 
@@ -89,16 +89,18 @@ class Output:
     ) -> Iterator[Record]:
         for row in self._catalogue.rows(_PICTURES, split):
             sample, key, class_name, group, size, mtime, start, lengths, width, height = row[:10]
-            counts, crc, digests, digest, looks = row[10:]
+            counts, digests, digest, looks = row[10:]
             spool.seek(start)
             image, *masks = (spool.read(length) for length in json.loads(lengths))
             for total, counted in zip(pixels.values(), json.loads(counts), strict=True):
                 total += counted
             sha256, *mask_sha256 = json.loads(digests)
-            own = [split, key, class_name, group, width, height, crc, size, mtime, sha256]
+            record = Record(image, self._labels[class_name], key, tuple(masks))
+            what = split, key, class_name, group, width, height, record.checksum()
+            own = [*what, size, mtime, sha256]
             alike = [digest, looks, *self._alike(sample)]
             table.write(line([*own, *alike, *self._mask_columns(key, mask_sha256)]))
-            yield Record(image, self._labels[class_name], key, tuple(masks))
+            yield record
 
     def _alike(self, sample: int) -> tuple[str, str]:
         """Find the first record here, and the first in another data set, that looks the same."""

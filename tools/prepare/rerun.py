@@ -14,7 +14,7 @@ from tools.prepare.options import DEFAULT_RATIOS, Options
 from tools.prepare.source_masks import Spaces
 from train.data.manifest import FORMAT, MANIFEST, Manifest, RecordSet
 from train.errors import UserError
-from train.files import sha256_file
+from train.files import read_json, sha256_file
 
 _SHOWN = 3
 
@@ -43,7 +43,7 @@ _QUERIES = {
 def is_prepared(folder: Path) -> bool:
     """Return whether a folder was made by this command, whole or since damaged."""
     try:
-        data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        data = read_json(folder / MANIFEST)
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and data.get("format") == FORMAT

@@ -11,7 +11,7 @@ from typing import Any
 from tools.common.parallel import batches
 from tools.common.stored_records import Record
 from train.data.manifest import Shard, Split
-from train.data.records import NO_LABEL, checksum, mask_column, schema
+from train.data.records import NO_LABEL, mask_column, schema
 from train.errors import UserError
 from train.files import sha256_file
 
@@ -162,7 +162,7 @@ def _row(record: Record, layout: Layout, masks: tuple[str, ...]) -> dict[str, An
         # FileWriter drops a row whose types are off, numpy's integers included.
         "label": int(record.label),
         "key": record.key,
-        "crc": checksum(record.image, record.masks),
+        "crc": record.checksum(),
         **dict(zip(map(mask_column, masks), record.masks, strict=True)),
     }
 

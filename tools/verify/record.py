@@ -10,7 +10,7 @@ from PIL import Image
 
 from tools.common.stored_records import Record
 from train.data.manifest import Manifest
-from train.data.records import IGNORE_INDEX, NO_LABEL, checksum
+from train.data.records import IGNORE_INDEX, NO_LABEL
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _try(manifest: Manifest, record: Record) -> Checked:
 
 
 def _check(manifest: Manifest, record: Record) -> Checked:
-    if checksum(record.image, record.masks) != record.crc:
+    if record.checksum() != record.crc:
         return Checked("its checksum is another")
     lowest, labels = 0 if manifest.classes else NO_LABEL, len(manifest.classes)
     if not lowest <= record.label < labels:

@@ -29,6 +29,7 @@ _TAGS = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
 # Far more than any configuration holds.
 _MOST_VALUES = 100_000
 _MOST_BYTES = 1_000_000
+_MOST_DIGITS = 100
 
 
 class _Loader(yaml.SafeLoader):
@@ -53,7 +54,7 @@ class _Loader(yaml.SafeLoader):
             raise UserError(f"{self.place(node)}: {tag} is no type of a configuration's values")
         if isinstance(node, yaml.MappingNode):
             self._check_keys(node)
-        elif isinstance(node, yaml.ScalarNode) and node.style is None:
+        elif isinstance(node, yaml.ScalarNode):
             self._check_scalar(node)
         return node
 
@@ -71,7 +72,11 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
 
     def _check_scalar(self, node: yaml.ScalarNode) -> None:
-        if not _AMBIGUOUS.match(node.value):
+        ambiguous = node.style is None and _AMBIGUOUS.match(node.value)
+        number = node.tag.removeprefix(_PREFIX) in ("int", "float")
+        if (number or ambiguous) and len(node.value) > _MOST_DIGITS:
+            raise UserError(f"{self.place(node)}: a number of {len(node.value):,} digits")
+        if not ambiguous:
             return
         other = yaml.safe_load(node.value)
         plain = node.value.replace("_", "").lstrip("0") or "0"
@@ -171,7 +176,7 @@ def _require_bounded(node: yaml.Node, source: str) -> None:
         return sizes[part]
 
     if size(node) > _MOST_VALUES:
-        raise UserError(f"{source}: its aliases make more than {_MOST_VALUES:,} values of it")
+        raise UserError(f"{source}: more than {_MOST_VALUES:,} values, those of aliases counted")
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str, source: str, with_lines: bool) -> str:

@@ -34,16 +34,16 @@ def damaged_records(record_set: RecordSet, split: str) -> Damages:
         if (problem := shard_problem(record_set.folder, shard)) is None:
             continue
         found = salvage(record_set.folder, shard, list(record_set.manifest.masks))
-        # Pictures and masks have checksums. If those are right, what has changed is labels or keys,
-        # and nobody knows of which records.
-        only_texts = len(found) == len(numbers) and all(whole for _, whole in found.values())
+        # If all checksums are right, what has changed is something between the records, or whoever
+        # changed them knew of checksums: nobody knows which records can be trusted.
+        unknown = len(found) == len(numbers) and all(whole for _, whole in found.values())
         for position, number in enumerate(numbers):
             key, whole = found.get(position, ("", None))
             record = f"{number} of {split} ({key})" if key else f"{number} of {split}"
             reason = problem if whole is None else "its checksum differs"
-            if only_texts:
-                reason = f"{problem}: labels or keys of some records in it have changed"
-            if only_texts or not whole:
+            if unknown:
+                reason = f"{problem}, although the checksums of all its records are right"
+            if unknown or not whole:
                 yield number, f"{record_set.name}: record {record} in {shard.file}: {reason}"
 
 
@@ -119,13 +119,14 @@ def _send(path: str, records: int, masks: Sequence[str], connection: Connection)
     def read(numbers: Sequence[int]) -> None:
         rows = ds.MindDataset(
             [path],
-            columns_list=["image", "key", "crc", *map(mask_column, masks)],
+            columns_list=["label", "key", "crc", "image", *map(mask_column, masks)],
             sampler=ds.SubsetSampler(list(numbers)),
             num_parallel_workers=1,
         )
         iterator = rows.create_tuple_iterator(num_epochs=1, output_numpy=True)
-        for number, (image, key, crc, *others) in zip(numbers, iterator, strict=True):
-            connection.send((number, str(key), checksum(image, others) == int(crc)))
+        for number, (label, key, crc, *parts) in zip(numbers, iterator, strict=True):
+            whole = checksum(int(label), str(key), parts[0], parts[1:]) == int(crc)
+            connection.send((number, str(key), whole))
 
     read_around(range(records), read)
 

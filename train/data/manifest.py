@@ -16,9 +16,10 @@ Nothing here imports MindSpore: reading a manifest costs nothing.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,10 +30,10 @@ from train.config.reader import explain, place
 from train.config.schema import Config
 from train.data.records import IGNORE_INDEX, IMAGE_FORMATS
 from train.errors import UserError
-from train.files import write_flushed
+from train.files import read_json, write_flushed
 
 FORMAT = "mtln-records"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 LISTING = "records.csv"
 SPLITS = ("train", "val", "test")
@@ -179,9 +180,8 @@ class Manifest:
             raise UserError(f"{folder}: no such folder (make it with: python -m tools prepare)")
         path = folder / MANIFEST
         try:
-            text = path.read_text(encoding="utf-8")
-            _check_format(json.loads(text), path)
-            manifest = _READER.validate_json(text, strict=True)
+            data = _checked_format(read_json(path), path)
+            manifest = _READER.validate_json(json.dumps(data), strict=True)
         except FileNotFoundError:
             raise UserError(
                 f"{folder}: no {MANIFEST} in it, so not a prepared data set (prepare pictures "
@@ -194,11 +194,17 @@ class Manifest:
             raise UserError(f"{path}: cannot be read as JSON: {error}") from None
         if (problem := next(_contradictions(manifest), None)) is not None:
             raise UserError(f"{path}: {problem}")
+        if (found := data.get("digest")) != digest_of(data):
+            raise UserError(
+                f"{path}: damaged, or changed by hand: its digest is not {found!r:.80} "
+                "(prepare or copy the data again)"
+            )
         return manifest
 
     def write(self, folder: Path) -> None:
         """Write ``folder/manifest.json`` and flush it to the disk."""
         data = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        data["digest"] = digest_of(data)
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
         write_flushed(folder / MANIFEST, text.encode())
 
@@ -246,7 +252,13 @@ def open_record_sets(config: Config) -> list[RecordSet]:
     return [RecordSet(name, folder, Manifest.read(folder)) for name, folder in folders.items()]
 
 
-def _check_format(data: object, path: Path) -> None:
+def digest_of(data: Mapping[str, Any]) -> str:
+    """Return the digest of what a manifest says, without its own ``digest``, in hexadecimal."""
+    text = json.dumps({key: data[key] for key in data if key != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checked_format(data: object, path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path}: must be a JSON object")
     found, version = data.get("format"), data.get("version")
@@ -257,6 +269,7 @@ def _check_format(data: object, path: Path) -> None:
             f"{path}: version {version!r:.60} is not known here ({VERSION} is): "
             "prepare the data again"
         )
+    return data
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:

@@ -31,9 +31,9 @@ def mask_column(name: str) -> str:
     return f"mask_{name}"
 
 
-def checksum(image: bytes, masks: Iterable[bytes] = ()) -> int:
-    """Return the ``crc`` of a record: CRC-32 of its image, then of its masks as they are listed."""
-    value = zlib.crc32(image)
-    for mask in masks:
-        value = zlib.crc32(mask, value)
+def checksum(label: int, key: str, image: bytes, masks: Iterable[bytes] = ()) -> int:
+    """Return the ``crc`` of a record: CRC-32 of all that it holds, masks as they are listed."""
+    value = zlib.crc32(f"{label} {key}".encode())
+    for part in (image, *masks):
+        value = zlib.crc32(part, value)
     return value

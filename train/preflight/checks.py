@@ -4,7 +4,6 @@ Nothing here imports MindSpore: the launcher asks before it starts a process, an
 it spends seconds on imports. Records in object storage are not here yet; they are left out.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from train.data.manifest import MANIFEST, Manifest, RecordSet, open_record_sets
 from train.data.sampler import require_images
 from train.data.shares import batch_shares
 from train.errors import UserError
+from train.files import read_json
 from train.preflight.memory import require_memory
 from train.run.checkpoint import checkpoints_in
 from train.run.identity import require_same_run, run_identity
@@ -122,7 +122,7 @@ def _newest_state(folder: Path) -> dict[str, Any] | None:
     """Return what the newest checkpoint says of its run, without looking at the rest of it."""
     for path in reversed(checkpoints_in(folder)):
         try:
-            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            state = read_json(path / "state.json")
             if isinstance(state["run"], dict):
                 return dict(state)
         except (OSError, ValueError, KeyError, TypeError):

@@ -26,14 +26,18 @@ def run_identity(config: Config, sets: Sequence[RecordSet]) -> dict[str, Any]:
     """Return what must be equal for a run to go on from a checkpoint, as plain values.
 
     It is every key of the configuration that is not marked as free, and digests of the training
-    records.
+    records and of what their labels mean.
     """
     settings = _settings(config)
     augment = {s.name: config.augment_of(s.name).model_dump(mode="json") for s in sets}
     records = {}
     for record_set in sets:
-        shards = json.dumps([s.sha256 for s in record_set.manifest.splits["train"].shards])
-        records[record_set.name] = hashlib.sha256(shards.encode()).hexdigest()[:16]
+        manifest = record_set.manifest
+        masks = [(name, space.classes) for name, space in manifest.masks.items()]
+        # The index of a shard says where its records are.
+        shards = [(s.sha256, s.index_sha256) for s in manifest.splits["train"].shards]
+        text = json.dumps([manifest.classes, masks, shards])
+        records[record_set.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return {**settings, "augment": augment, "datasets": records}
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from train.errors import UserError
-from train.files import replace_file
+from train.files import read_json, replace_file
 from train.storage.locks import Lock
 
 _LOCK, _NOTE = ".lock", ".owner"
@@ -178,7 +178,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _read(path: Path) -> Note:
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = read_json(path)
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

@@ -10,7 +10,7 @@ from typing import Any
 from train.config.reader import dump_config
 from train.config.schema import Config
 from train.errors import UserError
-from train.files import replace_file
+from train.files import read_json, replace_file
 from train.run.checkpoint import Checkpoint, checkpoints_in, load_newest, save_checkpoint
 from train.run.object_storage import build_uploader
 from train.run.ownership import Ownership
@@ -76,7 +76,7 @@ class RunFolder:
     def read_summary(self) -> Values | None:
         """Return the summary of a completed run, or None."""
         try:
-            return dict(json.loads(self._summary.read_text(encoding="utf-8")))
+            return dict(read_json(self._summary))
         except (OSError, ValueError):
             return None
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from train.errors import UserError
-from train.files import free_bytes, replace_file
+from train.files import free_bytes, read_json, replace_file
 from train.storage.locks import Lock, waiting
 
 
@@ -61,7 +61,7 @@ class Entry:
     def read(self) -> Note | None:
         """Return what is known of it, None if nothing is."""
         try:
-            return Note(**json.loads(self._beside("json").read_text(encoding="utf-8")))
+            return Note(**read_json(self._beside("json")))
         except (OSError, ValueError, TypeError):
             return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.files import replace_file, sha256_file
+from train.files import parse_json, read_json, replace_file, sha256_file
 
 MANIFEST, STATE, SUMMARY = "manifest.json", "state.json", "summary.json"
 # Files that declare those beside them complete: the manifest of a data set, the digests of a
@@ -45,7 +45,7 @@ def expected_files(name: str, content: bytes) -> dict[str, Expected]:
     """
     folder, _, kind = name.rpartition("/")
     try:
-        data = json.loads(content)
+        data = parse_json(content)
         if kind == MANIFEST:
             found = dict(_shards(data))
         else:
@@ -83,7 +83,7 @@ class Verified:
         if path is not None:
             # Without a readable record, every file is read again.
             with contextlib.suppress(OSError, ValueError, TypeError):
-                self._found = dict(json.loads(path.read_text(encoding="utf-8")))
+                self._found = dict(read_json(path))
 
     def matches(self, path: Path, sha256: str) -> bool:
         """Return whether a file is there and has the digest."""

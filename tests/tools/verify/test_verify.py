@@ -1,9 +1,11 @@
 """python -m tools verify: every kind of damage is found and named."""
 
+import contextlib
 import dataclasses
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +18,7 @@ from tests.tools.data_sets import manifest_json, picture
 from tools.__main__ import main
 from tools.common.stored_records import Record
 from tools.verify.record import check_records
-from train.data.manifest import Listing, Manifest, MaskSpace
-from train.data.records import checksum
+from train.data.manifest import Listing, Manifest, MaskSpace, digest_of
 from train.files import sha256_file
 
 
@@ -129,7 +130,7 @@ def test_one_of_several(prepared: Path, copy: Path, tools: Tools) -> None:
 def lie(copy: Path, change: Callable[[dict[str, object]], None]) -> None:
     data = manifest_json(copy)
     change(data)
-    (copy / "manifest.json").write_text(json.dumps(data))
+    (copy / "manifest.json").write_text(json.dumps({**data, "digest": digest_of(data)}))
 
 
 def test_counts_that_do_not_fit(copy: Path, tools: Tools) -> None:
@@ -157,6 +158,21 @@ def test_a_table_that_does_not_fit(copy: Path, tools: Tools) -> None:
     assert (
         "1 of 7 records wrong: a/" in result.out and "has another key in records.csv" in result.out
     )
+
+
+def test_digests_of_who_changed_the_records(copy: Path, tools: Tools) -> None:
+    """Two records changed places, and all digests were made anew: the table tells."""
+    index = copy / "train.mindrecord0.db"
+    with contextlib.closing(sqlite3.connect(index)) as database, database:
+        for statement in ("1003 - ROW_ID WHERE ROW_ID IN (1, 2)", "ROW_ID % 1000"):
+            database.execute(f"UPDATE INDEXES SET ROW_ID = {statement}")
+    splits = manifest_json(copy)["splits"]
+    splits["train"]["shards"][0]["index_sha256"] = sha256_file(index)
+    lie(copy, lambda data: data.update(splits=splits))
+    result = tools("verify", copy, "--workers", 1)
+    assert result.code == 1
+    assert "train.mindrecord0: 2 of 7 records wrong: " in result.out
+    assert "has another key, crc in records.csv" in result.out
 
 
 def test_mistakes(tools: Tools, copy: Path, tmp_path: Path) -> None:
@@ -199,10 +215,9 @@ MASK = png(Image.new("L", (40, 30), 2))
     ],
 )
 def test_every_record_is_checked(change: dict[str, object], problem: str | None) -> None:
-    record = Record(GOOD, 1, "k", (MASK,), checksum(GOOD, (MASK,)))
-    record = dataclasses.replace(record, **change)  # type: ignore[arg-type]
+    record = dataclasses.replace(Record(GOOD, 1, "k", (MASK,)), **change)  # type: ignore[arg-type]
     if "crc" not in change:
-        record = dataclasses.replace(record, crc=checksum(record.image, record.masks))
+        record = dataclasses.replace(record, crc=record.checksum())
     (found,) = check_records(MANIFEST, [record])
     if problem is None:
         assert found.problem is None and found.counts == ((0, 0, 1200, 0),)

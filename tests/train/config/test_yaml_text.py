@@ -45,6 +45,35 @@ def test_merge_keys(tmp_path: Path) -> None:
     assert tree["d"] == {"every": 2, "keep": 1, "x": 1}
 
 
+# Each would take long, much memory, or pages of a message.
+HOSTILE = {
+    "nested": "[" * 50_000,
+    "nested in lines": "".join(" " * depth + "a:\n" for depth in range(1000)),
+    "aliases of aliases": "a0: &a0 [x]\n"
+    + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)),
+    "merged aliases": "a0: &a0 {x: 1}\n"
+    + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 9)),
+    "itself": "a: &a [*a]",
+    "digits": f"a: {'9' * 4000}",
+    "digits of a fraction": f"a: 0.{'9' * 4000}",
+    "digits of a tag": f'a: !!int "{"9" * 4000}"',
+    "digits with underscores": f"a: 1_{'0' * 4000}",
+    "base 60": f"a: 1{':59' * 4000}",
+    "python": "a: !!python/object/apply:os.system ['true']",
+    "large": f"a: {'x' * 1_000_001}",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files_end_in_one_short_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"c\.yaml: ") as caught:
+        read_yaml(path)
+    line = str(caught.value).replace(str(tmp_path), "")
+    assert "\n" not in line and len(line) < 100
+
+
 @given(
     st.one_of(
         st.text(st.sampled_from("0123456789_:.xobeE+-~ {}[]#'\"%ntrue"), max_size=8),

@@ -5,7 +5,7 @@ from typing import Any
 
 import mindspore.dataset as ds
 
-from train.data.manifest import MANIFEST, RecordSet
+from train.data.manifest import MANIFEST, RecordSet, digest_of
 from train.files import sha256_file
 
 
@@ -39,7 +39,8 @@ def declare_whole(record_set: RecordSet) -> RecordSet:
     for split in manifest["splits"].values():
         for shard in split["shards"]:
             shard["sha256"] = sha256_file(record_set.folder / shard["file"])
-    path.write_text(json.dumps(manifest))
+            shard["index_sha256"] = sha256_file(record_set.folder / f"{shard['file']}.db")
+    path.write_text(json.dumps({**manifest, "digest": digest_of(manifest)}))
     return RecordSet(record_set.name, record_set.folder, record_set.manifest.read(path.parent))
 
 

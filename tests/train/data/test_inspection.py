@@ -25,19 +25,77 @@ def test_records_are_found_by_their_checksum_and_named(coast: RecordSet) -> None
     ]
 
 
-def test_labels_that_have_changed_are_damage_although_all_pictures_are_whole(
-    coast: RecordSet,
-) -> None:
-    [(first, of_first), *_] = coast.shards("train")
-    index = coast.folder / f"{first.file}.db"  # where MindSpore takes labels from
+def change_label(coast: RecordSet) -> None:
+    """Of record 3, in the shard: where MindSpore takes it from if it reads images too."""
+    key = str(contents(coast, "train", "key")[3]).encode()
+    change_shard(coast, key + b"\xa5label\x00", key + b"\xa5label\x01")
+
+
+def change_key(coast: RecordSet) -> None:
+    key = str(contents(coast, "train", "key")[3]).encode()
+    change_shard(coast, key + b"\xa5label", key[:-1] + b"x\xa5label")
+
+
+def change_shard(coast: RecordSet, old: bytes, new: bytes) -> None:
+    [(first, _), _] = coast.shards("train")
+    path = coast.folder / first.file
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+
+
+def change_index(coast: RecordSet, statement: str) -> str:
+    """Changes the index of the first shard; its name."""
+    [(first, _), _] = coast.shards("train")
+    index = coast.folder / f"{first.file}.db"
     with contextlib.closing(sqlite3.connect(index)) as database, database:
-        database.execute("UPDATE INDEXES SET label_0 = 1")
-    labels = [int(label) for label in contents(coast, "train", "label")]
-    assert set(labels[: len(of_first)]) == {1}
+        database.execute("CREATE TEMP TABLE was AS SELECT * FROM INDEXES")
+        database.execute(statement)
+    return index.name
+
+
+def swapped(*kinds: str) -> str:
+    """A statement that swaps where parts of the records 1 and 2 lie."""
+    places = ("PAGE_ID_{}", "PAGE_OFFSET_{}", "PAGE_OFFSET_{}_END")
+    columns = ", ".join(place.format(kind) for kind in kinds for place in places)
+    return (
+        f"UPDATE INDEXES SET ({columns}) = (SELECT {columns} FROM was "
+        "WHERE was.ROW_ID = 3 - INDEXES.ROW_ID) WHERE ROW_ID IN (1, 2)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "numbers"),
+    [
+        (change_label, [3]),
+        (change_key, [3]),
+        (lambda coast: change_index(coast, swapped("BLOB")), [1, 2]),
+    ],
+    ids=["label", "key", "images and masks of two records"],
+)
+def test_what_a_record_says_is_covered_as_its_images_are(
+    coast: RecordSet, change: Callable[[RecordSet], object], numbers: list[int]
+) -> None:
+    change(coast)
+    damages = dict(damaged_records(coast, "train"))
+    assert list(damages) == numbers
+    assert all(line.endswith(": its checksum differs") for line in damages.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [swapped("RAW", "BLOB"), "UPDATE INDEXES SET label_0 = 1"],
+    ids=["two whole records have changed places", "labels in the index alone"],
+)
+def test_a_shard_that_differs_is_damaged_although_all_its_records_are_whole(
+    coast: RecordSet, change: str
+) -> None:
+    [(_, of_first), *_] = coast.shards("train")
+    index = change_index(coast, change)
     damages = dict(damaged_records(coast, "train"))
     assert list(damages) == list(of_first)
-    ending = f"in {first.file}: {index.name} has another sha256: labels or keys of some records"
-    assert all(ending in line for line in damages.values())
+    ending = f"{index} has another sha256, although the checksums of all its records are right"
+    assert all(line.endswith(ending) for line in damages.values())
 
 
 def truncate(path: Path) -> None:

@@ -64,12 +64,12 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert lines[:5] == [
         "{",
         '  "format": "mtln-records",',
-        '  "version": 2,',
+        '  "version": 3,',
         '  "name": "toy",',
         '  "classes": [',
     ]
     digest = hashlib.sha256((tmp_path / "manifest.json").read_bytes()).hexdigest()
-    assert digest == "6c335feba04c50d52069a0c2f8f94c1c21f3b9d9f260ea90c6313dde554513bb"
+    assert digest == "9f2a22623ec85555dffa9f98d499f96dbcb3e4e83bb10b71efbb3cb0cc40b479"
 
 
 def test_records_are_numbered_through_the_shards(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ BROKEN: dict[str, tuple[Callable[[Data], object], str]] = {
     "format": (put("other", "format"), "format must be 'mtln-records', not 'other'"),
     "version": (
         put(1, "version"),
-        "version 1 is not known here (2 is): prepare the data again",
+        "version 1 is not known here (3 is): prepare the data again",
     ),
     "missing key": (lambda d: d.pop("mean"), "mean: missing"),
     "type": (put(3, "classes"), "classes: must be a list, not 3"),
@@ -196,7 +196,34 @@ def test_broken_manifest(case: str, tmp_path: Path) -> None:
     assert str(caught.value) == f"{path}: {message}"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "3", '"mtln-records"', "\udcff"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        put([0.1, 0.3, 0.2], "mean"),
+        put(["b", "a"], "classes"),
+        put("ab", *SHARD, "sha256"),
+        put("other", "source", "path"),
+        put("0" * 64, "digest"),
+        lambda data: data.pop("digest"),
+    ],
+    ids=["mean", "classes", "digest of a shard", "source", "digest", "no digest"],
+)
+def test_a_manifest_that_was_changed_is_damaged(
+    change: Callable[[Data], object], tmp_path: Path
+) -> None:
+    """What is allowed, but is not what was written: it would train something else."""
+    example(tmp_path).write(tmp_path)
+    path = tmp_path / "manifest.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(data))  # laid out otherwise: the same manifest
+    Manifest.read(tmp_path)
+    change(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(UserError, match=r"manifest\.json: damaged, or changed by hand"):
+        Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "", "[]", "{", "3", '"mtln-records"', "\udcff"])
 def test_not_a_manifest(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match=r"manifest\.json: (cannot be read|must be a JSON object)"):

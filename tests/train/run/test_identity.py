@@ -1,10 +1,13 @@
 """What a run may go on with: the same settings, whatever keys there were when it was saved."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from train.config.schema import Config
+from train.data.manifest import Manifest, RecordSet
 from train.errors import UserError
 from train.run.identity import require_same_run, run_identity
 
@@ -101,3 +104,21 @@ def test_of_many_differences_the_five_that_matter_are_told() -> None:
         *("tasks.ucm.classes", "model.depth", "model.width", "optimizer.learning_rate"),
         *("batch.images_per_task", "and 3 more"),
     ]
+
+
+def test_what_the_records_are_and_mean_must_stay(small_sets: dict[str, Path]) -> None:
+    whole = Manifest.read(small_sets["coast"])
+
+    def of(manifest: Manifest) -> object:
+        config = Config.model_validate(
+            {**NOW, "datasets": {"c": {"records": "c"}}, "tasks": {"c": {}}}
+        )
+        return run_identity(config, [RecordSet("c", Path("c"), manifest)])["datasets"]
+
+    (first, *rest), train = whole.splits["train"].shards, whole.splits["train"]
+    shards = (replace(first, index_sha256="0"), *rest)
+    splits = {**whole.splits, "train": replace(train, shards=shards)}
+    masks = {name: replace(s, classes=s.classes[::-1]) for name, s in whole.masks.items()}
+    assert masks and of(whole) == of(replace(whole, notes={}))
+    for change in ({"classes": whole.classes[::-1]}, {"masks": masks}, {"splits": splits}):
+        assert of(replace(whole, **change)) != of(whole)
