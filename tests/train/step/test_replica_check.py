@@ -1,9 +1,7 @@
 """Ranks that have come apart are found at the next consolidation point."""
 
 import json
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ import pytest
 from mindspore import Parameter, Tensor
 
 from tests.ranks import run_job
-from train.distributed.collectives import Collectives, Counts
+from tests.train.thread_ranks import Threads, on_ranks
 from train.step.replicas import ReplicaCheck, ReplicasDiffer, _digest
 
 # A rank of a normal job in which rank 1 loses a bit of the shared branch in the second interval.
@@ -53,27 +51,10 @@ def test_a_bit_that_turns_over_on_one_rank_ends_the_job(start_config: Path, tmp_
     assert max(line["step"] for line in lines) <= 4
 
 
-class Threads(Collectives):
-    """Ranks that are threads of this process."""
-
-    def __init__(self, world_size: int) -> None:
-        self.world_size = world_size
-        self.barrier_of_all = threading.Barrier(world_size)
-        self.given: list[Counts] = []
-
-    def sum_counts(self, counts: Counts) -> Counts:
-        self.given.append(counts)
-        self.barrier_of_all.wait(20)
-        total: Counts = np.sum(self.given[-self.world_size :], axis=0)
-        self.barrier_of_all.wait(20)
-        return total
-
-
 def differences(world_size: int, changes: Mapping[int, Sequence[str]]) -> list[str | None]:
     """What every rank says, where some parameters of some ranks have a bit off."""
-    ranks = Threads(world_size)
 
-    def check(rank: int) -> str | None:
+    def check(rank: int, ranks: Threads) -> str | None:
         rng = np.random.default_rng(0)
         shapes = {"a": (3, 5), "b": (7,), "c": (), "d": (2,), "e": (1,)}
         parameters = []
@@ -88,8 +69,7 @@ def differences(world_size: int, changes: Mapping[int, Sequence[str]]) -> list[s
             return str(error).partition(". This")[0]
         return None
 
-    with ThreadPoolExecutor(world_size) as pool:
-        return list(pool.map(check, range(world_size)))
+    return on_ranks(world_size, check)
 
 
 def test_who_differs_in_what() -> None:
