@@ -19,7 +19,13 @@ from train.tasks.base import Task, TaskLosses
 from train.tasks.scene import SceneTask
 from train.tasks.segmentation import SegmentationTask
 
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+def statistics(name: str, number: int) -> DatasetInfo:
+    """Mean and standard deviation of a data set, by its number: no two of them are alike."""
+    mean, std = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.25, 0.3])
+    red, green, blue = np.roll(mean + 0.03 * number, number)
+    widths = np.roll(std * 1.2**number, number)
+    return DatasetInfo(name, (red, green, blue), (widths[0], widths[1], widths[2]))
 
 
 def scene(name: str, dataset: str, num_classes: int) -> SceneTask:
@@ -54,7 +60,7 @@ def make_network(
     if trunk is None:
         ms.set_seed(5)
         trunk = WideResNet(10, 1, backend, list(datasets))
-    infos = [DatasetInfo(name, MEAN, STD) for name in datasets]
+    infos = [statistics(name, number) for number, name in enumerate(datasets)]
     network = MTLN(trunk, infos, tasks, backend, branch)
     network.set_train(True)
     return network
