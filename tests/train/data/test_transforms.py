@@ -1,5 +1,6 @@
 """Augmentations, read off images made for it: what is drawn, and that image and mask agree."""
 
+import colorsys
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -127,16 +128,33 @@ def test_evaluation_takes_the_centre() -> None:
     assert image.shape == (20, 20, 3) and (image == 200).all()
 
 
-def test_colour_options_change_colours_only_when_asked() -> None:
-    still = AugmentConfig(
-        crop_area=None, flips=False, quarter_turns=False, brightness=0, contrast=0
-    )
-    colours = np.broadcast_to(np.array([200, 80, 40], np.uint8), (SIZE, SIZE, 3)).copy()
-    for name, value in (("saturation", 0.5), ("hue", 0.2), ("contrast", 0.5), ("", 0)):
-        augment = still.model_copy(update={name: value} if name else {})
-        operators = training_transforms(SIZE, augment, decoded=True)
-        rows = apply([(colours,)] * 20, image=operators) if operators else []
-        found = {tuple(image[0, 0]) for [image] in rows}
-        assert len(found) > 5 if name in ("saturation", "hue") else True
-        if not name:
-            assert found == {(200, 80, 40)}
+def colours_of(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Brightness, contrast, saturation (all above 0) and hue (0 to 1) of images of two halves."""
+    pixels = images.astype(float)[:, 0, [0, -1]]
+    hues = [colorsys.rgb_to_hsv(*(image[0] / 255))[0] for image in pixels]
+    return {
+        "brightness": pixels.mean((1, 2)),
+        "contrast": np.abs(pixels[:, 0] - pixels[:, 1]).mean(1),
+        "saturation": np.ptp(pixels, axis=2).mean(1),
+        "hue": np.array(hues),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("brightness", 0.4), ("contrast", 0.4), ("saturation", 0.4), ("hue", 0.1), (None, 0.0)],
+)
+def test_a_colour_option_goes_as_far_both_ways_as_it_says(name: str | None, value: float) -> None:
+    options = {"brightness": 0.0, "contrast": 0.0, **({name: value} if name else {})}
+    augment = AugmentConfig(crop_area=None, flips=False, quarter_turns=False, **options)
+    image = np.full((SIZE, SIZE, 3), (130, 90, 60), np.uint8)
+    image[:, SIZE // 2 :] = 100, 70, 50
+    operators = training_transforms(SIZE, augment, decoded=True)
+    changed = np.stack([row[0] for row in apply([(image,)] * 80, image=operators)])
+    if name is None:
+        assert (changed == image).all()
+        return
+    [before] = colours_of(image[None])[name]
+    after = colours_of(changed)[name]
+    moved = (after - before + 0.5) % 1 - 0.5 if name == "hue" else after / before - 1
+    assert -1.1 * value < moved.min() < -0.8 * value and 0.8 * value < moved.max() < 1.1 * value
