@@ -89,6 +89,35 @@ def test_signal_ends_the_pause(job: ScriptJob) -> None:
     job.assert_all_gone()
 
 
+@pytest.mark.parametrize(
+    ("death", "expected", "says"),
+    [("os._exit(5)", 5, "rank 0 failed first: exit code 5"), ("os.kill(os.getpid(), 15)", 143, "")],
+)
+def test_signal_while_a_failed_job_is_ended(
+    job: ScriptJob, death: str, expected: int, says: str
+) -> None:
+    """There is no restart; and no failure, where a rank has died of that very signal."""
+    worker = """
+    def asked(*_):
+        note("asked")
+        while not (notes / "sent").exists(): time.sleep(0.01)
+        sys.exit()
+    signal.signal(signal.SIGTERM, asked if rank else signal.SIG_DFL)
+    note(f"up{rank}")
+    while not (notes / "up1").exists(): time.sleep(0.01)
+    if rank == 0: DEATH
+    time.sleep(600)
+    """
+    job.start(worker.replace("DEATH", death), max_restarts=3)
+    job.await_notes("asked")
+    job.process.send_signal(signal.SIGTERM)
+    (job.notes / "sent").touch()
+    code, out, err = job.finish()
+    assert code == expected and err.startswith(says) and bool(err) == bool(says)
+    assert "starting again" not in err and out.count("starting") == 1
+    job.assert_all_gone()
+
+
 @pytest.mark.slow
 def test_hang_leaves_stacks_in_the_logs_and_counts_as_a_death(job: ScriptJob) -> None:
     worker = """
@@ -122,8 +151,11 @@ def test_no_hang_as_long_as_one_rank_gets_on(job: ScriptJob) -> None:
     assert (code, err) == (0, "")
 
 
-def test_first_is_who_failed_first_not_who_ended_first(job: ScriptJob) -> None:
-    """Rank 1 fails, but takes its time to end; rank 0 dies of it."""
+@pytest.mark.parametrize(("ends_with", "told"), [(3, 3), (0, 1)])
+def test_first_is_who_failed_first_not_who_ended_first(
+    job: ScriptJob, ends_with: int, told: int
+) -> None:
+    """Rank 1 fails, but takes its time to end, and may end well; rank 0 dies of it."""
     worker = """
     import json
     if rank == 1:
@@ -134,13 +166,13 @@ def test_first_is_who_failed_first_not_who_ended_first(job: ScriptJob) -> None:
         note("failed")
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(1.0)
-        os._exit(3)
+        os._exit(ENDS_WITH)
     while not (notes / "failed").exists(): time.sleep(0.01)
     raise RuntimeError("lost my peer")
     """
-    code, _, err = job.start(worker).finish()
-    assert code == 3
-    assert err.startswith("rank 1 failed first: exit code 3")
+    code, _, err = job.start(worker.replace("ENDS_WITH", str(ends_with))).finish()
+    assert code == told
+    assert err.startswith(f"rank 1 failed first: exit code {told}")
     assert "ValueError: the reason" in err
     assert "lost my peer" not in err
 

@@ -100,15 +100,17 @@ def test_cores_are_disjoint_where_there_are_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nproc", "npus", "cores"),
+    ("nproc", "npus", "cores", "threads"),
     [
-        pytest.param(3, (), 2, id="more ranks than cores"),
-        pytest.param(8, tuple(range(8)), 24, id="too few to serve an NPU"),
+        pytest.param(3, (), 2, "1", id="more ranks than cores"),
+        pytest.param(8, tuple(range(8)), 24, "3", id="too few to serve an NPU"),
     ],
 )
-def test_no_pinning(nproc: int, npus: tuple[int, ...], cores: int) -> None:
+def test_no_pinning(nproc: int, npus: tuple[int, ...], cores: int, threads: str) -> None:
+    """The ranks share the cores nevertheless."""
     _, *workers = plan(nproc, Machine(npus, (tuple(range(cores)),)))
     assert {worker.cores for worker in workers} == {None}
+    assert {worker.variables["OMP_NUM_THREADS"] for worker in workers} == {threads}
 
 
 def test_npus_get_the_cores_of_one_numa_node_each() -> None:
