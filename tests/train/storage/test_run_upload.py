@@ -116,6 +116,23 @@ def test_a_checkpoint_that_is_removed_while_it_is_sent_gets_no_state(
     assert not [key for key in object_store.keys("r") if key.endswith("state.json")]
 
 
+def test_what_a_log_has_become_while_it_is_sent_is_sent_the_next_time(
+    run: Path, object_store: ObjectStore, proxy: Proxy, mirrored: Mirrored
+) -> None:
+    mirror, log = mirrored(), "logs/attempt_0/worker_0.log"
+
+    def grow(request: Seen) -> None:
+        if request.method == "PUT" and request.url.endswith(log):
+            proxy.before = lambda _: None
+            (run / log).write_text("hello\nagain\n")
+
+    proxy.before = grow
+    mirror.update(summary=False)
+    assert object_store.get(f"r/{log}") == b"hello\n" and mirror.missing() == [log]
+    mirror.update(summary=False)
+    assert object_store.get(f"r/{log}") == b"hello\nagain\n" and mirror.missing() == []
+
+
 def test_what_a_run_did_not_go_on_from_pushes_out_nothing(
     run: Path, object_store: ObjectStore, mirrored: Mirrored
 ) -> None:
