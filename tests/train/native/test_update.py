@@ -49,9 +49,10 @@ def updated(backend: Backend, optimizer: FlatOptimizer) -> list[Array]:
     update = backend.update(optimizer, parameters)
     for number, finite in enumerate([True, False, True, True], start=1):
         gradient = drawn(20 + number, 17) if finite else np.full(17, np.inf, np.float32)
-        numbers = scalar(0.5 / number), Tensor(finite), scalar(0.1 * number), scalar(number)
+        numbers = scalar(0.5 / number), Tensor(finite), scalar(0.1 * number)
         update(Tensor(gradient), *numbers)
-    return [p.asnumpy().copy() for p in (*parameters, *optimizer.slots.values())]
+    state = *optimizer.slots.values(), *optimizer.counters.values()
+    return [p.asnumpy().copy() for p in (*parameters, *state)]
 
 
 @pytest.mark.parametrize("kind", ["nesterov", "heavy ball", "adamw"])
