@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.aliases import WriteConfig
 from tests.object_store import moto, object_store, proxy, through  # noqa: F401  fixtures
+from tests.strict_skips import pytest_addoption, pytest_configure  # noqa: F401  hooks
 from train import environment
 from train.step import graph_cache
 

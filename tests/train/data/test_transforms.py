@@ -145,8 +145,10 @@ def colours_of(images: np.ndarray) -> dict[str, np.ndarray]:
     [("brightness", 0.4), ("contrast", 0.4), ("saturation", 0.4), ("hue", 0.1), (None, 0.0)],
 )
 def test_a_colour_option_goes_as_far_both_ways_as_it_says(name: str | None, value: float) -> None:
-    options = {"brightness": 0.0, "contrast": 0.0, **({name: value} if name else {})}
-    augment = AugmentConfig(crop_area=None, flips=False, quarter_turns=False, **options)
+    still = AugmentConfig(
+        crop_area=None, flips=False, quarter_turns=False, brightness=0, contrast=0
+    )
+    augment = still.model_copy(update={name: value} if name else {})
     image = np.full((SIZE, SIZE, 3), (130, 90, 60), np.uint8)
     image[:, SIZE // 2 :] = 100, 70, 50
     operators = training_transforms(SIZE, augment, decoded=True)
