@@ -204,5 +204,20 @@ def test_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert findings["GPUs"].state == WARN
     bare = {f.check: f for f in gpu.examine(Machine(tmp_path, {}, "GPU"))}
     assert bare["CUDA_HOME"].state == FAIL
+
+
+@pytest.mark.skipif(not gpu.plugins(), reason="MindSpore's GPU library is in the x86_64 wheel only")
+def test_libraries_for_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that the loader does not find is named; empty ones stand for those not here."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    away = gpu.missing_libraries(gpu.plugins()["11.6"])
+    for name in away:
+        command = ["gcc", "-shared", "-x", "c", "/dev/null", "-o", tmp_path / name]
+        subprocess.run([*map(str, command), f"-Wl,-soname,{name}"], check=True)
     (libraries,) = gpu.find_libraries()
-    assert libraries.state == OK or "libcuda" in libraries.found
+    assert libraries.state == OK
+    for name in away[:2]:
+        (tmp_path / name).unlink()
+    (libraries,) = gpu.find_libraries()
+    assert libraries.state == (FAIL if away else OK)
+    assert not away or libraries.found == f"not found: {', '.join(away[:2])}"

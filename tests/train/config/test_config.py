@@ -4,9 +4,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.paths import ROOT
 from train.config.reader import dump_config, load_config
 from train.errors import UserError
 
+SHIPPED = sorted((ROOT / "configs").rglob("*.yaml"))
 BASE: dict[str, Any] = {
     "datasets": {"ucm": {"records": "data/ucm"}, "aid": {"records": "data/aid"}},
     "schedule": {"steps": 100},
@@ -63,7 +65,11 @@ def test_dump_loads_again(tmp_path: Path) -> None:
     assert load_config(tmp_path / "again.yaml") == config
 
 
-@pytest.mark.parametrize("path", sorted(Path("configs").rglob("*.yaml")), ids=str)
+def test_there_are_shipped_configurations() -> None:
+    assert len(SHIPPED) > 5
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_configurations_are_valid(path: Path) -> None:
     load_config(path)
 
