@@ -94,6 +94,7 @@ class RunLog:
             **scale,
             images_per_second=round(lap.images_per_second, 2),
             data_wait=round(lap.waiting_share, 4),
+            saving=round(lap.saving_share, 4),
         )
 
     def _tell_skipped(self, done: int, results: StepResults, loss_scale: float | None) -> None:
@@ -145,6 +146,7 @@ class RunLog:
             "wall_seconds": round(self._clock.wall_seconds, 2),
             "images_per_second": round(total.images_per_second, 2),
             "data_wait": round(total.waiting_share, 4),
+            "saving": round(total.saving_share, 4),
             "bytes_reduced_per_step": step.bytes_reduced,
             "parameters": {"shared": step.num_shared, "tasks": step.num_values - step.num_shared},
             "tasks": {t: {split: m[t] for split, m in splits.items()} for t in self._tasks},
@@ -156,6 +158,8 @@ class RunLog:
             },
             "bad_records": {"found": 0, "records": []},  # with some, the run has stopped
         }
+        if best := self._folder.best():
+            summary["best"] = best
         self._folder.write_summary(summary)
         self._display.summary(summary, str(self._folder.path))
 

@@ -13,6 +13,8 @@ from train.storage.retry import Damaged, Retry
 from train.storage.stores import Folder, Store, open_store
 
 CHECKPOINTS = "checkpoints"
+# In the folder of the checkpoints.
+BEST = "best.json"
 METRICS = "metrics.jsonl"
 _CHECKPOINT = re.compile(r"step_(\d{8,})")
 
