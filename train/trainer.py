@@ -175,6 +175,7 @@ class Trainer:
             self.skipped.load(checkpoint.state)
             step = checkpoint.step
             self.log.say(f"Resuming from {path}")
+            self.log.resumed(step, checkpoint.state.get("world_size"))
             if lengths := self.changes.get("schedule.steps"):
                 self.log.say(longer_run(self.config, lengths[0], step))
         start = self._sum(step)

@@ -51,6 +51,7 @@ class RunLog:
         shares: Mapping[str, int],
     ) -> None:
         self._tasks = list(config.tasks)
+        self._norm = config.model.norm
         self._schedule = Schedule(config)
         self._cluster = cluster
         self._folder = folder
@@ -61,6 +62,21 @@ class RunLog:
         self._display = Display(self._schedule.steps, cluster.shows_progress, cluster.under_mpirun)
         self.say, self.close = self._display.say, self._display.close
         self.begin = self._display.begin
+
+    def resumed(self, step: int, ranks: int | None) -> None:
+        """Log that the run goes on with another number of ranks than it was saved by, if it does.
+
+        Args:
+            step: Steps done.
+            ranks: By how many; None where that is not known.
+        """
+        now = self._cluster.world_size
+        if ranks in (None, now):
+            return
+        norm = "" if self._norm == "group" else ", but every rank normalises its own part of it"
+        saved = "1 rank" if ranks == 1 else f"{ranks} ranks"
+        self.say(f"Saved by {saved}, goes on with {now}: the mixed batch is the same{norm}.")
+        self._write(step, kind="resumed", ranks_before=ranks, ranks=now)
 
     def steps(self, done: int, results: StepResults, loss_scale: float | None) -> None:
         """Log the steps since the last ones that were logged.
