@@ -16,7 +16,7 @@ from tests.paths import ROOT
 from tools.__main__ import main as run_tool
 from train.__main__ import main as run_training
 from train.data.manifest import Manifest
-from train.run.checkpoint import load_newest
+from train.run.checkpoint_folder import load_newest
 from train.storage.copier import copy
 
 REAL = ROOT.parent / "shared" / "data"

@@ -1,10 +1,11 @@
 """Writing files so that a power cut or a kill leaves the old or the new, never half of one."""
 
+import glob
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from typing import Any
 _MOST_JSON_BYTES = 256 * 2**20
 
 
-def write_flushed(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
+def write_flushed(path: Path, *parts: bytes | memoryview) -> str:
+    """Write a file and wait until it is on the disk; return its SHA-256, in hexadecimal."""
+    digest = hashlib.sha256()
     with _named(path), path.open("wb") as file:
-        file.write(content)
+        for part in parts:
+            digest.update(part)
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())
+    return digest.hexdigest()
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -98,6 +103,32 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def disk_of(path: Path, needed: int | None = None) -> str:
+    """Return which disk a path is on, what is free there and, if given, what is needed."""
+    place = path.absolute()
+    try:
+        while not os.path.ismount(place):
+            place = place.parent
+        free = f"{free_bytes(path) / 1e6:,.1f} MB free"
+    except OSError as error:  # it does not answer
+        free = str(error.strerror)
+    return f"disk {place}: {free}" + (f", {needed / 1e6:,.1f} MB needed" if needed else "")
+
+
+def told(error: OSError) -> str:
+    """Return what is wrong with a path, and on which disk it is."""
+    path = os.fsdecode(error.filename or "")
+    return f"{path}: {error.strerror or error} ({disk_of(Path(path))})"
+
+
+def remove_unfinished(folder: Path, names: Iterable[str]) -> None:
+    """Remove what processes that were killed have left of replacing files of these names."""
+    for name in names:
+        for path in folder.glob(f".{glob.escape(name)}.*"):
+            if path.suffix[1:].isdecimal():
+                path.unlink(missing_ok=True)
 
 
 def sha256_file(path: Path) -> str:

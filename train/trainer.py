@@ -25,6 +25,7 @@ from train.optim.loss_balance import build_balance
 from train.optim.optimizers import scalar
 from train.process.health import Heartbeat
 from train.process.stop import StopRequest
+from train.run.checkpoint import VALIDATION
 from train.run.clock import RunClock
 from train.run.identity import Changes, require_same_run, run_identity
 from train.run.ownership import Ownership
@@ -37,6 +38,10 @@ from train.step.divergence import Diagnosis, SkippedSteps
 from train.step.replicas import ReplicaCheck
 from train.step.train_step import StepResults
 from train.tasks.base import TaskLosses, resolve_tasks, wanted_masks
+from train.tasks.registry import validation_of
+
+# Who asks a run to stop may not wait for longer than half a minute.
+_SECONDS_FOR_A_STOP = 20.0
 
 
 class Trainer:
@@ -137,18 +142,18 @@ class Trainer:
             if self.cluster.is_first:
                 if self.config.init_from is not None and start == 0:
                     self.log.say(start_from(self.network, self.config.init_from))
-                self.folder.start(start)
+                self.folder.start(start, self.state.num_bytes)
                 self.log.changed(start, self.changes)
             self.state.broadcast(self.collectives)
             with self.stop_request:
                 for interval, batches in self.loader.batches(self.schedule.intervals(start)):
                     self._train(interval, batches)
                     self._consolidate(interval)
-                    self._evaluate_if_due(interval.last)
+                    metrics = self._evaluate_if_due(interval.last)
                     stop, damaged = self._reasons_to_stop()
-                    self._save_if_due(interval.last, stop or damaged)
+                    self._save_if_due(interval.last, stop or damaged, metrics)
                     if damaged:
-                        self.watch.stop(interval.last)
+                        self.watch.stop(interval.last, self._is_saved(interval.last))
                     if stop:
                         return self._stop(interval.last)
             self._finish()
@@ -170,6 +175,7 @@ class Trainer:
             self.skipped.load(checkpoint.state)
             step = checkpoint.step
             self.log.say(f"Resuming from {path}")
+            self.log.resumed(step, checkpoint.state.get("world_size"))
             if lengths := self.changes.get("schedule.steps"):
                 self.log.say(longer_run(self.config, lengths[0], step))
         start = self._sum(step)
@@ -254,9 +260,11 @@ class Trainer:
         self.heartbeat.enter("consolidation")
         self.consolidator.consolidate()
         self.balance.consolidate()
-        self.replicas.require_equal(interval.last)
+        values = self.state.read()
+        self.replicas.require_equal(interval.last, values)
         self._require_finite(interval.last)
-        self.average.update(interval.first, interval.last)
+        model = values[: len(self.state.parameters)]
+        self.average.update(interval.first, interval.last, model)
         self.clock.lap()  # it is part of training, so its time counts
 
     def _require_finite(self, step: int) -> None:
@@ -266,10 +274,11 @@ class Trainer:
             what = f"{names[0]} and {len(names) - 1} more are" if names[1:] else f"{names[0]} is"
             raise self._diverged(f"after step {step}, {what} not finite, which is not saved")
 
-    def _evaluate_if_due(self, step: int) -> None:
+    def _evaluate_if_due(self, step: int) -> Metrics | None:
         every = self.config.evaluate.every
         if every and step % every == 0 and step < self.schedule.steps:
-            self._evaluate(step, "val")
+            return self._evaluate(step, "val")
+        return None
 
     def _evaluate(self, step: int, split: str) -> Metrics:
         self.heartbeat.enter("evaluation")
@@ -287,9 +296,13 @@ class Trainer:
         asked, damaged = self.collectives.sum_counts(reasons)
         return bool(asked), bool(damaged)
 
-    def _save_if_due(self, step: int, stop: bool) -> None:
-        every = self.config.checkpoint.every
-        if not (stop or (every and step % every == 0) or step == self.schedule.steps):
+    def _save_if_due(self, step: int, stop: bool, metrics: Metrics | None) -> None:
+        """Begin to save, where it is due: training goes on while the checkpoint is written."""
+        validation, every = validation_of(metrics), self.config.checkpoint.every
+        due = stop or (every and step % every == 0) or step == self.schedule.steps
+        if self.cluster.is_first and not due:
+            due = self.folder.is_best(validation)
+        if not due:
             return
         if self.skipped.doubtful:
             self.log.say(f"step {step}: not saved, since the last steps were skipped")
@@ -299,21 +312,34 @@ class Trainer:
             facts = {
                 "run": run_identity(self.config, self.sets),
                 "classes": {task.name: task.classes for task in self.tasks},
+                "world_size": self.cluster.world_size,
                 **self.clock.to_state(),
                 **self.skipped.to_state(),
+                **({} if validation is None else {VALIDATION: validation}),
             }
-            self.folder.save_checkpoint(self.state.to_checkpoint(step, facts))
-        self.collectives.barrier()
+            with self.clock.saving():
+                self.folder.save_checkpoint(self.state.to_checkpoint(step, facts))
         self.saved = step
         self.heartbeat.beat()
+
+    def _is_saved(self, step: int) -> bool:
+        """Return, on all ranks, whether a step is on the disk, before the run is ended there."""
+        problem = None
+        if self.cluster.is_first:
+            seconds = min(self.config.checkpoint.wait_seconds, _SECONDS_FOR_A_STOP)
+            problem = self.folder.settle(seconds, self.heartbeat.beat)
+        if problem is not None:
+            self.log.say(f"warning: step {step} is not saved: {problem}")
+        return not self._sum(problem is not None) and self.saved == step
 
     # --- the end ---------------------------------------------------------------------------
 
     def _stop(self, step: int) -> None:
         """End the run before its time, as it was asked to; the same command goes on from here."""
         self.log.close()
+        where = "there" if self._is_saved(step) else "the checkpoint before"
         if self.cluster.is_first:
-            self.log.say(f"Stopped at step {step}; the same command goes on from there.")
+            self.log.say(f"Stopped at step {step}; the same command goes on from {where}.")
             self.folder.close()
         sys.stdout.flush()
         self.stop_request.obey()
@@ -324,7 +350,11 @@ class Trainer:
         splits = {split: self._evaluate(steps, split) for split in ("val", "test")}
         _, damaged = self._reasons_to_stop()
         if damaged:
-            self.watch.stop(steps)
+            self.watch.stop(steps, self._is_saved(steps))
+        if self.cluster.is_first:
+            self.heartbeat.enter("checkpoint")
+            with self.clock.saving():
+                self.folder.complete(validation_of(splits["val"]), self.heartbeat.beat)
         self.log.summary(splits, self.train_step, self.skipped.total)
         self.collectives.barrier()
 

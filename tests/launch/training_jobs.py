@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.marked import Marked
-from train.run.checkpoint import load_newest
+from train.run.checkpoint_folder import load_newest
 
 _SIGTERM_PENDING = 1 << (signal.SIGTERM - 1)
 

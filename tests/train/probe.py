@@ -37,6 +37,7 @@ def main() -> None:
     points = iter(range(10**6))
 
     def write(name: str) -> None:
+        trainer.state.read()
         model, optimizer = trainer.state.to_arrays()
         save_file({**model, **optimizer}, folder / f"{name}_rank{place.rank}.safetensors")
 

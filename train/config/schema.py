@@ -151,7 +151,9 @@ class Config(Section):
 
     def _consolidation_problems(self) -> list[str]:
         unit = self.schedule.consolidate_every
-        return [
+        best = "checkpoint.keep_best: of what is never evaluated none is the best: set"
+        blind = self.checkpoint.keep_best and not self.evaluate.every
+        return ([f"{best} evaluate.every to a multiple of {unit}"] if blind else []) + [
             f"{section}.every: {every} is not a multiple of schedule.consolidate_every ({unit})"
             for section, every in (
                 ("evaluate", self.evaluate.every),

@@ -310,3 +310,10 @@ class CheckpointConfig(Section):
     """Steps between checkpoints; 0 for one at the end only."""
     keep: PositiveInt = 2
     """How many of the newest ones are kept."""
+    keep_best: bool = False
+    """Keep the one with the best mean of the tasks' main metrics on ``val`` beside them, and save
+    whenever an evaluation gives a better one; ``checkpoints/best.json`` says which it is. Needs
+    ``evaluate.every``."""
+    wait_seconds: NonNegativeFloat = 600.0
+    """How long the end of a run tries to write its last checkpoint and its summary to a disk that
+    is full or gone."""

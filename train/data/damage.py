@@ -84,9 +84,11 @@ class DamageWatch:
             f"(see: python -m tools verify {folders}; prepare or copy the data again)"
         )
 
-    def stop(self, step: int) -> NoReturn:
+    def stop(self, step: int, saved: bool) -> NoReturn:
         """End the run at a consolidation point, by the error that names the damaged records."""
-        consequence = f"stopped, saved at step {step}"
+        consequence = (
+            f"stopped, {'saved at' if saved else 'and could not be saved after'} step {step}"
+        )
         if self._found:
             raise self.error(consequence)
         # The error that comes first is the one that is shown: it shall be the one with the names.

@@ -4,7 +4,7 @@ It is taken at consolidation points: there the model is one, so the average is t
 ranks, has the merged batch-norm statistics in it too, and costs a training step nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -26,13 +26,15 @@ class ModelAverage:
         self.parameters: list[Parameter] = list(network.get_parameters()) if decay else []
         self.values = pack(self.parameters) if decay else np.zeros(0, np.float32)
 
-    def update(self, first: int, last: int) -> None:
-        """Take in the model as it is after the steps [first, last)."""
+    def update(self, first: int, last: int, model: Iterable[Floats]) -> None:
+        """Take in the model as it is after the steps [first, last): its parameters' values."""
         if not self.decay:
             return
         # What the model was before the first step is noise.
         keep = np.float32(self.decay ** (last - first) if first > 0 else 0.0)
-        self.values = keep * self.values + (1 - keep) * pack(self.parameters)
+        self.values = keep * self.values + (1 - keep) * np.concatenate(
+            [values.ravel() for values in model]
+        )
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from train.data.shares import batch_shares
 from train.errors import UserError
 from train.files import read_json
 from train.preflight.memory import require_memory
-from train.run.checkpoint import checkpoints_in
+from train.run.checkpoint_folder import checkpoints_in
 from train.run.identity import require_same_run, run_identity
 from train.storage.address import is_remote
 from train.tasks.labels import labels_of

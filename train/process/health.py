@@ -1,5 +1,6 @@
 """Heartbeat for the hang watch, and the report of a failure: log, file and exit code."""
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -67,7 +68,10 @@ class Heartbeat:
         if self._file is not None:
             # Of one length, so that nothing of a longer line stays behind it.
             line = f"{self.step:12d} {self._phase:<13} {self._phases:12d}\n"
-            os.pwrite(self._file, line.encode(), 0)
+            try:
+                os.pwrite(self._file, line.encode(), 0)
+            except OSError:  # the disk is full: the time is the sign
+                os.utime(self._file)
 
 
 def explain_crashes() -> None:
@@ -89,7 +93,8 @@ def report(error: Exception) -> int:
     if path := os.environ.get(ERROR):
         message = traceback.format_exception_only(error)[-1].strip()
         record = {"time": time.time(), "message": message}
-        replace_file(Path(path), json.dumps(record).encode())
+        with contextlib.suppress(OSError):  # told above
+            replace_file(Path(path), json.dumps(record).encode())
     return USER_ERROR if isinstance(error, UserError) else FAILURE
 
 

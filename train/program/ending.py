@@ -22,6 +22,8 @@ _READER_GONE = 141
 
 _ESCAPES = "backslashreplace"
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 # What a machine answers to a program that is right. Anything else may be a fault of the program.
 _REFUSALS = frozenset(
     {
@@ -77,19 +79,27 @@ class _Stream(io.FileIO):
     """
 
     is_dispensable = False
+    _lost = 0  # bytes since the disk is full
 
     def write(self, data: Any) -> int:
         try:
+            if self._lost:
+                super().write(b"\n[%d bytes are missing here: the disk was full]\n" % self._lost)
+                self._lost = 0
             return super().write(data)
         except OSError as error:
+            name = "standard output" if self.fileno() == 1 else "standard error"
+            told = f"{name}: {error.strerror}"
+            if self.is_dispensable and not self._lost:
+                _ended(f"note: {told}; the run goes on without it", 0)
+            if self.is_dispensable and error.errno in _FULL:  # it may have room again
+                self._lost += memoryview(data).nbytes
+                return memoryview(data).nbytes
             # What still waits in its buffer would make Python complain in the end.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            name = "standard output" if self.fileno() == 1 else "standard error"
-            told = f"{name}: {error.strerror}"
             if self.is_dispensable:
-                _ended(f"note: {told}; the run goes on without it", 0)
                 return memoryview(data).nbytes
             if error.errno == errno.EPIPE:  # the reader, such as head, has seen enough
                 raise SystemExit(_READER_GONE) from None

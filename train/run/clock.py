@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -17,11 +18,13 @@ class Throughput:
         seconds: Spent in steps, waiting for their data included.
         waiting: Part of it spent waiting for data.
         images: Trained in this time, over all ranks.
+        saving: Seconds beside them that checkpoints have held the training up.
     """
 
     seconds: float = 0.0
     waiting: float = 0.0
     images: int = 0
+    saving: float = 0.0
 
     @property
     def images_per_second(self) -> float:
@@ -32,6 +35,11 @@ class Throughput:
     def waiting_share(self) -> float:
         """Part of the time that was spent waiting for data, in 0..1."""
         return self.waiting / self.seconds if self.seconds else 0.0
+
+    @property
+    def saving_share(self) -> float:
+        """Part of the time of steps and checkpoints that was lost to checkpoints, in 0..1."""
+        return self.saving / (self.seconds + self.saving) if self.saving else 0.0
 
 
 class RunClock:
@@ -44,6 +52,7 @@ class RunClock:
     def __init__(self) -> None:
         self.total = Throughput()
         self._recent: deque[tuple[int, float]] = deque(maxlen=5)
+        self._saving = 0.0
         self._wall_before = 0.0
         self._started = time.perf_counter()
         self.restart()
@@ -83,10 +92,22 @@ class RunClock:
         self._images += images
         self._pixels += images * size * size
 
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Count the time of the block, between two intervals, as lost to a checkpoint."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - start
+            self._saving += seconds
+            self.total.saving += seconds
+
     def lap(self) -> Throughput:
         """End a lap, all of it finished: add it to the total, and return it."""
         now = time.perf_counter()
-        lap = Throughput(now - self._since, self._waiting, self._images)
+        lap = Throughput(now - self._since, self._waiting, self._images, self._saving)
+        self._saving = 0.0
         self.total.seconds += lap.seconds
         self.total.waiting += lap.waiting
         self.total.images += lap.images

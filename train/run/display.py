@@ -85,10 +85,15 @@ class Display:
             if tasks:
                 self._show_table(what, tasks)
         ranks = "1 rank" if summary["world_size"] == 1 else f"{summary['world_size']} ranks"
+        lost = summary.get("saving", 0.0)
+        saving = f"; {percent(lost, 1)} of the time lost to checkpoints" if lost >= 0.01 else ""
         self.say(
             f"{summary['images_seen']:,} images in {_duration(summary['wall_seconds'])} on "
-            f"{ranks}; training: {summary['images_per_second']:,.0f} images/s"
+            f"{ranks}; training: {summary['images_per_second']:,.0f} images/s{saving}"
         )
+        if best := summary.get("best"):
+            mean = percent(best["validation"]["mean"])
+            self.say(f"Best on val: step {best['step']}, mean {mean}: {best['checkpoint']}")
         self.say(f"Run folder: {run_dir}")
 
     def _show_table(self, kind: TaskKind, tasks: Mapping[str, Mapping[str, Any]]) -> None:

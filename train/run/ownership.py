@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from train.errors import UserError
-from train.files import read_json, replace_file
+from train.files import read_json, replace_file, told
 from train.storage.locks import Lock
 
 _LOCK, _NOTE = ".lock", ".owner"
@@ -62,7 +62,7 @@ class Ownership:
         try:
             self._lock = Lock(folder / _LOCK)
         except OSError as error:
-            raise UserError(f"run_dir: {error.filename}: {error.strerror}") from None
+            raise UserError(f"run_dir: {told(error)}") from None
         try:
             self._take(say, watch_seconds)
         except BaseException:
@@ -77,7 +77,8 @@ class Ownership:
         self._released.set()
         note = self._folder / _NOTE
         if _read(note).get("token") == self._note["token"]:
-            note.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the disk has become read-only
+                note.unlink(missing_ok=True)
         if self._is_new and not (self._folder / _CONFIG).exists():
             with contextlib.suppress(OSError):  # not empty
                 (self._folder / _LOCK).unlink(missing_ok=True)
@@ -106,7 +107,7 @@ class Ownership:
         try:
             replace_file(path, (json.dumps(self._note) + "\n").encode())
         except OSError as error:
-            raise UserError(f"run_dir: {error.filename}: {error.strerror}") from None
+            raise UserError(f"run_dir: {told(error)}") from None
         if held is None:  # two that came at once: the last to write has it
             time.sleep(_PROBE_SECONDS)
             if (note := _read(path)).get("token") != self._note["token"]:
@@ -114,10 +115,8 @@ class Ownership:
 
     def _touch(self) -> None:
         while not self._released.wait(_TOUCH_SECONDS):
-            try:
+            with contextlib.suppress(OSError):  # removed, or the disk has gone, for a while perhaps
                 os.utime(self._folder / _NOTE)
-            except OSError:  # removed, or the file system has gone: the run will notice
-                return
 
 
 def require_free(folder: Path) -> None:

@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 
 from train.errors import UserError
 from train.model.mtln import MTLN, is_shared
-from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint, load_newest
+from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint
+from train.run.checkpoint_folder import load_newest
 
 # What a norm per data set (train.model.layers.DomainNorm) adds to the names of its parameters.
 _DOMAIN = re.compile(r"\.of\.[^.]+")

@@ -1,22 +1,41 @@
 """The run folder: resolved configuration, checkpoints, metrics, summary. Only rank 0 writes it."""
 
+import errno
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from train.config.reader import dump_config
 from train.config.schema import Config
 from train.errors import UserError
-from train.files import read_json, replace_file
-from train.run.checkpoint import Checkpoint, checkpoints_in, load_newest, save_checkpoint
+from train.files import disk_of, free_bytes, read_json, remove_unfinished, replace_file, told
+from train.run.checkpoint import VALIDATION, Checkpoint, note_validation
+from train.run.checkpoint_folder import (
+    Best,
+    best_of,
+    checkpoints_in,
+    load_newest,
+    name_best,
+    remove_leftovers,
+    save_checkpoint,
+    whole_in,
+)
+from train.run.metrics_file import CONFIG, MetricsFile
 from train.run.object_storage import build_uploader
 from train.run.ownership import Ownership
+from train.run.saver import Saver, insist
+from train.storage.retry import StorageError
+from train.storage.run_download import CHECKPOINTS, METRICS, step_of
 from train.storage.run_upload import Outcome
+from train.tasks.registry import percent
 
 Values = dict[str, Any]
+
+_say: Callable[[str], None] = partial(print, flush=True)
 
 
 class RunFolder:
@@ -35,27 +54,48 @@ class RunFolder:
         self.path = config.run_folder
         self._owner = owner
         self._config = config
-        self._checkpoints = self.path / "checkpoints"
-        self._metrics = self.path / "metrics.jsonl"
+        self._checkpoints = self.path / CHECKPOINTS
+        self._metrics = MetricsFile(self.path / METRICS, _say)
+        self._saver = Saver(self._checkpoints, self._write_checkpoint, _say)
         self._summary = self.path / "summary.json"
         # Brings what is in the folder to object storage.
         self._uploader = build_uploader(config) if is_first else None
 
-    def start(self, step: int) -> None:
+    def start(self, step: int, bytes_of_checkpoint: int) -> None:
         """Make the folder ready for a run that goes on at ``step``.
 
         Raises:
-            UserError: The folder cannot be written, or object storage does not take it.
+            UserError: The folder cannot be written, has no room for what the run saves, or object
+                storage does not take it.
         """
         try:
             self._checkpoints.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self._checkpoints)
+            remove_unfinished(self.path, [CONFIG, METRICS, self._summary.name])
+            self._require_room(step, bytes_of_checkpoint)
             self._summary.unlink(missing_ok=True)
-            replace_file(self.path / "config.yaml", dump_config(self._config).encode())
-            self._cut_metrics(step)
+            replace_file(self.path / CONFIG, dump_config(self._config).encode())
+            self._metrics.begin(step)
+            self._name_best()
         except OSError as error:
-            raise UserError(f"run_dir: {error.filename}: {error.strerror}") from None
+            raise UserError(f"run_dir: {told(error)}") from None
         if self._uploader is not None:
             self._uploader.start(step)
+
+    def _require_room(self, step: int, size: int) -> None:
+        """Refuse to begin what cannot be saved: for a while, one checkpoint more than are kept."""
+        settings, steps = self._config.checkpoint, self._config.schedule.steps
+        every = settings.every or steps
+        saves = (steps - 1) // every - step // every + 1
+        most = settings.keep + 1 + settings.keep_best - len(whole_in(self._checkpoints))
+        # Which of them an evaluation will add, nobody knows.
+        number = max(1, most) if settings.keep_best else min(saves, max(1, most))
+        if free_bytes(self._checkpoints) < number * size:
+            raise UserError(
+                f"run_dir: {self.path}: no room for {number} checkpoints of {size / 1e6:,.1f} MB "
+                f"({disk_of(self.path, number * size)}): make room, choose another run_dir=..., or "
+                "a smaller checkpoint.keep"
+            )
 
     def log(self, step: int, images: int, **values: Any) -> None:
         """Append a line to metrics.jsonl.
@@ -66,12 +106,19 @@ class RunFolder:
             values: What the line says.
         """
         line = {"step": step, "time": round(time.time(), 3), "images": images, **values}
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self._metrics.add(json.dumps(line))
 
     def write_summary(self, summary: Values) -> None:
-        """Write summary.json, the last file of a run."""
-        replace_file(self._summary, (json.dumps(summary, indent=1) + "\n").encode())
+        """Write summary.json, the last file of a run.
+
+        Raises:
+            StorageError: It could not be written, however long that was tried.
+        """
+        content = (json.dumps(summary, indent=1) + "\n").encode()
+        seconds = self._config.checkpoint.wait_seconds
+        error = insist(lambda: replace_file(self._summary, content), seconds, lambda: None)
+        if error is not None:
+            raise StorageError(f"{told(error)}: the same command writes it when it can be written")
 
     def read_summary(self) -> Values | None:
         """Return the summary of a completed run, or None."""
@@ -103,8 +150,66 @@ class RunFolder:
         return newest
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, remove older ones than are kept, and have it uploaded at once."""
-        save_checkpoint(self._checkpoints, checkpoint, self._config.checkpoint.keep)
+        """Begin to write a checkpoint; then older ones than are kept go, and it is uploaded."""
+        self._saver.save(checkpoint)
+
+    def settle(self, seconds: float, alive: Callable[[], None]) -> str | None:
+        """Wait for the newest checkpoint; return why it is not on the disk after so long."""
+        return self._saver.settle(seconds, alive)
+
+    def is_best(self, validation: Mapping[str, Any] | None) -> bool:
+        """Return whether a validation is better than those of all checkpoints, if that counts."""
+        if validation is None or not self._config.checkpoint.keep_best:
+            return False
+        self._saver.wait()
+        best = self._best()
+        if best is not None and best[1]["mean"] >= validation["mean"]:
+            return False
+        _say(f"best so far on val, with a mean of {percent(validation['mean'])}: it is kept")
+        return True
+
+    def complete(self, validation: Mapping[str, Any] | None, alive: Callable[[], None]) -> None:
+        """Wait for the last checkpoint of the run, and note what its evaluation has given.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        seconds = self._config.checkpoint.wait_seconds
+        if problem := self.settle(seconds, alive):
+            whole = whole_in(self._checkpoints)
+            where = whole[-1].name if whole else "the beginning"
+            raise StorageError(
+                f"the last checkpoint could not be written for {seconds:g} s: {problem}: the run "
+                f"is not complete, and the same command goes on from {where}"
+            )
+        if validation is not None and self._config.checkpoint.keep_best:
+            note = partial(note_validation, whole_in(self._checkpoints)[-1], validation)
+            if error := insist(note, seconds, alive):
+                raise StorageError(f"{told(error)}: the same command evaluates again")
+            self._name_best()
+
+    def best(self) -> Values | None:
+        """Return which checkpoint is the best, if that is kept, for the summary."""
+        found = self._best() if self._config.checkpoint.keep_best else None
+        if found is None:
+            return None
+        path, validation = found
+        step = step_of(path.name)
+        return {"step": step, "checkpoint": f"{CHECKPOINTS}/{path.name}", VALIDATION: validation}
+
+    def _best(self) -> Best | None:
+        return best_of(whole_in(self._checkpoints))
+
+    def _name_best(self) -> None:
+        name_best(self._checkpoints, self._best() if self._config.checkpoint.keep_best else None)
+
+    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        # Where the disk has gone, nothing is written to the one below.
+        if not (self.path / CONFIG).exists():
+            raise OSError(errno.ENOENT, "the run folder has gone", str(self.path))
+        self._checkpoints.mkdir(exist_ok=True)
+        settings = self._config.checkpoint
+        save_checkpoint(self._checkpoints, checkpoint, settings.keep, settings.keep_best)
         if self._uploader is not None:
             self._uploader.soon()
 
@@ -115,6 +220,9 @@ class RunFolder:
             seconds: How long at most; by default ``storage.upload_seconds``.
         """
         try:
+            self._saver.wait()
+            if missing := self._metrics.missing():
+                _say(f"warning: {missing}")
             self._finish_upload(seconds)
         finally:
             if self._owner is not None:
@@ -159,23 +267,8 @@ class RunFolder:
         else:
             print(f"Results are in {address}", flush=True)
 
-    def _cut_metrics(self, step: int) -> None:
-        """Drop the lines after ``step``, which the run will write again."""
-        lines = (
-            self._metrics.read_text(encoding="utf-8").splitlines() if self._metrics.exists() else []
-        )
-        kept = [line for line in lines if _step_of(line) <= step] if step else []
-        replace_file(self._metrics, "".join(f"{line}\n" for line in kept).encode())
-
 
 def is_incomplete(summary: Values | None) -> bool:
     """Return whether a summary notes that results are missing in object storage."""
     storage = (summary or {}).get("storage")
     return isinstance(storage, dict) and bool(storage.get("missing"))
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # half a line, of a run that was killed
-        return float("inf")

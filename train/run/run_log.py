@@ -51,6 +51,7 @@ class RunLog:
         shares: Mapping[str, int],
     ) -> None:
         self._tasks = list(config.tasks)
+        self._norm = config.model.norm
         self._schedule = Schedule(config)
         self._cluster = cluster
         self._folder = folder
@@ -61,6 +62,21 @@ class RunLog:
         self._display = Display(self._schedule.steps, cluster.shows_progress, cluster.under_mpirun)
         self.say, self.close = self._display.say, self._display.close
         self.begin = self._display.begin
+
+    def resumed(self, step: int, ranks: int | None) -> None:
+        """Log that the run goes on with another number of ranks than it was saved by, if it does.
+
+        Args:
+            step: Steps done.
+            ranks: By how many; None where that is not known.
+        """
+        now = self._cluster.world_size
+        if ranks in (None, now):
+            return
+        norm = "" if self._norm == "group" else ", but every rank normalises its own part of it"
+        saved = "1 rank" if ranks == 1 else f"{ranks} ranks"
+        self.say(f"Saved by {saved}, goes on with {now}: the mixed batch is the same{norm}.")
+        self._write(step, kind="resumed", ranks_before=ranks, ranks=now)
 
     def steps(self, done: int, results: StepResults, loss_scale: float | None) -> None:
         """Log the steps since the last ones that were logged.
@@ -94,6 +110,7 @@ class RunLog:
             **scale,
             images_per_second=round(lap.images_per_second, 2),
             data_wait=round(lap.waiting_share, 4),
+            saving=round(lap.saving_share, 4),
         )
 
     def _tell_skipped(self, done: int, results: StepResults, loss_scale: float | None) -> None:
@@ -145,6 +162,7 @@ class RunLog:
             "wall_seconds": round(self._clock.wall_seconds, 2),
             "images_per_second": round(total.images_per_second, 2),
             "data_wait": round(total.waiting_share, 4),
+            "saving": round(total.saving_share, 4),
             "bytes_reduced_per_step": step.bytes_reduced,
             "parameters": {"shared": step.num_shared, "tasks": step.num_values - step.num_shared},
             "tasks": {t: {split: m[t] for split, m in splits.items()} for t in self._tasks},
@@ -156,6 +174,8 @@ class RunLog:
             },
             "bad_records": {"found": 0, "records": []},  # with some, the run has stopped
         }
+        if best := self._folder.best():
+            summary["best"] = best
         self._folder.write_summary(summary)
         self._display.summary(summary, str(self._folder.path))
 

@@ -11,7 +11,7 @@ from train.model.mtln import MTLN, split_by_branch
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import LossScale
-from train.optim.optimizers import FlatOptimizer, by_name, flat, pack, unpack
+from train.optim.optimizers import FlatOptimizer, Floats, by_name, flat, pack, unpack
 from train.run.checkpoint import Arrays, Checkpoint
 
 
@@ -48,23 +48,45 @@ class TrainingState:
             self.others |= {f"loss_scale.{name}": p for name, p in loss_scale.state.items()}
         self.everything = [*self.parameters, *self.slots.values(), *self.others.values()]
         self.average = average
+        self._held: list[Floats] = []
+
+    @property
+    def num_bytes(self) -> int:
+        """What a checkpoint of it takes on the disk."""
+        return int(4 * (sum(p.size for p in self.everything) + self.average.values.size))
+
+    def read(self) -> list[Floats]:
+        """Take ``everything`` to the host, once for all who look at it before the next step.
+
+        On a CPU these are no copies: they change when the parameters do.
+        """
+        self._held = [p.asnumpy() for p in self.everything]
+        return self._held
 
     def to_arrays(self) -> tuple[Arrays, Arrays]:
-        """Return parameters and statistics by name, and all else learned: see Checkpoint."""
-        model = {p.name: p.asnumpy() for p in self.parameters}
+        """Return copies of what was read: parameters and statistics by name, and all else learned.
+
+        See Checkpoint.
+        """
+        held = iter([np.array(values) for values in self._held])
+        model = {p.name: next(held) for p in self.parameters}
         optimizer = {
             f"{slot}.{name}": values
-            for slot, vector in self.slots.items()
-            for name, values in by_name(vector.asnumpy(), self.trainable).items()
+            for slot in self.slots
+            for name, values in by_name(next(held), self.trainable).items()
         }
-        return model, {**optimizer, **{name: p.asnumpy() for name, p in self.others.items()}}
+        return model, {**optimizer, **{name: next(held) for name in self.others}}
 
     def not_finite(self) -> list[str]:
-        """Return the names of what holds an infinity or no number at all."""
-        return [p.name for p in self.everything if not np.isfinite(p.asnumpy()).all()]
+        """Return the names of what held an infinity or no number at all when it was read."""
+        held = zip(self.everything, self._held, strict=True)
+        return [p.name for p, values in held if not np.isfinite(values).all()]
 
     def to_checkpoint(self, step: int, state: Mapping[str, Any]) -> Checkpoint:
-        """Return all of it after ``step`` steps, with further plain values that are to be kept."""
+        """Return a copy of what was read after ``step`` steps, with further plain values to keep.
+
+        It stays what it is while training goes on.
+        """
         model, optimizer = self.to_arrays()
         return Checkpoint(step, model, optimizer, dict(state), self.average.to_arrays())
 

@@ -34,15 +34,19 @@ class ReplicaCheck:
         self.collectives = collectives
         self.rank = rank
 
-    def require_equal(self, step: int) -> None:
+    def require_equal(self, step: int, values: Sequence[npt.NDArray[np.generic]]) -> None:
         """Check that all ranks hold the same after ``step`` steps.
+
+        Args:
+            step: Steps done.
+            values: What this rank's parameters hold.
 
         Raises:
             ReplicasDiffer: They do not, on every rank; names ranks and parameters.
         """
         if self.collectives.world_size == 1:
             return
-        digests = np.array([_digest(p.asnumpy()) for p in self.parameters], np.int64)
+        digests = np.array([_digest(value) for value in values], np.int64)
         # One number is compared first: that is all, unless something is wrong.
         together = self._of_all_ranks(np.array([_digest(digests)], np.int64))
         if (together != together[0]).any():

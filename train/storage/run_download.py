@@ -1,5 +1,7 @@
 """Fetching what a run needs to resume from its run folder in object storage."""
 
+import contextlib
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -10,9 +12,11 @@ from train.files import flush_folder
 from train.storage.copier import Copier, Plan
 from train.storage.digests import STATE, SUMMARY
 from train.storage.retry import Damaged, Retry
-from train.storage.stores import Folder, Store, open_store
+from train.storage.stores import Folder, Store, open_store, read_small
 
 CHECKPOINTS = "checkpoints"
+# In the folder of the checkpoints.
+BEST = "best.json"
 METRICS = "metrics.jsonl"
 _CHECKPOINT = re.compile(r"step_(\d{8,})")
 
@@ -26,6 +30,8 @@ def fetch_run(
     is_whole: Callable[[Path], bool],
 ) -> None:
     """Fetch the newest whole checkpoint of a run, with its metrics, if it is newer than ours.
+
+    With it comes the one that the run keeps as its best.
 
     Args:
         address: The run folder in object storage.
@@ -50,10 +56,24 @@ def fetch_run(
         source = open_store(f"{address}/{CHECKPOINTS}/{step}", variables)
         if _fetch_checkpoint(source, checkpoints / step, tries, is_whole):
             say(f"{source.address} was fetched")
+            if f"{CHECKPOINTS}/{BEST}" in found:
+                best = _named_best(store, tries)
+                if step_of(best) >= 0 and not is_whole(checkpoints / best):
+                    source = open_store(f"{address}/{CHECKPOINTS}/{best}", variables)
+                    _fetch_checkpoint(source, checkpoints / best, tries, is_whole)
             files = {name: found[name] for name in (METRICS, SUMMARY) if name in found}
             Copier(store, Folder(folder), tries).run(Plan(files, 0))
             return
         say(f"{source.address} is damaged or not whole: it is not used")
+
+
+def _named_best(store: Store, tries: int) -> str:
+    """Return which checkpoint of a run in a store is named as its best; may be nonsense."""
+    name = f"{CHECKPOINTS}/{BEST}"
+    content = Retry(tries).call(f"{store.address}/{name}", lambda: read_small(store, name))
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(content)["checkpoint"])
+    return ""
 
 
 def step_of(name: str) -> int:

@@ -11,11 +11,12 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from train.storage.digests import STATE, SUMMARY, Stamp, stamp_of
-from train.storage.run_download import CHECKPOINTS, METRICS, steps_in
+from train.storage.run_download import BEST, CHECKPOINTS, METRICS, steps_in
 from train.storage.stores import File, Folder, Store, read_small, send
 
 CONFIG = "config.yaml"
 LOGS = "logs"
+_BEST = f"{CHECKPOINTS}/{BEST}"
 _LOG = re.compile(rf"{LOGS}/attempt_([0-9]+)/(.+)", re.DOTALL)
 # Begins with a dot, so it counts as no log.
 _NOTE = ".number_there"
@@ -77,6 +78,11 @@ class Mirror:
                 self._send_if_changed(name)
         for step in steps_in(names, whole=True):
             self._send_checkpoint(step, names)
+        # Between the checkpoint that it names and the removal of the one that it named before.
+        if _BEST in names:
+            self._send_if_changed(_BEST)
+        else:
+            self._remove(_BEST)
         self._prune()
         for name in names:
             if not name.startswith(f"{CHECKPOINTS}/"):
@@ -156,7 +162,8 @@ class Mirror:
         last = self._last_used or ours[0]
         kept = [s for s in steps_in(self._there) if s <= last or s in ours][: self._keep]
         for step in steps_in(self._there):
-            if step not in kept:
+            # What is here beyond them is the best one.
+            if step not in kept and step not in ours:
                 names = _files_of(step, self._there)
                 for name in sorted(names, key=lambda name: name != _state_of(step)):
                     self._remove(name)

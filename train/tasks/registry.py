@@ -145,3 +145,13 @@ def percent(ratio: float | None, digits: int = 2) -> str:
 def kind_of(metrics: Metrics) -> str:
     """Return the kind of the task that metrics are of; those of old runs do not tell."""
     return str(metrics.get("kind", DEFAULT_KIND))
+
+
+def validation_of(tasks: Mapping[str, Metrics] | None) -> dict[str, Any] | None:
+    """Return the mean of the tasks' main metrics on val, and those; None where none is known."""
+    known = {
+        name: value
+        for name, metrics in (tasks or {}).items()
+        if (value := KINDS[kind_of(metrics)].main.of(metrics)) is not None
+    }
+    return {"mean": sum(known.values()) / len(known), "tasks": known} if known else None

@@ -215,11 +215,11 @@ def test_the_rank_that_knows_the_records_speaks_first(
     monkeypatch.setattr(time, "sleep", waited.append)
     watch = DamageWatch([coast])
     with pytest.raises(UserError, match=r"another rank has met.*: stopped, saved at step 6$"):
-        watch.stop(6)
+        watch.stop(6, saved=True)
     assert waited and min(waited) > 5  # longer than rank 0 goes first under mpirun
     waited.clear()
     vanish(coast, "val")
     watch.diagnose(coast, "val", np.arange(6), RuntimeError())
     with pytest.raises(UserError, match=r"coast: record 0 of val.*: stopped, saved at step 6 \("):
-        watch.stop(6)
+        watch.stop(6, saved=True)
     assert not waited

@@ -20,7 +20,7 @@ def test_it_follows_the_model_at_consolidation_points() -> None:
     for first, last in ((0, 4), (4, 8), (8, 9)):
         model = rng.normal(size=sum(p.size for p in parameters)).astype(np.float32)
         unpack(model, parameters)
-        average.update(first, last)
+        average.update(first, last, [p.asnumpy() for p in parameters])
         keep = DECAY ** (last - first)
         expected = model if first == 0 else keep * expected + (1 - keep) * model
     np.testing.assert_allclose(average.values, expected, rtol=1e-6)
@@ -40,7 +40,7 @@ def test_without_a_decay_there_is_none() -> None:
     network = nn.Dense(3, 2)
     average = ModelAverage(network, 0.0)
     before = pack(list(network.get_parameters()))
-    average.update(0, 5)
+    average.update(0, 5, [])
     assert average.to_arrays() == {}
     with average.in_place():
         np.testing.assert_array_equal(pack(list(network.get_parameters())), before)

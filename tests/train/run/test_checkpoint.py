@@ -10,13 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.run.checkpoint import (
-    Checkpoint,
-    checkpoints_in,
-    load_checkpoint,
-    load_newest,
-    save_checkpoint,
-)
+from train.run.checkpoint import Checkpoint, load_checkpoint
+from train.run.checkpoint_folder import checkpoints_in, load_newest, save_checkpoint
 
 
 def make(step: int, size: int = 100) -> Checkpoint:
@@ -89,6 +84,7 @@ def test_a_checkpoint_of_another_step_than_its_folder_says_does_not_count(tmp_pa
 def test_copies_under_names_of_other_steps_and_links_stay(tmp_path: Path) -> None:
     """What is not loaded is not removed either, whatever it is."""
     folder = tmp_path / "checkpoints"
+    folder.mkdir()
     path = save_checkpoint(folder, make(6), keep=1)
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(path, elsewhere)
@@ -184,7 +180,8 @@ KILLED_WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from train.run.checkpoint import Checkpoint, save_checkpoint
+from train.run.checkpoint import Checkpoint
+from train.run.checkpoint_folder import save_checkpoint
 for step in range(1, 10**6):
     values = {"w": np.full(2_000_000, step, np.float32)}
     save_checkpoint(Path(sys.argv[1]), Checkpoint(step, values, values, {}), keep=2)

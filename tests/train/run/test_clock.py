@@ -49,6 +49,21 @@ def test_a_lap_is_what_came_since_the_last_one(time: Time) -> None:
     assert clock.seconds_for(pixels=1600) == 8
 
 
+def test_what_checkpoints_cost_counts_beside_the_steps(time: Time) -> None:
+    """It stands in the lap that follows, and at the end in the total."""
+    clock = RunClock()
+    time.passes(3)
+    clock.lap()
+    for _ in range(2):
+        with clock.saving():
+            time.passes(0.5)
+    clock.restart()
+    time.passes(4)
+    assert clock.lap() == Throughput(seconds=4, saving=1) and clock.lap().saving == 0
+    assert clock.total == Throughput(seconds=7, saving=1)
+    assert clock.total.saving_share == 0.125
+
+
 def test_it_goes_on_where_the_run_was_stopped(time: Time) -> None:
     before = RunClock()
     before.count(images=6, size=8)
@@ -56,7 +71,7 @@ def test_it_goes_on_where_the_run_was_stopped(time: Time) -> None:
     before.lap()
     state = before.to_state()
     assert state == {
-        "throughput": {"seconds": 3, "waiting": 0, "images": 6},
+        "throughput": {"seconds": 3, "waiting": 0, "images": 6, "saving": 0},
         "wall_seconds": 3,
     }
     time.passes(1000)

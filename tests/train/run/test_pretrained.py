@@ -16,7 +16,8 @@ from train.errors import UserError
 from train.model.backend import Backend
 from train.model.mtln import MTLN, DatasetInfo
 from train.model.trunks import BasicBlock, ResNet, WideResNet
-from train.run.checkpoint import Checkpoint, save_checkpoint
+from train.run.checkpoint import Checkpoint
+from train.run.checkpoint_folder import save_checkpoint
 from train.run.pretrained import start_from
 
 Values = dict[str, Any]
@@ -63,6 +64,7 @@ def assert_equal(found: Values, expected: Values) -> None:
 
 
 def write_checkpoint(folder: Path, step: int, model: Values, average: Values | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
     return save_checkpoint(folder, Checkpoint(step, model, {}, {}, average or {}), keep=9)
 
 

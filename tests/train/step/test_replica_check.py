@@ -64,7 +64,8 @@ def differences(world_size: int, changes: Mapping[int, Sequence[str]]) -> list[s
                 values.reshape(-1).view(np.uint32)[-1] ^= 1 << 7
             parameters.append(Parameter(Tensor(values), name=name))
         try:
-            ReplicaCheck(parameters, ranks, rank).require_equal(40)
+            held = [parameter.asnumpy() for parameter in parameters]
+            ReplicaCheck(parameters, ranks, rank).require_equal(40, held)
         except ReplicasDiffer as error:
             return str(error).partition(". This")[0]
         return None
