@@ -24,6 +24,7 @@ from train.optim.ema import ModelAverage
 from train.optim.loss_balance import build_balance
 from train.optim.optimizers import scalar
 from train.process.health import Heartbeat
+from train.process.save import save_requests
 from train.process.stop import StopRequest
 from train.run.clock import RunClock
 from train.run.identity import Changes, require_same_run, run_identity
@@ -145,8 +146,8 @@ class Trainer:
                     self._train(interval, batches)
                     self._consolidate(interval)
                     self._evaluate_if_due(interval.last)
-                    stop, damaged = self._reasons_to_stop()
-                    self._save_if_due(interval.last, stop or damaged)
+                    stop, damaged, save = self._requests()
+                    self._save_if_due(interval.last, stop or damaged or save)
                     if damaged:
                         self.watch.stop(interval.last)
                     if stop:
@@ -278,18 +279,18 @@ class Trainer:
         self.log.evaluation(step, split, metrics)
         return metrics
 
-    def _reasons_to_stop(self) -> tuple[bool, bool]:
-        """Return whether any rank was asked to stop, and whether any has met damaged records.
+    def _requests(self) -> tuple[bool, bool, bool]:
+        """Return whether any rank was asked to stop, has met damaged records, was asked to save.
 
         Signals come to the ranks at different times, and each reads records of its own.
         """
-        reasons = np.array([self.stop_request.number, len(self.watch.damages)])
-        asked, damaged = self.collectives.sum_counts(reasons)
-        return bool(asked), bool(damaged)
+        numbers = self.stop_request.number, len(self.watch.damages), save_requests.take()
+        asked, damaged, save = self.collectives.sum_counts(np.array(numbers))
+        return bool(asked), bool(damaged), bool(save)
 
-    def _save_if_due(self, step: int, stop: bool) -> None:
+    def _save_if_due(self, step: int, asked: bool) -> None:
         every = self.config.checkpoint.every
-        if not (stop or (every and step % every == 0) or step == self.schedule.steps):
+        if not (asked or (every and step % every == 0) or step == self.schedule.steps):
             return
         if self.skipped.doubtful:
             self.log.say(f"step {step}: not saved, since the last steps were skipped")
@@ -322,7 +323,7 @@ class Trainer:
         """Evaluate the final model and write the summary."""
         steps = self.schedule.steps
         splits = {split: self._evaluate(steps, split) for split in ("val", "test")}
-        _, damaged = self._reasons_to_stop()
+        _, damaged, _ = self._requests()
         if damaged:
             self.watch.stop(steps)
         self.log.summary(splits, self.train_step, self.skipped.total)
