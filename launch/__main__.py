@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import train.process.signals
 import train.program.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from launch.arguments import parse
 from launch.dry_run import print_plan

@@ -71,6 +71,10 @@ OPTIONS: tuple[tuple[str, str, float | None, str], ...] = (
         "restart a failed job from its newest checkpoint at most K times",
     ),
     (
+        *("--min-nodes", "M", None),
+        "restart with as few nodes when others are lost (default: a lost node ends the job)",
+    ),
+    (
         *("--hang-timeout", "S", DEFAULT_HANG_TIMEOUT),
         "seconds without progress after which the ranks count as dead, 0: never",
     ),
@@ -128,6 +132,12 @@ def parse(argv: Sequence[str]) -> Arguments:
                 raise UserError(
                     f"--nnodes {place.nnodes} needs {option} (see python -m launch --help)"
                 )
+    max_restarts = _number("--max-restarts", given.max_restarts, 0, 1_000_000) or 0
+    min_nodes = _number("--min-nodes", given.min_nodes, 1, place.nnodes or 1)
+    if min_nodes and table:
+        raise UserError("--min-nodes: a rank table says which nodes take part: leave one out")
+    if min_nodes and not max_restarts:
+        raise UserError(f"--min-nodes {min_nodes} needs --max-restarts: it is about restarts")
     # One reader for all: what training would refuse is refused here.
     from train.config.reader import load_config
 
@@ -146,7 +156,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         master_port=_number("--master-port", given.master_port, 1024, 65535),
         rank_table=Path(table) if table else None,
         rank=rank_in_table(os.environ) if table else None,
-        max_restarts=_number("--max-restarts", given.max_restarts, 0, 1_000_000) or 0,
+        max_restarts=max_restarts,
+        min_nodes=min_nodes,
         grace=seconds("--grace", given.grace),
         hang_timeout=seconds("--hang-timeout", given.hang_timeout),
         node_timeout=seconds("--node-timeout", given.node_timeout),

@@ -31,9 +31,12 @@ class Job:
         rank: The only rank of the table that this launcher starts, where there is a launcher for
             every rank; None for all of its node.
         max_restarts: How often the whole job may be started again after a failure.
+        min_nodes: With how many nodes at least it is started again, when others are lost; None:
+            the loss of a node ends the job.
         grace: Seconds between passing a signal on and killing what is left.
         hang_timeout: Seconds without progress after which the ranks count as dead; 0: never.
-        node_timeout: Seconds that the launchers wait for each other at the start.
+        node_timeout: Seconds that the launchers wait for each other at the start, and for a lost
+            node to come back.
         scheduler_command: What the scheduler of a job of several ranks runs.
         upload_command: What uploads the results that are missing in object storage when the ranks
             have ended; None where the run folder is on this machine.
@@ -50,6 +53,7 @@ class Job:
     rank_table: Path | None = None
     rank: int | None = None
     max_restarts: int = 0
+    min_nodes: int | None = None
     grace: float = DEFAULT_GRACE
     hang_timeout: float = DEFAULT_HANG_TIMEOUT
     node_timeout: float = DEFAULT_NODE_TIMEOUT

@@ -6,6 +6,7 @@ import signal
 from launch.job import Job
 from launch.supervisor.child_process import Signals, shell_code, start_program, wait_for
 from train.errors import USER_ERROR
+from train.process.signals import REQUESTS, STOP
 
 
 def upload_rest(job: Job, code: int, signals: Signals, since: float | None = None) -> int:
@@ -26,7 +27,8 @@ def upload_rest(job: Job, code: int, signals: Signals, since: float | None = Non
     if job.upload_command is None or code == USER_ERROR:
         return code
     options = [] if since is None else ["--since", str(since)]
-    upload = start_program([*job.upload_command, *options], os.environ)
+    ignored = (*STOP, *REQUESTS)  # which may come to every process of the job
+    upload = start_program([*job.upload_command, *options], os.environ, ignored=ignored)
     while upload.poll() is None:
         if wait_for(upload, signals) == signal.SIGINT:
             upload.kill()

@@ -7,6 +7,7 @@ knows the rest (``--help`` lists it). May be started from any folder and by any 
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ exec "$python" -m launch.modelarts_job "$@"
 
 def main() -> None:
     """Become ``python -m launch.modelarts_job`` with the same arguments, in the same folder."""
+    # They end no job (docs/launch/signals.md): held back until the launcher asks for them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGQUIT))
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(ROOT) + (os.pathsep + before if before else "")
     # The Python that runs this file is the first choice: in an image whose environment is not

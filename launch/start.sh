@@ -4,6 +4,8 @@
 # Runs the launcher in place of this shell.
 # $1: the launcher's module and options for it; the rest: the user's arguments.
 start_training() {
+    # They end no job (docs/launch/signals.md), and so early they have nothing to save or to show.
+    trap '' USR1 QUIT
     local root launcher=$1 config=configs/quickstart.yaml demo=true arguments=() argument
     shift
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -5,14 +5,16 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import train.process.signals
 import train.program.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from train import command_line, environment
 from train.config.reader import load_config
 from train.config.schema import Config
 from train.distributed import mpirun
 from train.preflight import checks
-from train.process import health
+from train.process import health, signals
 from train.process.health import Heartbeat
+from train.process.save import save_requests
 from train.program.ending import exit_code, outlive_output
 from train.run import object_storage
 from train.run.ownership import Ownership
@@ -89,6 +91,8 @@ def _check(config: Config) -> Sequence[str]:
 
 if __name__ == "__main__":
     health.explain_crashes()
+    save_requests.listen()
     code = main()
     if code:
         health.leave(code)
+    signals.ignore()

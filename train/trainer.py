@@ -24,6 +24,7 @@ from train.optim.ema import ModelAverage
 from train.optim.loss_balance import build_balance
 from train.optim.optimizers import scalar
 from train.process.health import Heartbeat
+from train.process.save import save_requests
 from train.process.stop import StopRequest
 from train.run.checkpoint import VALIDATION
 from train.run.clock import RunClock
@@ -150,8 +151,8 @@ class Trainer:
                     self._train(interval, batches)
                     self._consolidate(interval)
                     metrics = self._evaluate_if_due(interval.last)
-                    stop, damaged = self._reasons_to_stop()
-                    self._save_if_due(interval.last, stop or damaged, metrics)
+                    stop, damaged, save = self._requests()
+                    self._save_if_due(interval.last, stop or damaged or save, metrics)
                     if damaged:
                         self.watch.stop(interval.last, self._is_saved(interval.last))
                     if stop:
@@ -287,25 +288,27 @@ class Trainer:
         self.log.evaluation(step, split, metrics)
         return metrics
 
-    def _reasons_to_stop(self) -> tuple[bool, bool]:
-        """Return whether any rank was asked to stop, and whether any has met damaged records.
+    def _requests(self) -> tuple[bool, bool, bool]:
+        """Return whether any rank was asked to stop, has met damaged records, was asked to save.
 
         Signals come to the ranks at different times, and each reads records of its own.
         """
-        reasons = np.array([self.stop_request.number, len(self.watch.damages)])
-        asked, damaged = self.collectives.sum_counts(reasons)
-        return bool(asked), bool(damaged)
+        numbers = self.stop_request.number, len(self.watch.damages), save_requests.take()
+        asked, damaged, save = self.collectives.sum_counts(np.array(numbers))
+        return bool(asked), bool(damaged), bool(save)
 
-    def _save_if_due(self, step: int, stop: bool, metrics: Metrics | None) -> None:
+    def _save_if_due(self, step: int, asked: bool, metrics: Metrics | None) -> None:
         """Begin to save, where it is due: training goes on while the checkpoint is written."""
         validation, every = validation_of(metrics), self.config.checkpoint.every
-        due = stop or (every and step % every == 0) or step == self.schedule.steps
+        must = asked or step == self.schedule.steps
+        due = must or (every and step % every == 0)
         if self.cluster.is_first and not due:
             due = self.folder.is_best(validation)
         if not due:
             return
-        if self.skipped.doubtful:
-            self.log.say(f"step {step}: not saved, since the last steps were skipped")
+        if self.skipped.forbid_saving(must):
+            count = self.skipped.in_a_row
+            self.log.say(f"step {step}: not saved, since the last {count} step(s) were skipped")
             return
         self.heartbeat.enter("checkpoint")
         if self.cluster.is_first:
@@ -348,7 +351,7 @@ class Trainer:
         """Evaluate the final model and write the summary."""
         steps = self.schedule.steps
         splits = {split: self._evaluate(steps, split) for split in ("val", "test")}
-        _, damaged = self._reasons_to_stop()
+        _, damaged, _ = self._requests()
         if damaged:
             self.watch.stop(steps, self._is_saved(steps))
         if self.cluster.is_first:

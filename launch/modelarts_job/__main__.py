@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import launch.arguments
+import train.process.signals
 import train.program.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from launch.job import Job
 from launch.last_upload import upload_rest
@@ -23,6 +24,7 @@ from launch.supervisor.child_process import Signals, shell_code, start_program, 
 from rank_tables import load
 from train.environment import hide_rank_table
 from train.errors import UserError
+from train.process.signals import REQUESTS
 from train.program.ending import exit_code
 from train.storage.address import is_remote
 
@@ -144,7 +146,7 @@ def _watch(command: list[str], variables: dict[str, str], job: Job) -> int:
     with Signals() as signals:
         rank = start_program(command, variables)
         while rank.poll() is None:
-            if received := wait_for(rank, signals):
+            if received := wait_for(rank, signals, handed_on=REQUESTS):
                 rank.send_signal(received)
         return upload_rest(job, shell_code(rank.wait()), signals, began)
 

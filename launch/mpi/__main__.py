@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+import train.process.signals
 import train.program.requirements  # noqa: F401  ends here, in one line, where something is not installed
 from launch.arguments import parse
 from launch.foreign_starter import foreign_starter

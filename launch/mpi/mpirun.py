@@ -12,6 +12,7 @@ from launch.plan.machine import Machine
 from launch.supervisor.child_process import Signals, shell_code, start_program, wait_for
 from train.environment import hide_rank_table
 from train.errors import UserError
+from train.process.signals import REQUESTS
 
 # They would make a rank believe that it belongs to another cluster.
 _OTHER_CLUSTER = (
@@ -115,11 +116,11 @@ def run(start: Start, grace: float, signals: Signals) -> int:
     """
     # By TERM mpirun ends its ranks.
     mpirun = start_program(start.command, start.environment, dies_by=signal.SIGTERM)
-    received = wait_for(mpirun, signals)
+    received = wait_for(mpirun, signals, handed_on=REQUESTS)
     if received is None:
         return shell_code(mpirun.wait())
     mpirun.send_signal(STOP)
-    wait_for(mpirun, signals, grace)
+    wait_for(mpirun, signals, grace, REQUESTS)
     mpirun.terminate()  # does nothing to one that has ended
     wait_for(mpirun, signals, _SECONDS_FOR_MPIRUN)
     mpirun.kill()

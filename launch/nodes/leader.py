@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from launch.last_upload import upload_rest
 from launch.log_folders import claim_attempt, log_folder
@@ -13,7 +14,8 @@ from launch.plan.placement import Placement
 from launch.plan.processes import World
 from launch.supervisor.attempt import Ended, run_attempt
 from launch.supervisor.child_process import Signals
-from launch.supervisor.failure_report import Cause
+from launch.supervisor.failure_report import Cause, hang
+from train.errors import UserError
 from train.storage.run_mirror import noted_numbers
 
 
@@ -54,7 +56,14 @@ def _run(placement: Placement, signals: Signals, members: MemberLinks) -> int:
             return ended.cause.exit_code
         seconds = pause(len(causes))
         _say(f"starting again in {seconds:g} s (restart {len(causes)} of {most})")
-        if stop := _sleep(seconds, signals):
+        stop = _sleep(seconds, signals)
+        if stop is None and (min_nodes := placement.job.min_nodes) is not None:
+            try:
+                stop = members.gather_again(signals, min_nodes)
+            except UserError as error:
+                _say(f"not started again: {error}")
+                return ended.cause.exit_code
+        if stop:
             return 128 + stop
 
 
@@ -88,11 +97,16 @@ def _attempt(placement: Placement, signals: Signals, members: MemberLinks) -> En
         world = World(size, address)
     attempt = claim_attempt(job.run_dir)
     ranks = "1 rank" if size == 1 else f"{size} ranks"
-    where = f" on {placement.nnodes} nodes" if placement.nnodes > 1 else ""
+    nnodes = len(members.all) + 1
+    where = f" on {nnodes} nodes" if nnodes > 1 else ""
     print(f"starting {ranks}{where}, logs in {log_folder(job.run_dir, attempt)}", flush=True)
     members.start(attempt, world)
     own = run_attempt(placement, attempt, 0, world, signals, members)
-    return members.conclude(own, signals)
+    ended = members.conclude(own, signals)
+    if ended.cause is not None and ended.cause.hung:  # of all nodes now
+        log_dir = log_folder(job.run_dir, attempt)
+        ended = replace(ended, cause=hang(ended.cause.hung, job.hang_timeout, log_dir))
+    return ended
 
 
 def _sleep(seconds: float, signals: Signals) -> int | None:

@@ -130,11 +130,15 @@ class LeaderLink(OtherNodes):
         for message in self.channel.receive():
             if message["kind"] == "stop":
                 self.stop = int(message["number"])
+            elif message["kind"] == "request":
+                self.requests.add(int(message["number"]))
+            elif message["kind"] == "hang":
+                self.hung = True
             elif message["kind"] == "fail":
                 self.failed = True
             else:
                 # What came before belongs to the attempt before.
-                self.stop, self.failed = None, False
+                self.stop, self.failed, self.hung = None, False, False
                 self._orders.append(message)
         self.failed = self.failed or not self.channel.is_open
 

@@ -5,7 +5,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from launch.job import Job
@@ -35,6 +35,7 @@ class _Member:
     nproc: int
     channel: Channel
     ended: Ended | None = None
+    is_lost: bool = False
 
     @property
     def name(self) -> str:
@@ -57,6 +58,11 @@ class MemberLinks(OtherNodes):
         self._job = placement.job
         self._placement = placement
         self._listener: socket.socket | None = None
+        # Which other nodes belong to the job.
+        self._expected = set(range(1, placement.nnodes))
+        # Connections that have not said who they are, and nodes that are not yet taken in.
+        self._strangers: list[Channel] = []
+        self._callers: list[tuple[Channel, Message]] = []
         # Nodes in the order in which they were seen to fail.
         self._failed_nodes: list[int] = []
         self.all: list[_Member] = []
@@ -89,29 +95,74 @@ class MemberLinks(OtherNodes):
         Raises:
             UserError: Not all have come in time, or one does not fit the others.
         """
-        waiting: list[Channel] = []
         deadline = time.monotonic() + self._job.node_timeout
-        while len(self.all) < self._placement.nnodes - 1:
-            assert self._listener is not None
+        while missing := self._missing():
             if stop := signals.wait(_POLL) or self._stopped_while_waiting():
                 return stop
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    waiting.append(Channel(self._listener.accept()[0]))
-            for channel in list(waiting):
-                for message in channel.receive(most=1):
-                    waiting.remove(channel)
-                    self._admit(channel, message)
+            self._listen_for_callers()
+            for channel, message in self._take_callers():
+                if problem := self._admit(channel, message):
+                    raise UserError(problem)
             if time.monotonic() > deadline:
-                missing = set(range(1, self._placement.nnodes)) - {m.number for m in self.all}
-                names = ", ".join(map(str, sorted(missing)))
                 raise UserError(
-                    f"node {names} of {self._placement.nnodes} did not come within "
+                    f"node {_list(missing)} of {self._placement.nnodes} did not come within "
                     f"{self._job.node_timeout:g} s (is its launcher running, with the same "
                     "--nnodes and --master?)"
                 )
         self.all.sort(key=lambda member: member.number)
         return None
+
+    def gather_again(self, signals: Signals, min_nodes: int) -> int | None:
+        """Wait for lost nodes to come back, or else go on without them.
+
+        Returns:
+            A signal that came instead.
+
+        Raises:
+            UserError: Too few nodes are left.
+        """
+        for member in self.all:
+            if member.is_lost:
+                member.channel.close()
+        self.all = [member for member in self.all if not member.is_lost]
+        wanted, seconds = self._placement.nnodes, self._job.node_timeout
+        deadline = time.monotonic() + seconds
+        if missing := self._missing():
+            print(f"waiting for node {_list(missing)} to come back, {seconds:g} s", flush=True)
+        while missing := self._missing():
+            if stop := signals.wait(_POLL) or self._stopped_while_waiting():
+                return stop
+            self._listen_for_callers()
+            for channel, message in self._take_callers():
+                self._admit(channel, message)
+            if time.monotonic() > deadline:
+                here = len(self.all) + 1
+                lost = f"node {_list(missing)} did not come back within {seconds:g} s"
+                if here < min_nodes:
+                    raise UserError(f"{lost}, and --min-nodes is {min_nodes}")
+                print(f"{lost}: going on with {here} of {wanted} nodes", flush=True)
+                self._expected -= missing
+        self.all.sort(key=lambda member: member.number)
+        return None
+
+    def _missing(self) -> set[int]:
+        return self._expected - {member.number for member in self.all if not member.is_lost}
+
+    def _listen_for_callers(self) -> None:
+        """Let whoever connects say who it is; refuse nodes that nobody waits for."""
+        if self._listener is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._strangers.append(Channel(self._listener.accept()[0]))
+        for channel in list(self._strangers):
+            for message in channel.receive(most=1):
+                self._strangers.remove(channel)
+                self._callers.append((channel, message))
+
+    def _take_callers(self) -> list[tuple[Channel, Message]]:
+        taken, self._callers = self._callers, []
+        return taken
 
     def _stopped_while_waiting(self) -> int | None:
         """Return a signal that a node got which is here already; forget those that have gone."""
@@ -123,33 +174,36 @@ class MemberLinks(OtherNodes):
                 self.all.remove(member)  # it may come again
         return None
 
-    def _admit(self, channel: Channel, message: Message) -> None:
-        """Take in a node that has said who it is, or raise UserError if it does not fit."""
+    def _admit(self, channel: Channel, message: Message) -> str | None:
+        """Take in a node that has said who it is; if it does not fit return why, and tell it."""
         try:
             number, nnodes = int(message["node"]), int(message["nnodes"])
             member = _Member(number, str(message["host"]), int(message["nproc"]), channel)
             command = message["command"]
         except (KeyError, TypeError, ValueError):
             channel.close()  # a stranger: no launcher greets like this
-            return
+            return None
         problem, wanted = None, self._placement.nnodes
         if nnodes != wanted:
             problem = f"{member.name} was started with --nnodes {nnodes}, not {wanted}"
         elif any(other.number == number for other in self.all):
             problem = f"two nodes were started with --node-rank {number}"
+        elif number not in self._expected:
+            problem = f"{member.name} comes too late: the job goes on without it"
         elif command != command_of(self._job):
             problem = f"{member.name} was started with another configuration or other settings"
         if problem:
             channel.send("refuse", text=problem)
-            raise UserError(problem)
+            return problem
         self.all.append(member)
         here = len(self.all) + 1
         print(f"{member.name} has come: {here} of {nnodes} nodes are here", flush=True)
+        return None
 
     def start(self, attempt: int, world: World) -> None:
         """Have all nodes begin an attempt."""
         self.attempts += 1
-        self.stop, self.failed, self._failed_nodes = None, False, []
+        self.stop, self.failed, self.hung, self._failed_nodes = None, False, False, []
         order = {"attempt": attempt, "size": world.size, "scheduler": world.scheduler}
         first_rank = self._placement.nproc
         for member in self.all:
@@ -178,7 +232,11 @@ class MemberLinks(OtherNodes):
         if causes:
             first = next((n for n in self._failed_nodes if n in causes), min(causes))
             steps = [c.step for c in causes.values() if c.step is not None]
-            return Ended(replace(causes[first], step=max(steps, default=None)), signal_number)
+            cause = replace(causes[first], step=max(steps, default=None))
+            if cause.hung:
+                hung = tuple(rank for c in causes.values() for rank in c.hung)
+                cause = replace(cause, hung=hung)
+            return Ended(cause, signal_number)
         return Ended(signal_number=signal_number)
 
     def finish(self, code: int, numbers: Mapping[int, int] | None = None) -> int:
@@ -201,11 +259,21 @@ class MemberLinks(OtherNodes):
 
     def listen(self) -> None:
         """Take note of what the other nodes have said, and pass it on."""
+        self._listen_for_callers()
+        if not self._missing():  # or else they wait for the restart
+            for channel, message in self._take_callers():
+                self._admit(channel, message)
         for member in self.all:
             for message in member.channel.receive():
                 if message["kind"] == "stop" and self.stop is None:
                     self.stop = int(message["number"])
                     self.send("stop", number=self.stop)
+                elif message["kind"] == "request":
+                    self.requests.add(int(message["number"]))
+                    self._tell_others(member, "request", number=message["number"])
+                elif message["kind"] == "hang":
+                    self.hung = True
+                    self._tell_others(member, "hang")
                 elif message["kind"] == "fail":
                     self._note_failure(member.number)
                 elif message["kind"] == "ended":
@@ -225,6 +293,11 @@ class MemberLinks(OtherNodes):
         self.listen()
         return all(member.ended is not None for member in self.all)
 
+    def _tell_others(self, member: _Member, kind: str, **values: object) -> None:
+        for other in self.all:
+            if other is not member:
+                other.channel.send(kind, **values)
+
     def _note_failure(self, number: int) -> None:
         if number not in self._failed_nodes:
             self.failed = True
@@ -233,8 +306,13 @@ class MemberLinks(OtherNodes):
 
     def _lose(self, member: _Member, how: str) -> None:
         text = f"{member.name} {how}"
-        member.ended = Ended(Cause(text, 1, text, is_final=True))
+        member.is_lost = True
+        member.ended = Ended(Cause(text, 1, text, is_final=self._job.min_nodes is None))
         self._note_failure(member.number)
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def command_of(job: Job) -> Sequence[str]:

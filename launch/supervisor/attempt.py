@@ -16,12 +16,12 @@ from launch.log_folders import log_folder
 from launch.plan.placement import Placement
 from launch.plan.processes import Process, World, make_plan
 from launch.supervisor.child_process import Popen, Signals, has_ended, kill_group, start_rank
-from launch.supervisor.failure_report import Cause, Failure, explain
+from launch.supervisor.failure_report import Cause, Failure, explain, hang, read_end
+from launch.supervisor.hang import RankState, state_of
 from launch.supervisor.rank_reports import RankReports
 from train.errors import UserError
+from train.process.signals import SAVE, STACKS
 
-# What `timeout` ends with too.
-_HANG_EXIT_CODE = 124
 # Seconds for the others after one rank has failed. Most sit in a collective, where they cannot
 # react, so this is short; the exit code is decided already.
 _GRACE_AFTER_FAILURE = 2.0
@@ -31,6 +31,11 @@ _GRACE_FOR_SCHEDULER = 3.0
 _TIME_FOR_STACKS = 3.0
 # The end of a process wakes us up. This is for what does not: other nodes, and ranks that hang.
 _LOOK_EVERY = 0.25
+
+_REQUESTED: dict[int, str] = {
+    SAVE: "the ranks save at their next consolidation point, and go on",
+    STACKS: "the ranks write their stacks to their logs, and go on",
+}
 
 _Reason = Literal["failure", "failure elsewhere", "hang"]
 
@@ -51,7 +56,10 @@ class Ended:
     def from_message(message: Mapping[str, Any]) -> "Ended":
         """Read what another node has sent as plain values."""
         cause = message["cause"]
-        return Ended(Cause(**cause) if cause else None, message["signal_number"])
+        if cause:
+            hung = tuple(RankState(**rank) for rank in cause["hung"])
+            cause = Cause(**{**cause, "hung": hung})
+        return Ended(cause, message["signal_number"])
 
 
 class OtherNodes(ABC):
@@ -60,11 +68,15 @@ class OtherNodes(ABC):
     Attributes:
         stop: The signal with which another node was told to stop.
         failed: Whether another node has failed.
+        hung: Whether no rank of another node gets on.
+        requests: Signals that are no end, which have come to another node.
     """
 
     def __init__(self) -> None:
         self.stop: int | None = None
         self.failed = False
+        self.hung = False
+        self.requests: set[int] = set()
 
     @abstractmethod
     def listen(self) -> None:
@@ -72,7 +84,10 @@ class OtherNodes(ABC):
 
     @abstractmethod
     def send(self, kind: str, **values: object) -> None:
-        """Tell the other nodes that this one has failed ("fail"), or of a signal ("stop")."""
+        """Tell the other nodes that this one has failed ("fail") or hangs ("hang").
+
+        Or of a signal: to end ("stop"), or another one ("request").
+        """
 
     @abstractmethod
     def finished(self) -> bool:
@@ -130,6 +145,7 @@ class _Supervisor:
     started: float = field(default_factory=time.time)
     heartbeats: list[int] = field(default_factory=list)
     progress: float = field(default_factory=time.monotonic)
+    hung: list[RankState] = field(default_factory=list)
 
     def start(self) -> None:
         for process in self.plan:
@@ -151,13 +167,13 @@ class _Supervisor:
                 self.nodes.send("fail")
                 return self.end_after("failure")
             if self.is_hung():
-                # Every rank writes its stacks to its log (train/process/health.py).
-                self.stop_workers(signal.SIGUSR1, _TIME_FOR_STACKS)
-                self.nodes.send("fail")
-                return self.end_after("hang")
+                self.nodes.send("hang")
+                return self.end_hung()
             self.nodes.listen()
             if stop := self.nodes.stop:
                 return self.stop(stop)
+            if self.nodes.hung:
+                return self.end_hung()
             if self.nodes.failed:
                 return self.end_after("failure elsewhere")
         self.let_scheduler_go()
@@ -173,16 +189,10 @@ class _Supervisor:
         """Return why the processes failed, when all have ended; None if they did not."""
         if self.reason is None:
             return None
+        if self.reason == "hang":
+            return hang(self.hung, self.job.hang_timeout, self.log_dir)
         steps = [self.reports.step(process) for process in self.plan if process.rank is not None]
         step = max((step for step in steps if step is not None), default=None)
-        if self.reason == "hang":
-            shown = ", ".join("-" if step is None else str(step) for step in steps)
-            text = (
-                f"no rank made progress for {self.job.hang_timeout:g} s "
-                f"(steps of the ranks: {shown})\n"
-                f"where every rank stood is at the end of the logs in {self.log_dir}"
-            )
-            return Cause(text, _HANG_EXIT_CODE, "hang", step)
         failure = self.first_failure()
         return None if failure is None else explain(failure, self.log_dir, step)
 
@@ -214,6 +224,7 @@ class _Supervisor:
         Takes note of the processes that have ended, and of those that failed by themselves.
         """
         stop = self.signals.wait(seconds)
+        self.hand_on_requests()
         for entry in list(self.running):
             process, popen = entry
             if not has_ended(popen):
@@ -224,6 +235,16 @@ class _Supervisor:
             if popen.returncode != 0 and not self.ending:
                 self.failed[process] = time.time()
         return stop
+
+    def hand_on_requests(self) -> None:
+        """Hand on to the ranks what does not end them: to save and go on, to write stacks."""
+        for number in self.signals.take_requests():
+            print(f"{signal.Signals(number).name}: {_REQUESTED[number]}", flush=True)
+            self.nodes.send("request", number=number)
+            self.signal_workers(number)
+        for number in self.nodes.requests:
+            self.signal_workers(number)
+        self.nodes.requests.clear()
 
     def is_hung(self) -> bool:
         """Return whether no rank of this node has made progress for too long.
@@ -260,8 +281,7 @@ class _Supervisor:
         collectives depend on it.
         """
         self.ending = True
-        for popen in self.workers():
-            os.kill(popen.pid, number)
+        self.signal_workers(number)
         deadline = time.monotonic() + grace
         received = None
         while self.workers() and (left := deadline - time.monotonic()) > 0:
@@ -270,6 +290,22 @@ class _Supervisor:
             if stop == signal.SIGINT:  # asked again, by someone who does not want to wait
                 break
         return received
+
+    def signal_workers(self, number: int) -> None:
+        for popen in self.workers():
+            os.kill(popen.pid, number)
+
+    def end_hung(self) -> int | None:
+        """End ranks that do not get on, after they have written where they stand."""
+        ranks = [(process, popen) for process, popen in self.running if process.rank is not None]
+        logs = [self.log_dir / process.log_name for process, _ in ranks]
+        sizes = [log.stat().st_size for log in logs]
+        stop = self.stop_workers(STACKS, _TIME_FOR_STACKS)
+        for (process, popen), log, size in zip(ranks, logs, sizes, strict=True):
+            progress, stacks = self.reports.progress(process), read_end(log, size)
+            assert process.rank is not None
+            self.hung.append(state_of(process.rank, popen.pid, progress, stacks))
+        return self.end_after("hang") or stop
 
     def end_after(self, reason: _Reason) -> int | None:
         self.reason = reason

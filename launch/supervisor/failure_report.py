@@ -13,8 +13,11 @@ from pathlib import Path
 
 from launch.plan.processes import Process
 from launch.supervisor.child_process import shell_code
+from launch.supervisor.hang import RankState, describe
 from train.errors import USER_ERROR, is_error_line
 
+# What `timeout` ends with too.
+_HANG_EXIT_CODE = 124
 _TAIL_LINES = 25
 # Enough for any traceback; a log may have grown to gigabytes.
 _READ_BYTES = 256 * 1024
@@ -62,6 +65,7 @@ class Cause:
         error: What tells this failure from others: the message, without where and when.
         step: The step the job had come to, None before its first.
         is_final: Whether another attempt could not fix it, as with a mistake of the user.
+        hung: If none got on, where the ranks stood.
     """
 
     text: str
@@ -69,6 +73,18 @@ class Cause:
     error: str
     step: int | None = None
     is_final: bool = False
+    hung: tuple[RankState, ...] = ()
+
+
+def hang(hung: Sequence[RankState], hang_timeout: float, log_dir: Path) -> Cause:
+    """Return why an attempt failed in which no rank got on for so many seconds."""
+    lines = [
+        f"no rank made progress for {hang_timeout:g} s:",
+        *(f"  {line}" for line in describe(hung)),
+        f"the stacks of their threads are at the end of the logs in {log_dir}",
+    ]
+    step = max((rank.step for rank in hung), default=0)
+    return Cause("\n".join(lines), _HANG_EXIT_CODE, "hang", step or None, hung=tuple(hung))
 
 
 def explain(failure: Failure, log_dir: Path, step: int | None) -> Cause:
@@ -86,7 +102,7 @@ def user_error(failure: Failure, log_dir: Path) -> str | None:
     """
     if failure.returncode != USER_ERROR:
         return None
-    from_the_end = iter(reversed(_read_end(log_dir / failure.process.log_name)))
+    from_the_end = iter(reversed(read_end(log_dir / failure.process.log_name)))
     first = next(filter(is_error_line, from_the_end), None)
     others = itertools.takewhile(is_error_line, from_the_end)
     return None if first is None else "\n".join(reversed([first, *others]))
@@ -96,7 +112,7 @@ def report(failure: Failure, log_dir: Path) -> str:
     """Return what to tell about a failure that is not a mistake of the user."""
     log = log_dir / failure.process.log_name
     # Where the disk is full the log is empty, and what the process has said of itself is all.
-    lines = _read_end(log) or list(filter(None, [failure.message]))
+    lines = read_end(log) or list(filter(None, [failure.message]))
     # A process ended by a signal has raised nothing: a traceback in its log is an old one.
     excerpt = last_traceback(lines) if failure.returncode > 0 else []
     excerpt = excerpt or useful_tail(lines)
@@ -151,10 +167,11 @@ def how(returncode: int) -> str:
     return f"killed by {name}{memory}"
 
 
-def _read_end(path: Path) -> list[str]:
+def read_end(path: Path, since: int = 0) -> list[str]:
+    """Return the last lines of a log, of what was written after so many bytes."""
     with path.open("rb") as log:
         log.seek(0, 2)
-        log.seek(max(0, log.tell() - _READ_BYTES))
+        log.seek(max(since, log.tell() - _READ_BYTES))
         return log.read().decode(errors="replace").splitlines()
 
 

@@ -2,13 +2,28 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from launch.plan.processes import Process
 from train.environment import ERROR, HEARTBEAT
 
 
+class Progress(NamedTuple):
+    """How far a rank is (:class:`train.process.health.Heartbeat`).
+
+    Attributes:
+        step: Steps done.
+        phase: What it does.
+        phases: How many phases it has been in.
+    """
+
+    step: int
+    phase: str
+    phases: int
+
+
 class RankReports:
-    """The files in which every rank keeps the number of its step and notes its failure.
+    """The files in which every rank keeps its step and phase and notes its failure.
 
     Args:
         folder: Where they are; empty at first.
@@ -30,12 +45,17 @@ class RankReports:
         except OSError:
             return 0
 
+    def progress(self, process: Process) -> Progress:
+        """Return how far a rank is."""
+        try:
+            step, phase, phases = self._path(process, HEARTBEAT).read_text().split()
+            return Progress(int(step), phase, int(phases))
+        except (OSError, ValueError):
+            return Progress(0, "start", 0)
+
     def step(self, process: Process) -> int | None:
         """Return the step that a rank has come to, None before its first."""
-        try:
-            return int(self._path(process, HEARTBEAT).read_text().split()[0]) or None
-        except (OSError, ValueError, IndexError):
-            return None
+        return self.progress(process).step or None
 
     def failure(self, process: Process) -> tuple[float, str] | None:
         """Return what a rank has noted of its failure: when, in seconds since 1970, and a line.

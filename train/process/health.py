@@ -4,7 +4,6 @@ import contextlib
 import faulthandler
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -15,6 +14,7 @@ from typing import Literal
 from train.environment import ERROR, HEARTBEAT
 from train.errors import FAILURE, USER_ERROR, UserError, error_text
 from train.files import replace_file
+from train.process.signals import STACKS
 from train.program.ending import refusal
 from train.storage.retry import StorageError
 
@@ -75,9 +75,9 @@ class Heartbeat:
 
 
 def explain_crashes() -> None:
-    """Have the Python stacks of all threads printed on a crash, and on USR1 (the hang watch's)."""
+    """Have the Python stacks of all threads printed on a crash, and on QUIT."""
     faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    faulthandler.register(STACKS, all_threads=True)
 
 
 def report(error: Exception) -> int:

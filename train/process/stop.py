@@ -5,8 +5,7 @@ import signal
 from types import FrameType
 from typing import Any
 
-# mpirun acts on the others itself; USR2 it hands to its ranks.
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+from train.process.signals import STOP
 
 
 class StopRequest:
@@ -23,7 +22,7 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in _SIGNALS:
+        for number in STOP:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         return self

@@ -18,7 +18,7 @@ from train.step.train_step import StepResults, TrainStep
 # So many steps in a row that were skipped are no bad luck. A loss scale may take some more to come
 # down to what the gradients allow.
 MOST_SKIPPED = 20
-# From so many on the model is in doubt: a checkpoint of it must not push out a better one.
+# From so many on, the update before them has probably spoilt the model.
 DOUBTFUL = 3
 
 
@@ -57,8 +57,16 @@ class SkippedSteps:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the model should not be saved."""
+        """Whether the model is unlikely to be any good."""
         return self.in_a_row >= DOUBTFUL
+
+    def forbid_saving(self, must: bool) -> bool:
+        """Return whether a checkpoint has to wait: it might push out a better one.
+
+        Args:
+            must: Whether this is the last chance.
+        """
+        return self.doubtful if must else self.in_a_row > 0
 
 
 class Diagnosis:

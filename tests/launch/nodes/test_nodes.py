@@ -9,6 +9,8 @@ from tests.launch.script_jobs import ScriptJob
 
 Nodes = list[ScriptJob]
 
+# A scheduler that ends with the ranks is not waited for.
+SLEEP_ALONE = "pass"
 SLEEP = "note(f'up{rank}'); time.sleep(600)\n"
 
 
@@ -103,6 +105,62 @@ def test_killed_launcher_takes_the_other_nodes_down(nodes: Nodes, free_port: int
         assert "is gone" in err
         for node in nodes[:2]:
             node.assert_all_gone()
+
+
+# Says where and among how many it runs, and goes on until it is told that all is done.
+STARTED = """
+note(f"{os.environ['RANK_SIZE']}_{rank}", os.getpid())
+while not (notes / "done").exists(): time.sleep(0.01)
+"""
+
+
+def test_goes_on_with_the_nodes_that_are_left(nodes: Nodes, free_port: int) -> None:
+    options = {"max_restarts": 3, "min_nodes": 2, "node_timeout": 2.0, "scheduler": SLEEP_ALONE}
+    start(nodes, free_port, STARTED, (1, 1, 2), **options)
+    nodes[0].await_notes(*(f"4_{rank}" for rank in range(4)))
+    nodes[1].process.kill()
+    nodes[0].await_notes(*(f"3_{rank}" for rank in range(3)))  # numbered again
+    nodes[1].start(
+        STARTED, nproc=1, nnodes=3, node_rank=1, master="127.0.0.1", control_port=free_port
+    )
+    _, _, err = nodes[1].finish()
+    assert err.rstrip().endswith("comes too late: the job goes on without it")
+    (nodes[0].notes / "done").touch()
+    (code, out, err), (code_2, _, _) = nodes[0].finish(), nodes[2].finish()
+    assert (code, code_2) == (0, 0), err
+    assert "node 1 (" in err and "is gone: its launcher was killed" in err
+    assert "node 1 did not come back within 2 s: going on with 2 of 3 nodes\n" in out
+    assert "starting 3 ranks on 2 nodes" in out
+    for node in nodes:
+        node.assert_all_gone()
+
+
+def test_waits_for_a_node_that_comes_back(nodes: Nodes, free_port: int) -> None:
+    options = {"max_restarts": 1, "min_nodes": 1, "scheduler": SLEEP_ALONE}
+    start(nodes, free_port, STARTED, (1, 1), **options)
+    nodes[0].await_notes("2_0", "2_1")
+    nodes[1].process.kill()
+    nodes[1].assert_all_gone()
+    for note in ("2_0", "2_1"):
+        (nodes[0].notes / note).unlink()
+    nodes[1].start(
+        STARTED, nproc=1, nnodes=2, node_rank=1, master="127.0.0.1", control_port=free_port
+    )
+    nodes[0].await_notes("2_0", "2_1")
+    (nodes[0].notes / "done").touch()
+    assert [node.finish()[0] for node in nodes[:2]] == [0, 0]
+
+
+def test_too_few_nodes_are_left(nodes: Nodes, free_port: int) -> None:
+    options = {"max_restarts": 3, "min_nodes": 2, "node_timeout": 1.0}
+    start(nodes, free_port, STARTED, (1, 1), **options)
+    nodes[0].await_notes("2_0", "2_1")
+    nodes[1].process.kill()
+    code, _, err = nodes[0].finish()
+    assert code == 1
+    assert err.rstrip().endswith(
+        "not started again: node 1 did not come back within 1 s, and --min-nodes is 2"
+    )
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def test_stops_at_the_next_consolidation_point_and_goes_on_as_if_it_had_not(
     variables = {"MTLN_HEARTBEAT": str(heartbeat)}
     job = start(*train, f"run_dir={run_dir}", variables=variables)
     job.wait_until(lambda: heartbeat.exists() and phase_in(heartbeat) == "step")
-    job.process.send_signal(signal.SIGUSR1)  # as the hang watch does
+    job.process.send_signal(signal.SIGQUIT)  # as the hang watch does
     job.process.terminate()
     code, out, err = job.finish(300)
     assert code == -signal.SIGTERM, err

@@ -95,14 +95,16 @@ def test_when_a_run_has_diverged() -> None:
     skipped = SkippedSteps()
     skipped.count(results(1, DOUBTFUL - 1), None)
     assert not skipped.doubtful
+    assert skipped.forbid_saving(must=False) and not skipped.forbid_saving(must=True)
     skipped.count(results(0, 1), None)
     assert skipped.doubtful and not skipped.diverged
+    assert skipped.forbid_saving(must=True)
     skipped.count(results(0, MOST_SKIPPED - DOUBTFUL - 1), None)
     assert not skipped.diverged
     skipped.count(results(0, 1), None)
     assert skipped.diverged and skipped.total == MOST_SKIPPED
     skipped.count(results(1, 0), None)
-    assert skipped.in_a_row == 0
+    assert skipped.in_a_row == 0 and not skipped.forbid_saving(must=False)
 
     scaled = SkippedSteps()
     scaled.count(results(0, 30), 2.0)
