@@ -47,13 +47,15 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     from train.errors import UserError
 
     if arguments.list:
-        print("\n".join(f"{key:<18}{kind.title}" for key, kind in KINDS.items()))
+        print("\n".join(f"{key:<20}{kind.title}" for key, kind in KINDS.items()))
         return 0
     wanted = _wanted(KINDS, arguments.kinds)
     faults = len(wanted) if arguments.faults is None else arguments.faults
     if faults < 1:
         raise UserError(f"--faults {faults}: must be at least 1")
-    missing = {where: PLACES[where].missing() for where in {k.where for k in wanted.values()}}
+    missing: dict[str, str | None] = {
+        where: PLACES[where].missing() for where in {k.where for k in wanted.values()}
+    }
     possible = {key: kind for key, kind in wanted.items() if missing[kind.where] is None}
     chains = plan(possible, faults, arguments.seed)
     if arguments.chain is not None:
@@ -97,7 +99,9 @@ def _wanted(kinds: "Mapping[str, Kind]", given: str | None) -> "dict[str, Kind]"
 
 def _reason(key: str, wanted: "Mapping[str, Kind]", missing: Mapping[str, str | None]) -> str:
     if key not in wanted:
-        return "not asked for (--kinds)"
+        from tools.drill.results import NOT_ASKED_FOR
+
+        return NOT_ASKED_FOR
     return missing[wanted[key].where] or "fewer faults than kinds (--faults)"
 
 

@@ -22,7 +22,7 @@ Done = tuple[Any, dict[str, Any]]
 
 
 def flip_bit(order: Order, step: Function, given: Given, named: Named) -> Done:
-    """Turn one bit over, in the shared branch ("parameter") or in what the optimizer knows of it."""
+    """Turn a bit over, in the shared branch ("parameter") or in what the optimizer keeps of it."""
     trainer: Trainer = given[0]
     what, bit = order.values
     if what == "parameter":
@@ -46,7 +46,7 @@ def spoil_statistic(order: Order, step: Function, given: Given, named: Named) ->
 
 
 def spoil_gradient(order: Order, step: Function, given: Given, named: Named) -> Done:
-    """Make a step with a gradient that has NaN on this rank only, and note what the step changed."""
+    """Make a step whose gradient has NaN on this rank only; note what the step has changed."""
     trainer: Trainer = given[0]
     _, branches = split_by_branch(trainer.network)
     before = branches[0].asnumpy().copy()

@@ -103,7 +103,7 @@ class Job:
         return self.process.poll() is None
 
     def pid(self, name: str) -> int:
-        """Return the process number of ``launcher``, ``scheduler`` or ``rank N``; 0 if not there."""
+        """Return the number of ``launcher``, ``scheduler`` or ``rank N``; 0 if it is not there."""
         if name == "launcher":
             return self.process.pid
         for pid, variables in processes(self.folder).items():

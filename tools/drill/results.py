@@ -16,8 +16,10 @@ from tools.drill.run import Hit
 from train.errors import UserError
 
 _FORMAT = {"format": "mtln-drill", "version": 1}
-_HEADINGS = ["fault", "tries", "survived", "median s", "worst s"]
+_HEADINGS: list[object] = ["fault", "tries", "survived", "median s", "worst s"]
 _NOTHING = "-"
+# Of a kind that the user has left out.
+NOT_ASKED_FOR = "not asked for (--kinds)"
 
 
 @dataclass
@@ -81,8 +83,10 @@ class Document:
 
     def table(self, markdown: bool = False) -> str:
         """Return the table, every kind a row, with a note below it for those not tried."""
-        rows = [_HEADINGS]
+        rows: list[list[object]] = [_HEADINGS]
         for key, kind in KINDS.items():
+            if self.not_tried.get(key) == NOT_ASKED_FOR:
+                continue
             found = [one for one in self.faults if one["kind"] == key]
             if not found:
                 rows.append([kind.title, "not tried", *[_NOTHING] * 3])

@@ -101,15 +101,14 @@ def _summary(run: Run) -> str:
     return damage.__name__
 
 
+_DAMAGES = (("cut", "truncated", truncate), ("flip", "with a bit flipped", flip))
 KINDS = [
-    Kind(f"checkpoint-{how}", f"checkpoint {text}", partial(_checkpoint, names=_ARRAYS, damage=do))
-    for how, text, do in (("cut", "truncated", truncate), ("flip", "with a bit flipped", flip))
-]
-KINDS += [
-    Kind(
-        f"state-{how}", f"state.json {text}", partial(_checkpoint, names=("state.json",), damage=do)
+    Kind(f"{what}-{how}", f"{title} {text}", partial(_checkpoint, names=names, damage=damage))
+    for what, title, names in (
+        ("checkpoint", "checkpoint", _ARRAYS),
+        ("state", "state.json", ("state.json",)),
     )
-    for how, text, do in (("cut", "truncated", truncate), ("flip", "with a bit flipped", flip))
+    for how, text, damage in _DAMAGES
 ]
 KINDS += [
     Kind("checkpoints", "all checkpoints damaged", _all_checkpoints),

@@ -20,7 +20,7 @@ def _nan_gradient(run: Run) -> str:
     facts = run.wait_for(run.order("step", rank=rank, action="nan gradient"))
     if facts["changed"]:
         names = facts["changed"]
-        raise NotSurvived(f"the skipped step has changed {len(names)} arrays, {names[0]} first")  # type: ignore[arg-type, index]
+        raise NotSurvived(f"the skipped step has changed {len(names)} arrays, {names[0]} first")
     run.goes_on()
     if "skipped" not in run.output():
         raise NotSurvived("it does not say that a step was skipped")
