@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -32,8 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--kinds", metavar="KIND,...", help="only these; 'kill' stands for all kill-...")
     add("--list", action="store_true", help="list the kinds, and end")
     add("--chain", metavar="NAME", help="only this chain of the drill of this seed, with --keep")
+    text = "new folder to work in, on the disk that is to be tried (default: a temporary one)"
+    add("--folder", metavar="DIR", type=Path, help=text)
     add("--out", metavar="FOLDER", type=Path, help="write drill.json and drill.md")
-    add("--keep", action="store_true", help="keep the folders of the runs")
+    add("--update", metavar="PAGE", type=Path, help="replace the table in a Markdown page")
+    add("--keep", action="store_true", help="keep the folders of runs that survived too")
     add("--require-all", action="store_true", help="fail if a kind could not be tried")
 
 
@@ -42,7 +46,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     from tools.drill.drill import drill, plan
     from tools.drill.kinds import KINDS
     from tools.drill.places import PLACES
-    from tools.drill.results import Document
+    from tools.drill.results import PART, Document
     from tools.drill.site import prepare
     from train.errors import UserError
 
@@ -66,19 +70,44 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         raise UserError("--kinds, --chain: nothing is left to try")
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="mtln-drill-"))
-    _say(f"undisturbed run on {arguments.nproc} ranks, in {folder}")
-    site = prepare(folder, arguments.nproc)
-    tried = drill(site, chains, arguments.keep, _say)
-    command = shlex.join(["python", "-m", "tools", *argv])
-    document = Document(command, [one.tree() for one in tried], not_tried)
+    if arguments.update is not None:
+        PART.around(arguments.update)
+    folder = _folder(arguments.folder)
+    keep = arguments.keep
+    try:
+        _say(f"undisturbed run on {arguments.nproc} ranks, in {folder}")
+        site = prepare(folder, arguments.nproc)
+        tried = drill(site, chains, arguments.keep, _say)
+        command = shlex.join(["python", "-m", "tools", *argv])
+        document = Document(command, [one.tree() for one in tried], not_tried)
+        keep = keep or bool(document.problems)
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
     print(document.table())
     if arguments.out is not None:
         document.write(arguments.out / "drill.json")
-        (arguments.out / "drill.md").write_text(document.markdown(), encoding="utf-8")
+        (arguments.out / "drill.md").write_text(f"{document.markdown()}\n", encoding="utf-8")
+    if arguments.update is not None:
+        PART.replace(arguments.update, document.markdown())
     for problem in document.problems:
         print(f"not survived: {problem}", file=sys.stderr)
     return int(bool(document.problems) or (arguments.require_all and bool(not_tried)))
+
+
+def _folder(given: Path | None) -> Path:
+    """Return a new folder.
+
+    Raises:
+        UserError: The one that is wanted is there already, or cannot be made.
+    """
+    from tools.common.command_line import refused
+
+    if given is None:
+        return Path(tempfile.mkdtemp(prefix="mtln-drill-"))
+    with refused(given, "cannot be made"):
+        given.mkdir(parents=True)
+    return given.absolute()
 
 
 def _wanted(kinds: "Mapping[str, Kind]", given: str | None) -> "dict[str, Kind]":

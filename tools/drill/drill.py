@@ -122,6 +122,8 @@ def _hit_run(
             run.check()
         except NotSurvived as error:
             one.problem = str(error)
+        except Exception as error:  # hours of results must not be lost
+            one.problem = f"the drill itself failed: {type(error).__name__}: {error}"
         say(f"{chain.name}: {kind.title}: {one.problem or one.detail}")
         if len(run.hits) > hits:
             one.hit = run.hits[hits]
@@ -133,6 +135,6 @@ def _hit_run(
         run.complete()
     except NotSurvived as error:
         for one in tried:
-            one.problem = f"the run that was hit by {', '.join(t.key for t in tried)}: {error}"
+            one.problem = f"hit by {', '.join(t.key for t in tried)}: {error}"
         say(f"{chain.name}: {tried[-1].problem}")
     return tried

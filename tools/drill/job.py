@@ -86,12 +86,13 @@ class Job:
         self.folder = folder
         number = len(list(folder.glob("job-*.out")))
         self._out, self._err = (folder / f"job-{number}.{end}" for end in ("out", "err"))
+        path = [str(ROOT), *filter(None, [variables.get("PYTHONPATH")])]
         self.began = time.monotonic()
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [*prefix, sys.executable, *arguments],
                 cwd=cwd,
-                env={**variables, FOLDER: str(folder), "PYTHONPATH": str(ROOT)},
+                env={**variables, FOLDER: str(folder), "PYTHONPATH": os.pathsep.join(path)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -11,6 +11,7 @@ from typing import Any
 from tools.bench.results import describe_machine
 from tools.common import console
 from tools.common.command_line import refused
+from tools.common.page_part import PagePart
 from tools.drill.kinds import KINDS
 from tools.drill.run import Hit
 from train.errors import UserError
@@ -18,6 +19,9 @@ from train.errors import UserError
 _FORMAT = {"format": "mtln-drill", "version": 1}
 _HEADINGS: list[object] = ["fault", "tries", "survived", "median s", "worst s"]
 _NOTHING = "-"
+PART = PagePart(
+    "<!-- tools drill: begin of the table -->", "<!-- tools drill: end of the table -->"
+)
 # Of a kind that the user has left out.
 NOT_ASKED_FOR = "not asked for (--kinds)"
 
@@ -74,11 +78,12 @@ class Document:
 
     @property
     def problems(self) -> list[str]:
-        """One line for every fault that was not survived."""
+        """One line for every fault that was not survived, or for all of a run."""
+        found = {(one["chain"], one["problem"]): one["kind"] for one in self.faults}
         return [
-            f"{KINDS[one['kind']].title} ({one['chain']}): {one['problem']}"
-            for one in self.faults
-            if one["problem"] is not None
+            f"{kind} (--chain {chain}): {problem}"
+            for (chain, problem), kind in found.items()
+            if problem is not None
         ]
 
     def table(self, markdown: bool = False) -> str:
@@ -111,7 +116,7 @@ class Document:
         machine = self.machine
         versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
         made = f"`{self.command}`: {machine['processor']}, {machine['cores']} cores, {versions}; "
-        return f"{self.table(markdown=True)}\n\n{made}{self.when}.\n"
+        return f"{self.table(markdown=True)}\n\n{made}{self.when}."
 
     def write(self, path: Path) -> None:
         """Write it as JSON.
