@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code: 1 if something was not survived."""
-    from tools.drill.drill import drill, plan
+    from tools.drill.chains import drill, plan
     from tools.drill.kinds import KINDS
     from tools.drill.places import PLACES
     from tools.drill.results import PART, Document

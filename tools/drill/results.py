@@ -12,8 +12,8 @@ from tools.bench.results import describe_machine
 from tools.common import console
 from tools.common.command_line import refused
 from tools.common.page_part import PagePart
+from tools.drill.disturbed_run import Hit
 from tools.drill.kinds import KINDS
-from tools.drill.run import Hit
 from train.errors import UserError
 
 _FORMAT = {"format": "mtln-drill", "version": 1}

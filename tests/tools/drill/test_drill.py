@@ -11,7 +11,7 @@ from tests.paths import ROOT
 from tests.ranks import GRAPHS
 from tools.__main__ import main
 from tools.drill import traces
-from tools.drill.drill import Chain, plan, run_chain
+from tools.drill.chains import Chain, plan, run_chain
 from tools.drill.kinds import KINDS
 from tools.drill.results import PART, Document
 from tools.drill.site import Site, prepare

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from tools.drill import traces
+from tools.drill.disturbed_run import Run
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
-from tools.drill.run import Run
 
 _ARRAYS = ("model.safetensors", "optimizer.safetensors", "ema.safetensors")
 

@@ -1,9 +1,9 @@
 """A disk that takes nothing more, for a while."""
 
+from tools.drill.disturbed_run import Run
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
 from tools.drill.places import Disk
-from tools.drill.run import Run
 from tools.drill.site import SAVE_EVERY
 
 

@@ -4,8 +4,8 @@ import signal
 import time
 from functools import partial
 
+from tools.drill.disturbed_run import SIGKILL_CODE, Run
 from tools.drill.kinds.kind import Kind
-from tools.drill.run import SIGKILL_CODE, Run
 from train.step import graph_cache
 
 # What one checkpoint consists of.

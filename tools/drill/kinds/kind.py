@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tools.drill.run import Run
+from tools.drill.disturbed_run import Run
 
 Where = Literal["folder", "disk", "store"]
 

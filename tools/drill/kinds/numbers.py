@@ -1,9 +1,9 @@
 """Numbers that go wrong within one rank: NaN, a bit, the clock."""
 
+from tools.drill.disturbed_run import Run
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
 from tools.drill.phases import ALL_RANKS
-from tools.drill.run import Run
 
 _HOUR, _YEAR = 3600.0, 365 * 86400.0
 # Of the mantissa of a float32, those that rounding does not take away within two steps.

@@ -1,8 +1,8 @@
 """Somebody else in the same folder."""
 
+from tools.drill.disturbed_run import Run
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
-from tools.drill.run import Run
 
 
 def _second_start(run: Run) -> str:

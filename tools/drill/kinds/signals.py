@@ -3,9 +3,9 @@
 import signal
 from functools import partial
 
+from tools.drill.disturbed_run import Run
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
-from tools.drill.run import Run
 
 # Another rank than the one that was asked ends with this.
 _ASKED_BY_A_RANK = 128 + signal.SIGTERM

@@ -3,8 +3,8 @@
 import signal
 import time
 
+from tools.drill.disturbed_run import Run
 from tools.drill.kinds.kind import Kind
-from tools.drill.run import Run
 
 _NO_PROGRESS = 124
 

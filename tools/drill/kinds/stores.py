@@ -2,10 +2,10 @@
 
 import shutil
 
+from tools.drill.disturbed_run import Run
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
 from tools.drill.places import Store
-from tools.drill.run import Run
 from tools.drill.site import SAVE_EVERY
 
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tools.drill.disturbed_run import Run, is_nearly_done
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
 from tools.drill.places import PLACES
 from tools.drill.results import Tried
-from tools.drill.run import Run, is_nearly_done
 from tools.drill.site import Site
 
 # Faults that hit one run, if it has not come to its end before.
