@@ -24,6 +24,7 @@ COMMANDS = {
     "demo-data": "make three small generated data sets to try things with",
     "plan-scale": "predict step time and efficiency on many devices",
     "ascend-check": "compile, select and count a step for an Ascend chip, without one",
+    "drill": "hit real runs by faults, from kill -9 to a full disk, and see what survives",
     "bench": "measure the speed, side by side with other programs",
     "doctor": "check the installation and this machine",
 }

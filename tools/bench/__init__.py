@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         _measure(document, arguments)
     print(text.table(document, arguments.markdown))
     if arguments.update is not None:
-        text.update(arguments.update, document)
+        text.PART.replace(arguments.update, text.table(document, markdown=True))
     for failure in document.failures:
         print(f"not finished: {failure}", file=sys.stderr)
     return 1 if document.failures else 0
@@ -77,7 +77,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.source is not None and (arguments.rows or arguments.json is not None):
         raise UserError("--from: measures nothing, so neither rows nor --json can be given")
     if arguments.update is not None:
-        text.around_table(arguments.update)
+        text.PART.around(arguments.update)
 
 
 def _measure(document: Any, arguments: argparse.Namespace) -> None:

@@ -1,14 +1,12 @@
 """The table: for a terminal, for a Markdown page, and put into one."""
 
-from pathlib import Path
-
 from tools.bench.results import Case, Comparison, Document, Form, Measured, Spread
 from tools.common import console
-from tools.common.command_line import refused
-from train.errors import UserError
+from tools.common.page_part import PagePart
 
-BEGIN = "<!-- tools bench: begin of the table -->"
-END = "<!-- tools bench: end of the table -->"
+PART = PagePart(
+    "<!-- tools bench: begin of the table -->", "<!-- tools bench: end of the table -->"
+)
 
 _HEADINGS = ["row", "measured", "what is compared", "one", "other", "result", "range", "goal"]
 _NOTHING = "-"
@@ -29,37 +27,6 @@ def table(document: Document, markdown: bool) -> str:
     lines += [f"({number}) {note}" for note, number in notes.items()]
     lines.append(_circumstances(document))
     return ("\n\n" if markdown else "\n").join(lines)
-
-
-def update(page: Path, document: Document) -> None:
-    """Put the table into a page, between the two marks.
-
-    Raises:
-        UserError: The page cannot be read or written, or lacks the marks.
-    """
-    before, after = around_table(page)
-    with refused(page, "cannot be written"):
-        page.write_text(f"{before}{block(document)}{after}", encoding="utf-8")
-
-
-def around_table(page: Path) -> tuple[str, str]:
-    """Return what stands before and after the table in a page.
-
-    Raises:
-        UserError: The page cannot be read, or lacks the marks.
-    """
-    with refused(page, "cannot be read"):
-        text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{page}: must hold the lines {BEGIN!r} and {END!r}")
-    return before, after
-
-
-def block(document: Document) -> str:
-    """Return the part of a page that :func:`update` replaces, with its marks."""
-    return f"{BEGIN}\n{table(document, markdown=True)}\n{END}"
 
 
 def _cells(case: Case, comparison: Comparison, notes: dict[str, int]) -> list[str]:

@@ -125,20 +125,26 @@ def test_document_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_page_is_updated_between_the_marks(tmp_path: Path, tools: Tools) -> None:
     page, file = tmp_path / "page.md", tmp_path / "a.json"
-    page.write_text(f"before\n{text.BEGIN}\nold\n{text.END}\nafter\n")
+    page.write_text(f"before\n{text.PART.begin}\nold\n{text.PART.end}\nafter\n")
     document = some_document()
     document.write(file)
     assert tools("bench", "--from", file, "--update", page).code == 0
-    assert page.read_text() == f"before\n{text.block(document)}\nafter\n"
+    assert (
+        page.read_text()
+        == f"before\n{text.PART.block(text.table(document, markdown=True))}\nafter\n"
+    )
     assert tools("bench", "--from", file, "--update", page).code == 0
-    assert page.read_text() == f"before\n{text.block(document)}\nafter\n"
+    assert (
+        page.read_text()
+        == f"before\n{text.PART.block(text.table(document, markdown=True))}\nafter\n"
+    )
 
 
 def test_page_holds_what_the_stored_file_says() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page.count(text.BEGIN) == page.count(text.END) == 1
+    assert page.count(text.PART.begin) == page.count(text.PART.end) == 1
     if STORED.exists():
-        assert text.block(Document.read(STORED)) in page
+        assert text.PART.block(text.table(Document.read(STORED), markdown=True)) in page
 
 
 def test_rounds_are_interleaved_and_turned_around(tmp_path: Path) -> None:

@@ -1,0 +1,158 @@
+"""The drill on this machine, and bugs that it must find."""
+
+import json
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+from tests.ranks import GRAPHS
+from tools.__main__ import main
+from tools.drill import traces
+from tools.drill.chains import Chain, plan, run_chain
+from tools.drill.kinds import KINDS
+from tools.drill.results import PART, Document
+from tools.drill.site import Site, prepare
+from train.step import graph_cache
+
+pytestmark = pytest.mark.cluster
+
+PAGE = ROOT / "docs" / "reliability.md"
+RESULTS = ROOT / "docs" / "runs" / "drill.json"
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled graphs are kept, as those of users' runs are."""
+    monkeypatch.setenv(graph_cache.VARIABLE, str(GRAPHS))
+
+
+@pytest.mark.slow
+def test_every_kind_of_fault_is_survived(
+    graphs: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each once; what cannot be tried on this machine counts as a failure."""
+    folder, out = tmp_path / "work", tmp_path / "out"
+    options = ["--seed", "1", "--require-all", "--folder", str(folder), "--out", str(out)]
+    code = main(["drill", *options])
+    printed = capfd.readouterr()
+    assert code == 0, printed.err
+    assert not folder.exists()
+    tree = json.loads((out / "drill.json").read_text())
+    assert Counter(one["kind"] for one in tree["faults"]) == Counter(KINDS)
+    assert Document.read(out / "drill.json").markdown() in (out / "drill.md").read_text()
+    assert max(map(len, printed.out.splitlines())) <= 100
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(graph_cache.VARIABLE, str(GRAPHS))
+        return prepare(tmp_path_factory.mktemp("site"), nproc=2)
+
+
+# Imported by every process of a job before anything else; the bug is in the others' eyes only.
+_PLANT = """
+import importlib.abc, importlib.util, sys
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != {module!r}:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+        def load_and_spoil(module):
+            load(module)
+            exec({bug!r}, vars(module))
+        spec.loader.exec_module = load_and_spoil
+        return spec
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "module", "bug", "found"),
+    [
+        (
+            "flip-parameter",
+            "train.step.replicas",
+            "ReplicaCheck.require_equal = lambda self, step: None",
+            "exit code 0 instead of 1",
+        ),
+        (
+            "checkpoint-flip",
+            "train.run.checkpoint",
+            "_sha256 = lambda content: 'the same'",
+            "it does not say 'step_",
+        ),
+        (
+            "kill-step",
+            "launch.supervisor.child_process",
+            "_libc = type('', (), {'prctl': staticmethod(lambda *_: 0)})",
+            "still running after the end of the job",
+        ),
+        (
+            "clock",
+            "train.optim.ema",
+            "ModelAverage.load = lambda self, arrays: None",
+            "differs from the undisturbed run's in average: ",
+        ),
+    ],
+)
+def test_finds_what_is_planted(
+    site: Site,
+    kind: str,
+    module: str,
+    bug: str,
+    found: str,
+    tmp_path: Path,
+    graphs: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant = textwrap.dedent(_PLANT).format(module=module, bug=bug)
+    (tmp_path / "sitecustomize.py").write_text(plant)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(traces, "_GONE_WITHIN", 3.0)
+    # A launcher that is killed has ranks to leave behind, and whoever resumes can lose something.
+    kinds = [KINDS[kind], KINDS["kill-step"]]
+    chain = Chain(f"planted-{kind}", "launcher 1", kinds[: 1 if kind != "clock" else 2])
+    tried = run_chain(site, chain, print)
+    assert found in str(tried[0].problem)
+
+
+def test_every_kind_comes_once_before_one_comes_twice() -> None:
+    for faults in (5, len(KINDS), 200):
+        chains = plan(KINDS, faults, seed=3)
+        counts = Counter(kind.key for chain in chains for kind in chain.kinds)
+        assert counts.total() == faults
+        assert len(counts) == min(faults, len(KINDS))
+        assert [chain.kinds for chain in plan(KINDS, faults, seed=3)] == [c.kinds for c in chains]
+        for chain in chains:
+            assert len({kind.where for kind in chain.kinds}) == 1
+            assert not any(kind.is_last for kind in chain.kinds[:-1])
+
+
+def test_what_is_not_tried_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the table, and as a failure where all is required."""
+    fault = {"kind": "clock", "chain": "folder-0", "detail": "", "problem": None, "seconds": 1.5}
+    document = Document(
+        "tools drill", [fault], {"disk-full": "no mount", "disk-read-only": "no mount"}
+    )
+    rows = {line.split("  ")[1]: line for line in document.table().splitlines()[1:-1]}
+    assert "not tried" in rows["full disk"]
+    assert "not tried: disk-full, disk-read-only: no mount" in document.table()
+    assert document.problems == []
+
+
+def test_table_on_the_page() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page.count(PART.begin) == page.count(PART.end) == 1
+    if RESULTS.exists():
+        document = Document.read(RESULTS)
+        assert PART.block(document.markdown()) in page
+        assert len(document.faults) >= 200
