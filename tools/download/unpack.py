@@ -238,9 +238,12 @@ def _unpack_rar(
     with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.") as made:
         before = [tool, *_RAR_TOOLS[tool]]
         last = [made, str(archive)] if tool == "unar" else [str(archive)]
-        with tempfile.TemporaryFile("w+") as said:
-            output = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
-            with subprocess.Popen([*before, *last], cwd=made, **output) as program:
+        with tempfile.TemporaryFile("w+", errors="replace") as said:
+            none = subprocess.DEVNULL
+            command = [*before, *last]
+            with subprocess.Popen(
+                command, stdin=none, stdout=said, stderr=said, cwd=made
+            ) as program:
                 while _still_runs(program):
                     if _bytes_in(Path(made)) > limit:
                         program.kill()
