@@ -61,10 +61,11 @@ def name_in_zip(info: zipfile.ZipInfo) -> Name:
     if info.flag_bits & _FLAGGED:
         return Name(info.orig_filename.encode(), True)
     raw = info.orig_filename.encode("cp437")  # as zipfile has decoded it
-    extra = info.extra
-    while len(extra) >= 4:
-        kind, length = struct.unpack_from("<HH", extra)
-        field, extra = extra[4 : 4 + length], extra[4 + length :]
+    place = 0
+    while len(info.extra) - place >= 4:
+        kind, length = struct.unpack_from("<HH", info.extra, place)
+        field = info.extra[place + 4 : place + 4 + length]
+        place += 4 + length
         if kind == _UNICODE_PATH and field[1:5] == struct.pack("<I", zlib.crc32(raw)):
             return Name(field[5:], True)
     return Name(raw, False)

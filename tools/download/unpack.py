@@ -1,9 +1,12 @@
 """Zip, tar and rar archives that nobody vouches for, unpacked."""
 
+import contextlib
+import gzip
 import io
 import lzma
 import shutil
 import stat
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -17,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from tools.common.console import Advance
+from tools.download import bounded
 from tools.download.names import Name, decoded, name_in_zip, name_of_file
 from train.errors import UserError
 
@@ -32,13 +36,19 @@ _DAMAGED = (
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
+    gzip.BadGzipFile,
+    struct.error,
     EOFError,
-    UnicodeDecodeError,
-    # Of zipfile: a way of packing that it does not know, and a password.
+    # Numbers that are none, and names that are not in the encoding that they say.
+    ValueError,
+    # Of zipfile: a way of packing that it does not know, and a password; of tarfile: a header of a
+    # header of a header.
     NotImplementedError,
     RuntimeError,
 )
-_Extract = Callable[[tarfile.TarInfo], IO[bytes]]
+_MOST_NAMES_BYTES = 128 * 2**20
+_DEEPEST = 64
+_UNPACK_ELSEWHERE = "unpack it yourself and give the folder to: python -m tools prepare"
 
 
 class Damaged(UserError):
@@ -82,42 +92,66 @@ def unpack(
         UserError: It is no such archive, it is damaged, it holds something else than files and
             folders, a name in it leads outside, or it is too large.
     """
-    limit = unpacked_bytes or max(_LEAST_BYTES, _FACTOR * archive.stat().st_size)
-    limit = min(limit, shutil.disk_usage(into).free)
+    usual = max(_LEAST_BYTES, _FACTOR * archive.stat().st_size)
+    limit = min(unpacked_bytes or usual, shutil.disk_usage(into).free)
     try:
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
+            with bounded.open_zip(archive) as zipped:
                 told = _write_all(archive, _zip_members(zipped), into, root, limit, advance)
         elif _is_rar(archive):
             told = _unpack_rar(archive, into, root, limit, advance)
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive, encoding="utf-8", errors="surrogateescape") as tar:
-                told = _write_all(archive, _tar_members(tar), into, root, limit, advance)
         else:
-            raise Damaged(f"{archive}: not a zip, tar or rar archive")
+            with bounded.open_tar(archive, max(limit, usual)) as (tar, infos):
+                members = _tar_members(tar, infos)
+                told = _write_all(archive, members, into, root, limit, advance)
+    except bounded.Unbounded as error:
+        raise Damaged(f"{archive}: not an archive of pictures: it has {error}") from None
     except _DAMAGED as error:
-        raise Damaged(f"{archive}: cannot be unpacked: {' '.join(str(error).split())}") from None
+        raise _damaged(archive, error) from None
     except OSError as error:
+        if error.errno is None:  # of bz2
+            raise _damaged(archive, error) from None
         raise UserError(f"{into}: cannot be unpacked into: {error.strerror or error}") from None
     if not any(into.iterdir()):
         raise Damaged(f"{archive}: nothing in it under {root or 'its top'}")
     return told
 
 
+def _too_large(archive: Path, limit: int) -> Damaged:
+    return Damaged(f"{archive}: too large: more than {limit / 1e6:.0f} MB would come out of it")
+
+
+def _damaged(archive: Path, error: Exception) -> Damaged:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return Damaged(f"{archive}: cannot be unpacked: {reason}")
+
+
 def _zip_members(zipped: zipfile.ZipFile) -> Iterator[_Member]:
     for info in zipped.infolist():
         if not info.is_dir():
+            # Of the others, zipfile unpacks a megabyte at once, whatever becomes of it.
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise NotImplementedError(
+                    f"{info.filename!r} is packed by method {info.compress_type}: "
+                    f"{_UNPACK_ELSEWHERE}"
+                )
             plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
             yield _Member(name_in_zip(info), plain, info.file_size, partial(zipped.open, info))
 
 
-def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
-    for info in tar:
+def _tar_members(tar: tarfile.TarFile, infos: bounded.Infos) -> Iterator[_Member]:
+    for info in infos:
         if not info.isdir():
-            # Of a plain file it is never None.
-            read = partial(cast(_Extract, tar.extractfile), info)
+            # Without the headers of each, which may be long.
+            read = partial(_part, tar, info.offset_data, info.size)
             name = name_of_file(info.name, "path" in info.pax_headers)
-            yield _Member(name, info.isreg(), info.size, read)
+            yield _Member(name, info.isreg() and not info.issparse(), info.size, read)
+
+
+def _part(tar: tarfile.TarFile, start: int, size: int) -> IO[bytes]:
+    info = tarfile.TarInfo()
+    info.offset_data, info.size = start, size
+    return cast(IO[bytes], tar.extractfile(info))
 
 
 def _write_all(
@@ -128,7 +162,7 @@ def _write_all(
     limit: int,
     advance: Advance,
 ) -> str | None:
-    members = list(members)
+    members = _listed(members)
     names, told = decoded([member.name for member in members])
     written = 0
     for member, name in zip(members, names, strict=True):
@@ -139,9 +173,7 @@ def _write_all(
             continue
         written += member.size
         if written > limit:
-            raise Damaged(
-                f"{archive}: too large: more than {limit / 1e6:.0f} MB would come out of it"
-            )
+            raise _too_large(archive, limit)
         target = into / inner
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -155,6 +187,19 @@ def _write_all(
     return told
 
 
+def _listed(members: Iterable[_Member]) -> list[_Member]:
+    found: list[_Member] = []
+    taken = 0
+    for member in members:
+        found.append(member)
+        taken += len(member.name.raw)
+        if len(found) > bounded.MOST_FILES:
+            raise bounded.Unbounded(f"more than {bounded.MOST_FILES:,} files")
+        if taken > _MOST_NAMES_BYTES:
+            raise bounded.Unbounded("names that are too long")
+    return found
+
+
 def _inside(archive: Path, name: str, root: str | None) -> PurePosixPath | None:
     """Return the path below ``root``; None for what lies elsewhere or systems leave behind.
 
@@ -164,6 +209,8 @@ def _inside(archive: Path, name: str, root: str | None) -> PurePosixPath | None:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name[:2] or "\0" in name:
         raise Damaged(f"{archive}: {name!r} in it leads outside of the folder")
+    if len(path.parts) > _DEEPEST:
+        raise bounded.Unbounded(f"a name of {len(path.parts)} parts")
     if any(part in _JUNK or part.startswith("._") for part in path.parts):
         return None
     patterns = PurePosixPath(root or "").parts
@@ -185,17 +232,45 @@ def _unpack_rar(
     tool = next((name for name in _RAR_TOOLS if shutil.which(name)), None)
     if tool is None:
         raise UserError(
-            f"{archive}: a rar archive, and none of {', '.join(_RAR_TOOLS)} is installed: unpack "
-            "it yourself and give the folder to: python -m tools prepare"
+            f"{archive}: a rar archive, and none of {', '.join(_RAR_TOOLS)} is installed: "
+            f"{_UNPACK_ELSEWHERE}"
         )
     with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.") as made:
         before = [tool, *_RAR_TOOLS[tool]]
         last = [made, str(archive)] if tool == "unar" else [str(archive)]
-        ended = subprocess.run([*before, *last], cwd=made, capture_output=True, text=True)
-        if ended.returncode:
-            reason = (ended.stderr.strip() or ended.stdout.strip()).splitlines()[-1:]
-            raise UserError(f"{archive}: {tool} failed: {''.join(reason) or ended.returncode}")
+        with tempfile.TemporaryFile("w+", errors="replace") as said:
+            none = subprocess.DEVNULL
+            command = [*before, *last]
+            with subprocess.Popen(
+                command, stdin=none, stdout=said, stderr=said, cwd=made
+            ) as program:
+                while _still_runs(program):
+                    if _bytes_in(Path(made)) > limit:
+                        program.kill()
+                        raise _too_large(archive, limit)
+            said.seek(0)
+            reason = said.read(10_000).strip().splitlines()[-1:]
+        if program.returncode:
+            raise UserError(f"{archive}: {tool} failed: {''.join(reason) or program.returncode}")
         return _write_all(archive, _made_members(Path(made)), into, root, limit, advance)
+
+
+def _still_runs(program: subprocess.Popen[bytes]) -> bool:
+    """Return whether a program still runs after a moment."""
+    try:
+        program.wait(0.5)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _bytes_in(folder: Path) -> int:
+    """Return the bytes in a folder whose files may be renamed meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 def _made_members(folder: Path) -> Iterator[_Member]:

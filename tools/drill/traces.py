@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from tools.drill.job import NotSurvived, processes
-from train.run.checkpoint import Arrays, Checkpoint, checkpoints_in, load_checkpoint
+from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint
+from train.run.checkpoint_folder import checkpoints_in
 from train.storage.run_download import step_of
 
 _GONE_WITHIN = 20.0

@@ -1,15 +1,18 @@
 """Archives that nobody vouches for."""
 
+import gzip
 import io
 import stat
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
 
+from tools.download import bounded
 from tools.download.unpack import unpack
 from train.errors import UserError
 
@@ -160,6 +163,122 @@ def test_bombs(into: Path, tmp_path: Path) -> None:
         unpack(path, into, None, 1000)
 
 
+def header(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def pax(keyword: str, value: str, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """An extended header of one field."""
+    size = next(n for n in range(10**6) if len(f"{n} {keyword}={value}\n") == n)
+    record = f"{size} {keyword}={value}\n".encode()
+    return header("h", len(record), kind) + record + bytes(-len(record) % 512)
+
+
+END = bytes(1024)
+TOO_LARGE = "it has headers that are too large"
+# Each took gigabytes, for ever, or ended in a traceback.
+HOSTILE_TARS = {
+    "extended header": (header("h", 2**30, tarfile.XHDTYPE) + bytes(10**6), TOO_LARGE),
+    "long name": (header("h", 2**30, tarfile.GNUTYPE_LONGNAME) + b"a" * 10**6, TOO_LARGE),
+    "global headers": (
+        b"".join(pax(f"k{n}", "v" * 10**5, tarfile.XGLTYPE) + header(f"{n}") for n in range(9)),
+        TOO_LARGE,
+    ),
+    "header of a header": (pax("k", "v", tarfile.XGLTYPE) * 3000, "recursion|too large"),
+    "size below zero": (header("z", 512) + bytes(512) + pax("size", "-1024") + header("a"), "size"),
+    "size of many digits": (pax("size", "9" * 100) + header("a"), "it has more than"),
+    "sparse": (
+        header("a", 0, tarfile.GNUTYPE_SPARSE),
+        "no plain file",
+    ),
+    "device": (header("dev", 0, tarfile.CHRTYPE), "no plain file"),
+    "deep": (pax("path", "a/" * 1900 + "x") + header("a"), "a name of 1901 parts"),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("case", HOSTILE_TARS)
+def test_hostile_tars(case: str, packed: bool, into: Path, tmp_path: Path) -> None:
+    content, message = HOSTILE_TARS[case]
+    path = tmp_path / "a.tar"
+    path.write_bytes(gzip.compress(content + END) if packed else content + END)
+    with pytest.raises(UserError, match=message) as caught:
+        unpack(path, into, None, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_that_expands_takes_no_memory(into: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.tgz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header("h", 50 * 10**6, tarfile.XHDTYPE))
+        for _ in range(50):
+            file.write(bytes(10**6))
+        file.write(header("a") + END)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=TOO_LARGE):
+            unpack(path, into, None, None)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_skipped_has_an_end(
+    into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file outside of the wanted folder, which would be unpacked to reach the next one."""
+    monkeypatch.setattr(bounded, "_SKIPPED_BYTES", 0)
+    monkeypatch.setattr("tools.download.unpack._LEAST_BYTES", 10**6)
+    members = [(tarfile.TarInfo("other/a"), bytes(2 * 10**6)), (tarfile.TarInfo("set/b"), b"b")]
+    path = make_tar(tmp_path / "a.tgz", members)
+    with pytest.raises(UserError, match="more than 1 MB"):
+        unpack(path, into, "set", None)
+    monkeypatch.setattr(bounded, "_SKIPPED_BYTES", 10**7)
+    unpack(path, into, "set", None)
+    assert found(into) == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_many_files_without_content(
+    kind: str, into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "MOST_FILES", 20)
+    names = [f"{n}" for n in range(21)]
+    path = tmp_path / f"a.{kind}"
+    if kind == "zip":
+        make_zip(path, dict.fromkeys(names, b""))
+    else:
+        make_tar(path, [(tarfile.TarInfo(name), b"") for name in names])
+    with pytest.raises(UserError, match="it has more than 20 files"):
+        unpack(path, into, None, None)
+    monkeypatch.setattr(bounded, "MOST_FILES", 21)
+    monkeypatch.setattr("tools.download.unpack._MOST_NAMES_BYTES", 30)
+    with pytest.raises(UserError, match="it has names that are too long"):
+        unpack(path, into, None, None)
+
+
+def test_the_list_of_a_zip_is_bounded(
+    into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_zip(tmp_path / "a.zip", {f"{n}" * 50: b"" for n in range(10)})
+    monkeypatch.setattr(bounded, "_MOST_LIST_BYTES", 900)
+    with pytest.raises(UserError, match=TOO_LARGE):
+        unpack(path, into, None, None)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_ways_of_packing_that_zipfile_unpacks_at_once(
+    method: int, into: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a", bytes(1000))
+    with pytest.raises(UserError, match=f"'a' is packed by method {method}: unpack it yourself"):
+        unpack(path, into, None, None)
+
+
 def test_size_that_is_a_lie(into: Path, tmp_path: Path) -> None:
     """The central directory says 1000 bytes, the data unpack to a million."""
     path = make_zip(tmp_path / "a.zip", {"a": bytes(1_000_000)})
@@ -217,6 +336,9 @@ def test_rar(into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     program.write_text("#!/bin/sh\necho broken header >&2\nexit 3\n")
     with pytest.raises(UserError, match="unrar failed: broken header"):
         unpack(path, into, "set", None)
+    program.write_text("#!/bin/sh\n/bin/head -c 2000 /dev/zero > big; exec /bin/sleep 99\n")
+    with pytest.raises(UserError, match="too large: more than 0 MB"):
+        unpack(path, into, "set", 1000)
     program.write_text("#!/bin/sh\n/bin/mkdir set && /bin/ln -s /etc/passwd set/x\n")
     with pytest.raises(UserError, match="no plain file"):
         unpack(path, into, "set", None)
