@@ -220,6 +220,15 @@ class Run:
         if (newest := self.newest()) < step:
             raise NotSurvived(f"there was a checkpoint of step {step}, and now of {newest} only")
 
+    def require_newer(self, step: int) -> None:
+        """Check that a checkpoint after this step is there, or will be: a thread writes them.
+
+        Raises:
+            NotSurvived: It does not come.
+        """
+        assert self.job is not None
+        self.job.wait(lambda: self.newest() > step, f"nothing is saved after step {step}")
+
     def away_from_a_checkpoint(self) -> None:
         """Have the job, which is held at a step, go on to where it saves nothing soon."""
         self.hold("step")

@@ -1,20 +1,24 @@
 """``python -m launch``, whose ranks are those of the drill."""
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from launch import __main__ as launcher
-from launch.arguments import Arguments, parse
+from tools.drill.hooks import run_changed
 
 
-def _with_drilled_ranks(argv: Sequence[str]) -> Arguments:
-    arguments = parse(argv)
-    command = list(arguments.job.worker_command)
-    command[command.index("train")] = "tools.drill.rank"
-    return arguments._replace(job=replace(arguments.job, worker_command=command))
+def _with_drilled_ranks(arguments: Any) -> None:
+    """Change :mod:`launch.arguments`."""
+    parse: Callable[[Sequence[str]], Any] = arguments.parse
+
+    def parse_and_replace(argv: Sequence[str]) -> Any:
+        given = parse(argv)
+        command = list(given.job.worker_command)
+        command[command.index("train")] = "tools.drill.rank"
+        return given._replace(job=replace(given.job, worker_command=command))
+
+    arguments.parse = parse_and_replace
 
 
 if __name__ == "__main__":
-    vars(launcher)["parse"] = _with_drilled_ranks
-    sys.exit(launcher.main(sys.argv[1:]))
+    run_changed("launch", {"launch.arguments": _with_drilled_ranks})

@@ -13,8 +13,8 @@ from typing import Any
 FOLDER = "MTLN_DRILL"
 # What a rank is about to do.
 PHASES = (
-    *("start", "compile", "step", "consolidation", "checkpoint", "upload", "evaluation"),
-    "summary",
+    *("start", "join", "compile", "step", "consolidation", "evaluation", "checkpoint"),
+    *("upload", "summary"),
 )
 ALL_RANKS = -1
 

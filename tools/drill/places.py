@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 import socket
@@ -79,11 +80,18 @@ class Disk(Place):
         """Undo :meth:`fill`."""
         (self.run_folder.parent / "filler").unlink(missing_ok=True)
 
-    def set_read_only(self, is_read_only: bool) -> None:
-        """Let nobody write, or everybody again."""
-        how = "remount,ro" if is_read_only else "remount,rw"
-        mount = str(self.run_dir).rpartition("/")[0]
-        subprocess.run([*self.prefix, "mount", "-o", how, mount], check=True, capture_output=True)
+    def forbid_writing(self) -> None:
+        """Let nobody open a file in the run folder to write; what is open stays so, as logs are."""
+        # A second mount in its place: the first cannot become read-only while files are open.
+        self._mount(f'mount --bind "{self.run_dir}" "{self.run_dir}"')
+        self._mount(f'mount -o remount,bind,ro "{self.run_dir}"')
+
+    def allow_writing(self) -> None:
+        """Undo :meth:`forbid_writing`."""
+        self._mount(f'umount -l "{self.run_dir}"')
+
+    def _mount(self, command: str) -> None:
+        subprocess.run([*self.prefix, "sh", "-c", command], check=True, capture_output=True)
 
 
 class Disks:
@@ -152,6 +160,7 @@ class Stores:
         """See the protocol."""
         from moto.server import ThreadedMotoServer
 
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells every request
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

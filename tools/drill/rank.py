@@ -8,12 +8,11 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tools.drill import phases
+from tools.drill.hooks import Change, run_changed
 from tools.drill.phases import ALL_RANKS, FOLDER, Order
-from train.environment import prepare_for_mindspore
-from train.process import health
 
 _LOOK_EVERY = 0.005
 
@@ -52,8 +51,6 @@ class Drilled:
 
     def wrap(self, owner: Any, name: str, phase: str) -> None:
         """Have a function come to a phase whenever it begins."""
-        from tools.drill import harm
-
         function: Callable[..., Any] = getattr(owner, name)
 
         @functools.wraps(function)
@@ -62,6 +59,8 @@ class Drilled:
             order = self.reach(phase, getattr(heartbeat, "step", None))
             if order is None:
                 return function(*arguments, **named)
+            from tools.drill import harm  # imports MindSpore, which the program has done by now
+
             result, facts = harm.DONE[order.action](order, function, arguments, named)
             self.stay(order, **facts)
             return result
@@ -69,32 +68,30 @@ class Drilled:
         setattr(owner, name, wrapped)
 
 
-def main() -> int:
-    """Run the rank; return its exit code."""
+def main() -> NoReturn:
+    """Run the rank."""
     drilled = Drilled(Path(os.environ[FOLDER]), int(os.environ.get("RANK_ID", "0")))
     drilled.reach("start")
-    prepare_for_mindspore()
-    from train import __main__ as program
-    from train.evaluation.evaluator import Evaluator
-    from train.run import checkpoint
-    from train.run.run_folder import RunFolder
-    from train.step.consolidation import Consolidator
-    from train.step.graph_cache import GraphCache
-    from train.storage.stores import Bucket
-    from train.trainer import Trainer
-
-    drilled.wrap(GraphCache, "compiling", "compile")
-    drilled.wrap(Trainer, "_update", "step")
-    drilled.wrap(Consolidator, "consolidate", "consolidation")
-    drilled.wrap(checkpoint, "write_flushed", "checkpoint")
-    drilled.wrap(Bucket, "write", "upload")
-    drilled.wrap(Evaluator, "evaluate", "evaluation")
-    drilled.wrap(RunFolder, "write_summary", "summary")
-    return program.main()
+    wrap = drilled.wrap
+    changes: dict[str, Change] = {
+        # Between ranks of one machine, when the first has made what they share.
+        "train.distributed.mindspore_engine": lambda module: wrap(
+            module.MindSporeCollectives, "sum_counts", "join"
+        ),
+        "train.step.graph_cache": lambda module: wrap(module.GraphCache, "compiling", "compile"),
+        "train.trainer": lambda module: wrap(module.Trainer, "_update", "step"),
+        "train.step.consolidation": lambda module: wrap(
+            module.Consolidator, "consolidate", "consolidation"
+        ),
+        "train.run.checkpoint": lambda module: wrap(module, "write_flushed", "checkpoint"),
+        "train.storage.stores": lambda module: wrap(module.Bucket, "write", "upload"),
+        "train.evaluation.evaluator": lambda module: wrap(
+            module.Evaluator, "evaluate", "evaluation"
+        ),
+        "train.run.run_folder": lambda module: wrap(module.RunFolder, "write_summary", "summary"),
+    }
+    run_changed("train", changes)
 
 
 if __name__ == "__main__":
-    health.explain_crashes()
-    code = main()
-    if code:
-        health.leave(code)
+    main()

@@ -14,8 +14,8 @@ from train.data.manifest import MANIFEST, Manifest, RecordSet, open_record_sets
 from train.data.sampler import require_images
 from train.data.shares import batch_shares
 from train.errors import UserError
-from train.files import read_json
 from train.preflight.memory import require_memory
+from train.run.checkpoint import vouched_state
 from train.run.checkpoint_folder import checkpoints_in
 from train.run.identity import require_same_run, run_identity
 from train.storage.address import is_remote
@@ -120,14 +120,8 @@ def _require_beginning(path: Path | None) -> None:
 
 def _newest_state(folder: Path) -> dict[str, Any] | None:
     """Return what the newest checkpoint says of its run, without looking at the rest of it."""
-    for path in reversed(checkpoints_in(folder)):
-        try:
-            state = read_json(path / "state.json")
-            if isinstance(state["run"], dict):
-                return dict(state)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return None
+    states = (vouched_state(path) for path in reversed(checkpoints_in(folder)))
+    return next((s for s in states if s is not None and isinstance(s.get("run"), dict)), None)
 
 
 def _opened(config: Config, name: str) -> RecordSet | None:

@@ -108,6 +108,18 @@ def read_state(path: Path) -> dict[str, Any] | None:
     return None
 
 
+def vouched_state(path: Path) -> dict[str, Any] | None:
+    """Return the state of a checkpoint, whose other files are not read; None if it is damaged."""
+    unreadable = OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+    with contextlib.suppress(*unreadable):
+        state = dict(json.loads((path / STATE).read_text(encoding="utf-8")))
+        digest = _digest_of({key: value for key, value in state.items() if key != "digest"})
+        vouched = state["version"] == 1 or (state["version"], state["digest"]) == (VERSION, digest)
+        if state["format"] == FORMAT and vouched and isinstance(state["step"], int):
+            return state
+    return None
+
+
 def is_whole(path: Path) -> bool:
     """Return whether a checkpoint counts: not as a copy under the name of another step."""
     stamp = _stamp(path)
@@ -137,12 +149,8 @@ def _stamp(path: Path) -> tuple[object, ...]:
 
 def _read_whole(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Read state and files of a checkpoint; raise a ValueError unless all digests are right."""
-    unreadable = OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
-    with contextlib.suppress(*unreadable):
-        state = dict(json.loads((path / STATE).read_text(encoding="utf-8")))
-        digest = _digest_of({key: value for key, value in state.items() if key != "digest"})
-        vouched = state["version"] == 1 or (state["version"], state["digest"]) == (VERSION, digest)
-        if state["format"] == FORMAT and vouched and isinstance(state["step"], int):
+    if (state := vouched_state(path)) is not None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             files = {name: (path / name).read_bytes() for name in state["files"]}
             complete = {_MODEL, _OPTIMIZER} <= files.keys()
             if complete and state["files"] == {

@@ -1,11 +1,11 @@
 """What is found before anything starts; single mistakes are in tests/mistakes."""
 
 import copy
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from launch.arguments import parse
@@ -17,6 +17,8 @@ from train.data.manifest import open_record_sets
 from train.errors import UserError
 from train.preflight import checks, limits
 from train.preflight.memory import least_memory
+from train.run.checkpoint import Checkpoint
+from train.run.checkpoint_folder import save_checkpoint
 from train.run.identity import run_identity
 
 
@@ -167,12 +169,23 @@ def test_the_demo_data_may_be_missing_in_a_plan(
         check_job(parse([path]))
 
 
-def with_checkpoint(config: Config) -> None:
-    """A checkpoint of the run in its folder, of which only state.json is looked at."""
+def with_checkpoint(config: Config) -> Path:
+    """The state.json of a checkpoint of the run in its folder."""
     identity = run_identity(config, open_record_sets(config))
-    folder = config.run_folder / "checkpoints/step_00000002"
+    state = {"run": {**identity, "precision": "float32"}}
+    arrays = {"w": np.zeros(1, np.float32)}
+    checkpoint = Checkpoint(2, arrays, arrays, state)
+    folder = config.run_folder / "checkpoints"
     folder.mkdir(parents=True)
-    (folder / "state.json").write_text(json.dumps({"run": {**identity, "precision": "float32"}}))
+    return save_checkpoint(folder, checkpoint, keep=1) / "state.json"
+
+
+def test_a_damaged_checkpoint_is_not_taken_for_another_run(config: Config, tmp_path: Path) -> None:
+    """A bit is off in a name: whatever else stands there cannot be trusted."""
+    mine = config.model_copy(update={"run_dir": tmp_path / "run"})
+    state = with_checkpoint(mine)
+    state.write_bytes(state.read_bytes().replace(b'"augment"', b'"augmgnt"'))
+    checks.check_folder(mine)
 
 
 def test_another_run_in_the_folder_is_told_before_anything_starts(
@@ -181,6 +194,7 @@ def test_another_run_in_the_folder_is_told_before_anything_starts(
     mine = config.model_copy(update={"run_dir": tmp_path / "run"})
     checks.check_folder(mine)
     with_checkpoint(mine)
+    (mine.run_folder / "checkpoints/step_00000002/model.safetensors").unlink()  # is not looked at
     checks.check_folder(mine)
     small_config["model"]["depth"] = 16
     words = [str(write_config(small_config)), f"run_dir={tmp_path / 'run'}"]

@@ -1,21 +1,25 @@
 """A disk that takes nothing more, for a while."""
 
 from tools.drill.disturbed_run import Run
+from collections.abc import Callable
+
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
 from tools.drill.places import Disk
 from tools.drill.site import SAVE_EVERY
 
+_Change = Callable[[Disk], None]
+
 
 def _full(run: Run) -> str:
-    return _while_it_lasts(run, read_only=False)
+    return _while_it_lasts(run, Disk.fill, Disk.clear)
 
 
 def _read_only(run: Run) -> str:
-    return _while_it_lasts(run, read_only=True)
+    return _while_it_lasts(run, Disk.forbid_writing, Disk.allow_writing)
 
 
-def _while_it_lasts(run: Run, read_only: bool) -> str:
+def _while_it_lasts(run: Run, spoil: _Change, mend: _Change) -> str:
     """The run goes on over a checkpoint that cannot be saved, and saves the next one."""
     disk = run.place
     assert isinstance(disk, Disk)
@@ -23,22 +27,15 @@ def _while_it_lasts(run: Run, read_only: bool) -> str:
     before = run.newest()
     run.hit()
     run.keeps_metrics = False  # its lines were for the same disk
-    if read_only:
-        disk.set_read_only(True)
-    else:
-        disk.fill()
+    spoil(disk)
     try:
         run.goes_on(SAVE_EVERY + 1)
         if run.newest() != before:
             raise NotSurvived("a checkpoint was saved on a disk that takes nothing")
     finally:
-        if read_only:
-            disk.set_read_only(False)
-        else:
-            disk.clear()
+        mend(disk)
     run.hold("step", after=SAVE_EVERY + 1)
-    if run.newest() <= before:
-        raise NotSurvived("no checkpoint was saved when the disk took files again")
+    run.require_newer(before)
     return "over one checkpoint"
 
 

@@ -32,8 +32,10 @@ def _kill_at_random(run: Run) -> str:
 
 def _come_to(run: Run, phase: str, victim: str) -> None:
     own = int(victim.split()[1]) if victim.startswith("rank") else 0
-    if phase in ("start", "compile"):
-        order = run.order(phase, rank=own)
+    if phase in ("start", "join", "compile"):
+        # When the last rank makes this sum, rank 0 has made the memory that they share.
+        joining = {"rank": run.last_rank, "after": 2}
+        order = run.order(phase, **(joining if phase == "join" else {"rank": own}))
         # Without kept graphs, as at the very first start.
         run.start(variables={graph_cache.VARIABLE: "0"} if phase == "compile" else {})
         run.wait_for(order)
@@ -67,6 +69,7 @@ KINDS = [
         Kind(f"kill-{phase}", f"kill -9, {text}", partial(_kill, phase=phase))
         for phase, text in (
             ("start", "start"),
+            ("join", "joining"),
             ("compile", "compiling"),
             ("step", "step"),
             ("reduction", "reduction"),

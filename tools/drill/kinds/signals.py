@@ -41,8 +41,7 @@ def _save(run: Run, number: signal.Signals) -> str:
     job.send(to, number)
     run.settle()
     run.goes_on(4)
-    if run.newest() <= before:
-        raise NotSurvived(f"nothing was saved (the newest is of step {before})")
+    run.require_newer(before)
     return to
 
 
