@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from train.files import flush_folder, remove_unfinished, replace_file
+from train.files import flush_folder, read_json, remove_unfinished, replace_file
 from train.run.checkpoint import (
     AVERAGE,
     VALIDATION,
@@ -105,7 +105,7 @@ def best_of(paths: Sequence[Path]) -> Best | None:
     """
     found = []
     for path in paths:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        state = read_json(path / STATE)
         if isinstance(validation := state.get(VALIDATION), dict):
             found.append((path, validation))
     return max(found, key=lambda best: float(best[1]["mean"]), default=None)

@@ -1,6 +1,8 @@
 import contextlib
 import json
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -10,8 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.run.checkpoint import Checkpoint, load_checkpoint
-from train.run.checkpoint_folder import checkpoints_in, load_newest, save_checkpoint
+from train.run.checkpoint import VALIDATION, Checkpoint, load_checkpoint, note_validation
+from train.run.checkpoint_folder import (
+    best_of,
+    checkpoints_in,
+    load_newest,
+    save_checkpoint,
+    whole_in,
+)
 
 
 def make(step: int, size: int = 100) -> Checkpoint:
@@ -176,6 +184,56 @@ def test_same_step_again_replaces(tmp_path: Path) -> None:
     assert loaded.model["shared.w"][0] == 11
 
 
+def validated(step: int, mean: float) -> Checkpoint:
+    return replace(make(step), state={VALIDATION: {"mean": mean, "tasks": {"a": mean}}})
+
+
+def test_the_best_is_kept_beside_the_newest_and_named(tmp_path: Path) -> None:
+    """Of equal ones the first; what is damaged is not the best."""
+
+    def save(step: int, mean: float | None = None) -> list[int]:
+        checkpoint = make(step) if mean is None else validated(step, mean)
+        save_checkpoint(tmp_path, checkpoint, keep=2, keep_best=True)
+        return [int(path.name[5:]) for path in checkpoints_in(tmp_path)]
+
+    assert save(2) == [2] and not (tmp_path / "best.json").exists()
+    assert save(4, 0.5) == [2, 4] and save(6, 0.7) == [4, 6] and save(8, 0.7) == [6, 8]
+    assert save(10, 0.6) == [6, 8, 10] and save(12) == [6, 10, 12] and save(14) == [6, 12, 14]
+    named = json.loads((tmp_path / "best.json").read_text())
+    assert (named["step"], named["checkpoint"]) == (6, "step_00000006")
+    assert named["validation"] == {"mean": 0.7, "tasks": {"a": 0.7}}
+    assert (tmp_path / named["checkpoint"] / named["weights"]).is_file()
+
+    note_validation(tmp_path / "step_00000012", {"mean": 0.65})
+    assert load_checkpoint(tmp_path / "step_00000012").state["note"] == "x"
+    flip(tmp_path / "step_00000006/model.safetensors", -1)
+    assert save(16) == [6, 12, 14, 16]  # what is damaged is left alone
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 12
+    # A run that went on from 10 is better there, and what came later is of no account.
+    assert save(11, 0.1) == [6, 11]
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 11
+
+
+def test_the_average_is_what_was_validated(tmp_path: Path) -> None:
+    checkpoint = replace(validated(2, 0.5), average=make(2).model)
+    save_checkpoint(tmp_path, checkpoint, keep=1, keep_best=True)
+    assert json.loads((tmp_path / "best.json").read_text())["weights"] == "ema.safetensors"
+
+
+def test_of_a_checkpoint_that_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, make(2), keep=1)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_checkpoint(tmp_path, make(4), keep=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000002"]
+
+
 KILLED_WRITER = """
 import sys
 from pathlib import Path
@@ -184,7 +242,9 @@ from train.run.checkpoint import Checkpoint
 from train.run.checkpoint_folder import save_checkpoint
 for step in range(1, 10**6):
     values = {"w": np.full(2_000_000, step, np.float32)}
-    save_checkpoint(Path(sys.argv[1]), Checkpoint(step, values, values, {}), keep=2)
+    state = {"validation": {"mean": step * 7919 % 101 / 101}}
+    checkpoint = Checkpoint(step, values, values, state)
+    save_checkpoint(Path(sys.argv[1]), checkpoint, keep=2, keep_best=True)
     print(step, flush=True)
 """
 
@@ -196,7 +256,7 @@ def test_killed_at_any_moment_leaves_a_whole_one(tmp_path: Path) -> None:
             [sys.executable, "-c", KILLED_WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
         )
         assert writer.stdout is not None
-        for _ in range(3):
+        for _ in range(4):  # the second one is the best of these
             reported = int(writer.stdout.readline())
         time.sleep(rng.uniform(0, 0.1))
         writer.kill()
@@ -207,5 +267,11 @@ def test_killed_at_any_moment_leaves_a_whole_one(tmp_path: Path) -> None:
         assert checkpoint.step >= reported
         assert (checkpoint.model["w"] == checkpoint.step).all()
         assert json.loads((path / "state.json").read_text())["step"] == checkpoint.step
+        # So is the best one, and what is named as it is there.
+        best = best_of(whole_in(tmp_path))
+        assert best is not None and best[1]["mean"] >= 2 * 7919 % 101 / 101
+        named = json.loads((tmp_path / "best.json").read_text())["checkpoint"]
+        assert tmp_path / named in whole_in(tmp_path)
         for old in tmp_path.glob("step_*"):  # the next writer starts at step 1 again
             (old / "state.json").unlink(missing_ok=True)
+        (tmp_path / "best.json").unlink()
