@@ -74,19 +74,19 @@ class Trainer(Rank):
 
     def __init__(self, spec: dict[str, Any], rank: int) -> None:
         super().__init__(spec, rank)
-        parts = Parts(self.config, sets_on_paper(self.config, MEAN, STD))
+        self.parts = Parts(self.config, sets_on_paper(self.config, MEAN, STD))
         if rank == 0 and spec.get("weights"):
-            values = {p.name: p.asnumpy() for p in parts.network.get_parameters()}
+            values = {p.name: p.asnumpy() for p in self.parts.network.get_parameters()}
             np.savez(spec["weights"], **values)
         alone = not spec.get("exchange", True)
         exchange = _NoExchange(self.place.world_size) if alone else self.collectives
-        self.step = parts.step(exchange)
+        self.step = self.parts.step(exchange)
         self.batches = itertools.cycle(
             (*images, *(numbers.astype(np.int32) for numbers in labels))
             for images, labels in self.work.batches(rank)
         )
         self.reduction: nn.Cell | None = None
-        graphs = build.build_graph_cache(self.config, self.place, exchange, parts.sets)
+        graphs = build.build_graph_cache(self.config, self.place, exchange, self.parts.sets)
         begin = time.perf_counter()
         with graphs.compiling("step", self.work.size):
             first = self.run(1)

@@ -15,6 +15,8 @@ _MACHINE = "2 ranks apart, at the same time / (2 x 1 rank): the machine's part"
 
 _ENGINES: dict[str, Starter] = {"shared memory": "launch", "MPI": "mpirun"}
 _STEP, _WITHOUT, _MESSAGE, _DIFFERENCE = "step", "step without exchange", "message", "difference"
+_CHECKS, _IN_STEP, _AT_POINT = "all checks", "checks of a step", "checks of a point"
+_PARTS = {_IN_STEP: "step", _AT_POINT: "point"}
 
 _CLASSES = 12
 
@@ -87,6 +89,32 @@ def _message(group: Group) -> float:
     """Return the milliseconds of a reduction of the step's message: median, slowest rank."""
     answers = group.ask("reduce", repeats=20)
     return 1000 * max(float(statistics.median(answer["times"])) for answer in answers)
+
+
+def checks(session: Session) -> Iterator[Case]:
+    """Measure what is checked in a step and at a consolidation point, against the training."""
+    for work in session.networks:
+        case = Case(str(work), "ms")
+        share = partial(Comparison, to=_STEP, form="percent", factor=100.0)
+        case.comparisons = [
+            share("all checks / training", _CHECKS, goal=Goal("<", 1.0)),
+            share("those of a step / step", _IN_STEP),
+        ]
+        with Peers(session, case) as peers:
+            group = peers.start_ranks(_STEP, work.spec(), "checks.Checked")
+            every = group.info[0]["consolidate_every"]
+            others = {name: partial(_checks, group, name) for name in (_IN_STEP, _AT_POINT)}
+            series = peers.train(RANKS * work.images_per_step, "milliseconds", **others)
+            pairs = zip(series[_IN_STEP], series[_AT_POINT], strict=True)
+            case.series = {**series, _CHECKS: [step + point / every for step, point in pairs]}
+            case.facts["consolidate_every"] = every
+        yield case
+
+
+def _checks(group: Group, name: str) -> float:
+    """Return the milliseconds of the checks of a step or of a point: median, slowest rank."""
+    answers = group.ask("check", repeats=20)
+    return 1000 * max(float(statistics.median(answer[_PARTS[name]])) for answer in answers)
 
 
 def tasks(session: Session) -> Iterator[Case]:

@@ -1,0 +1,78 @@
+"""What our training checks while it goes on, each check by itself."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mindspore import ParameterTuple, Tensor, nn
+
+from tools.bench.peers import ours
+from train.environment import HEARTBEAT
+from train.model.mtln import moving_statistics
+from train.optim.ema import ModelAverage
+from train.optim.loss_balance import build_balance
+from train.process.health import Heartbeat
+from train.run.state import TrainingState
+from train.step.replicas import ReplicaCheck
+
+
+class Checked(ours.Trainer):
+    """A rank that trains, and makes the checks of a step and of a consolidation point.
+
+    Args:
+        spec: See :class:`tools.bench.peers.ours.Trainer`.
+        rank: This rank.
+    """
+
+    def __init__(self, spec: dict[str, Any], rank: int) -> None:
+        super().__init__(spec, rank)
+        network, optimizer = self.parts.network, self.parts.optimizer
+        balance = build_balance(self.config.loss.balance, list(self.config.tasks))
+        self.state = TrainingState(network, optimizer, balance, ModelAverage(network, 0))
+        self.replicas = ReplicaCheck(self.state.everything, self.collectives, rank)
+        self.consolidator = self.parts.consolidator(self.collectives)
+        self.heartbeat = Heartbeat({HEARTBEAT: str(Path.cwd() / f"heartbeat_{rank}")})
+        self.give_back = _GiveBack(network)
+        self.give_back(Tensor(True)).asnumpy()  # compiles
+        self.info["consolidate_every"] = self.config.schedule.consolidate_every
+
+    def check(self, repeats: int) -> dict[str, Any]:
+        """Take the seconds of the checks of a step, and of those of a consolidation point."""
+        self.consolidator.consolidate()  # the ranks hold different task branches otherwise
+        return {
+            "step": [self._seconds(self._check_step) for _ in range(repeats)],
+            "point": [self._seconds(self._check_point) for _ in range(repeats)],
+        }
+
+    def _check_step(self) -> None:
+        self.give_back(Tensor(True)).asnumpy()
+        self.heartbeat.enter("step")
+        self.heartbeat.enter("data", 1)
+
+    def _check_point(self) -> None:
+        self.replicas.require_equal(0, self.state.read())
+        self.state.not_finite()
+
+    def _seconds(self, action: Callable[[], None]) -> float:
+        self.collectives.barrier()
+        begin = time.perf_counter()
+        action()
+        return time.perf_counter() - begin
+
+
+class _GiveBack(nn.Cell):
+    """Keeping the statistics of batch norm and giving them back, as a step does."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__(auto_prefix=False)
+        statistics = moving_statistics(network)
+        self.statistics = ParameterTuple(statistics)
+        self.flatten = network.backend.flatten()
+        self.restore = network.backend.restore(statistics)
+
+    def construct(self, finite: Tensor) -> Tensor:
+        """Keep them, and give them back unless the step counts; return one of them."""
+        kept = self.flatten(self.statistics)
+        self.restore(kept, finite)
+        return kept[:1]
