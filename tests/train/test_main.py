@@ -41,6 +41,7 @@ def test_the_run_folder(
     small_config: dict[str, Any], write_config: WriteConfig, run_dir: Path, capsys: Any
 ) -> None:
     small_config["evaluate"]["every"] = 2
+    small_config["checkpoint"] = {"keep": 1, "keep_best": True}
     path = write_config(small_config)
     assert main([str(path), f"run_dir={run_dir}"]) == 0
     shown = capsys.readouterr().out
@@ -73,10 +74,24 @@ def test_the_run_folder(
         assert test["accuracy"] == pytest.approx(np.trace(confusion) / images)
         assert summary["tasks"][name]["val"]["images"] < images
 
+    # The first evaluation gives a best model, and the last one is compared with it.
+    assert 0 <= summary["saving"] < 1 and all("saving" in line for line in lines[:2])
+    vals = [line["tasks"] for line in lines if line.get("split") == "val"]
+    means = [np.mean([task["accuracy"] for task in tasks.values()]) for tasks in vals]
+    best = (2, 4)[int(np.argmax(means))]
+    kept = {"step_00000004", f"step_{best:08d}"}
+    assert {path.name for path in (run_dir / "checkpoints").iterdir()} == {*kept, "best.json"}
+    named = json.loads((run_dir / "checkpoints/best.json").read_text())
+    assert named["step"] == summary["best"]["step"] == best
+    assert named["validation"]["mean"] == pytest.approx(max(means))
+    assert summary["best"]["checkpoint"] == f"checkpoints/step_{best:08d}"
+    assert "best so far on val" in shown and f"Best on val: step {best}, mean " in shown
+
     # Evaluation changes neither parameters nor batch-norm statistics, nor what is trained later.
-    assert main([str(path), f"run_dir={run_dir}2", "evaluate.every=0"]) == 0
-    without, evaluated = model_of(Path(f"{run_dir}2"), 4), model_of(run_dir, 4)
-    for key, value in without.items():
+    without = "evaluate.every=0", "checkpoint.keep_best=false"
+    assert main([str(path), f"run_dir={run_dir}2", *without]) == 0
+    undisturbed, evaluated = model_of(Path(f"{run_dir}2"), 4), model_of(run_dir, 4)
+    for key, value in undisturbed.items():
         np.testing.assert_array_equal(evaluated[key], value, err_msg=key)
     capsys.readouterr()
 

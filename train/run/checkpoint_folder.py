@@ -69,7 +69,7 @@ def save_checkpoint(
     # It is saved: what cannot be removed now is removed after the next one.
     with contextlib.suppress(OSError):
         remove_leftovers(folder)
-        _remove_others(folder, final, keep, keep_best)
+        remove_others(folder, final, keep, keep_best)
     return final
 
 
@@ -127,17 +127,12 @@ def name_best(folder: Path, best: Best | None) -> None:
         replace_file(folder / BEST, content.encode())
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what is left of writing, removing or fetching checkpoints that came to no end."""
-    for leftover in folder.glob(".step_*"):
-        if _LEFTOVER.fullmatch(leftover.name):
-            shutil.rmtree(leftover, ignore_errors=True)
-    remove_unfinished(folder, [BEST])
-    for path in checkpoints_in(folder):
-        remove_unfinished(path, [STATE])
+def remove_others(folder: Path, newest: Path, keep: int, keep_best: bool) -> None:
+    """Remove all whole checkpoints but the newest, ``keep - 1`` before it and, if wanted, the best.
 
-
-def _remove_others(folder: Path, newest: Path, keep: int, keep_best: bool) -> None:
+    Raises:
+        OSError: The disk refuses.
+    """
     others = [path for path in whole_in(folder) if path != newest]
     earlier = [path for path in others if step_of(path.name) < step_of(newest.name)]
     kept = earlier[-(keep - 1) :] if keep > 1 else []
@@ -148,6 +143,16 @@ def _remove_others(folder: Path, newest: Path, keep: int, keep_best: bool) -> No
     for path in others:
         if path not in kept:
             _remove(path)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what is left of writing, removing or fetching checkpoints that came to no end."""
+    for leftover in folder.glob(".step_*"):
+        if _LEFTOVER.fullmatch(leftover.name):
+            shutil.rmtree(leftover, ignore_errors=True)
+    remove_unfinished(folder, [BEST])
+    for path in checkpoints_in(folder):
+        remove_unfinished(path, [STATE])
 
 
 def _remove(path: Path) -> None:

@@ -21,6 +21,7 @@ from train.run.checkpoint_folder import (
     load_newest,
     name_best,
     remove_leftovers,
+    remove_others,
     save_checkpoint,
     whole_in,
 )
@@ -182,11 +183,16 @@ class RunFolder:
                 f"the last checkpoint could not be written for {seconds:g} s: {problem}: the run "
                 f"is not complete, and the same command goes on from {where}"
             )
-        if validation is not None and self._config.checkpoint.keep_best:
-            note = partial(note_validation, whole_in(self._checkpoints)[-1], validation)
+        settings = self._config.checkpoint
+        if validation is not None and settings.keep_best:
+            last = whole_in(self._checkpoints)[-1]
+
+            def note() -> None:
+                note_validation(last, validation)
+                remove_others(self._checkpoints, last, settings.keep, keep_best=True)
+
             if error := insist(note, seconds, alive):
                 raise StorageError(f"{told(error)}: the same command evaluates again")
-            self._name_best()
 
     def best(self) -> Values | None:
         """Return which checkpoint is the best, if that is kept, for the summary."""

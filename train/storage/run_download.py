@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from train.errors import UserError
@@ -56,8 +57,9 @@ def fetch_run(
         source = open_store(f"{address}/{CHECKPOINTS}/{step}", variables)
         if _fetch_checkpoint(source, checkpoints / step, tries, is_whole):
             say(f"{source.address} was fetched")
-            if f"{CHECKPOINTS}/{BEST}" in found:
-                best = _named_best(store, tries)
+            if (name := f"{CHECKPOINTS}/{BEST}") in found:
+                content = Retry(tries).call(f"{address}/{name}", partial(read_small, store, name))
+                best = best_named(content)
                 if step_of(best) >= 0 and not is_whole(checkpoints / best):
                     source = open_store(f"{address}/{CHECKPOINTS}/{best}", variables)
                     _fetch_checkpoint(source, checkpoints / best, tries, is_whole)
@@ -67,10 +69,8 @@ def fetch_run(
         say(f"{source.address} is damaged or not whole: it is not used")
 
 
-def _named_best(store: Store, tries: int) -> str:
-    """Return which checkpoint of a run in a store is named as its best; may be nonsense."""
-    name = f"{CHECKPOINTS}/{BEST}"
-    content = Retry(tries).call(f"{store.address}/{name}", lambda: read_small(store, name))
+def best_named(content: bytes) -> str:
+    """Return which checkpoint a ``best.json`` names; may be nonsense."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return str(json.loads(content)["checkpoint"])
     return ""

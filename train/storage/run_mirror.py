@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from train.storage.digests import STATE, SUMMARY, Stamp, stamp_of
-from train.storage.run_download import BEST, CHECKPOINTS, METRICS, steps_in
+from train.storage.run_download import BEST, CHECKPOINTS, METRICS, best_named, steps_in
 from train.storage.stores import File, Folder, Store, read_small, send
 
 CONFIG = "config.yaml"
@@ -83,6 +83,7 @@ class Mirror:
             self._send_if_changed(_BEST)
         else:
             self._remove(_BEST)
+            self._sent.pop(_BEST, None)
         self._prune()
         for name in names:
             if not name.startswith(f"{CHECKPOINTS}/"):
@@ -161,9 +162,10 @@ class Mirror:
         # Those after the one that the run resumed from were damaged: they push out no whole ones.
         last = self._last_used or ours[0]
         kept = [s for s in steps_in(self._there) if s <= last or s in ours][: self._keep]
+        if _BEST in self._sent:
+            kept.append(best_named((self._folder / _BEST).read_bytes()))
         for step in steps_in(self._there):
-            # What is here beyond them is the best one.
-            if step not in kept and step not in ours:
+            if step not in kept:
                 names = _files_of(step, self._there)
                 for name in sorted(names, key=lambda name: name != _state_of(step)):
                     self._remove(name)

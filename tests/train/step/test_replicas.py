@@ -153,7 +153,11 @@ def test_checkpoint_is_the_consolidated_model(run: Path) -> None:
 def lines_of(run: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [
-        {k: v for k, v in line.items() if k not in ("time", "images_per_second", "data_wait")}
+        {
+            k: v
+            for k, v in line.items()
+            if k not in ("time", "images_per_second", "data_wait", "saving")
+        }
         for line in lines
     ]
 
@@ -234,8 +238,19 @@ def test_two_ranks_train_like_one(
     # With the same folder for graphs, the compiled ones of the run before are those of this one.
     again = run_train(2, parity_path, f"run_dir={resumed}", graphs=tmp_path / "graphs")
     assert "step_00000002" in again.stdout
+    assert "Saved by 1 rank, goes on with 2: the mixed batch is the same." in again.stdout
     values = assert_same_to_rounding(one, two, "step_00000001")
     assert_same_to_rounding(one, resumed, "step_00000003")
+    # Two ranks become three: every rank has an image of every data set, and some have two.
+    three = tmp_path / "three"
+    shutil.copytree(two, three)
+    (three / "summary.json").unlink()
+    shutil.rmtree(three / "checkpoints/step_00000003")
+    again = run_train(3, parity_path, f"run_dir={three}")
+    assert "Saved by 2 ranks, goes on with 3: the mixed batch is the same." in again.stdout
+    assert_same_to_rounding(two, three, "step_00000003")
+    [line] = [line for line in lines_of(three) if line["kind"] == "resumed"]
+    assert (line["step"], line["ranks_before"], line["ranks"]) == (2, 2, 3)
     # Pixels with a class, losses before the gradient; all gradients, losses; losses afterwards.
     for reductions in reductions_of_steps(tmp_path / "graphs"):
         assert reductions == [4, 4, values + 4, 4]

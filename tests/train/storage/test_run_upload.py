@@ -10,6 +10,7 @@ import pytest
 from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, Seen, headers_that_obs_takes
 from tests.train.storage.stored_sets import sha256
 from train.errors import UserError
+from train.storage.run_download import fetch_run
 from train.storage.run_mirror import Mirror, noted_numbers
 from train.storage.run_upload import Uploader
 from train.storage.stores import open_store
@@ -99,6 +100,46 @@ def test_a_checkpoint_is_whole_from_its_first_moment_to_its_last(
         "PUT step_00000006/model.safetensors",
         "PUT step_00000006/state.json",
     ]
+
+
+def test_the_best_checkpoint_stays_and_is_named_before_another_one_goes(
+    run: Path, object_store: ObjectStore, proxy: Proxy, mirrored: Mirrored
+) -> None:
+    """Then a run on another machine gets it, beside the newest."""
+    mirror, named = mirrored(), run / "checkpoints/best.json"
+
+    def best(step: int) -> None:
+        named.write_text(json.dumps({"checkpoint": f"step_{step:08d}"}))
+
+    for step in (2, 4, 6, 8):
+        save(run, step)
+        if step == 8:
+            remove(run, 4)
+        best(2)
+        mirror.update(summary=False)
+    steps = {key.split("/")[2] for key in object_store.keys("r/checkpoints")}
+    assert steps == {"step_00000002", "step_00000006", "step_00000008", "best.json"}
+
+    elsewhere = run.with_name("elsewhere")
+    said: list[str] = []
+    variables = {**object_store.variables}
+    fetch_run(object_store.url("r"), elsewhere, variables, 1, said.append, lambda p: p.is_dir())
+    fetched = sorted(path.name for path in (elsewhere / "checkpoints").iterdir())
+    assert fetched == ["step_00000002", "step_00000008"]
+
+    remove(run, 2)
+    best(8)
+    proxy.seen.clear()
+    mirror.update(summary=False)
+    assert requests(proxy, "PUT", "DELETE") == [
+        "PUT checkpoints/best.json",
+        "DELETE step_00000002/state.json",
+        "DELETE step_00000002/model.safetensors",
+    ]
+    named.unlink()
+    proxy.seen.clear()
+    mirror.update(summary=False)
+    assert requests(proxy, "PUT", "DELETE") == ["DELETE checkpoints/best.json"]
 
 
 def test_a_checkpoint_that_is_removed_while_it_is_sent_gets_no_state(
