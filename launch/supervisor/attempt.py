@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from launch.supervisor.hang import RankState, state_of
 from launch.supervisor.rank_reports import RankReports
 from train.errors import UserError
 from train.process.signals import SAVE, STACKS
+from train.temporary import temporary_folder
 
 # Seconds for the others after one rank has failed. Most sit in a collective, where they cannot
 # react, so this is short; the exit code is decided already.
@@ -117,8 +117,8 @@ def run_attempt(
     """
     job, log_dir = placement.job, log_folder(placement.job.run_dir, attempt)
     plan = make_plan(job, placement.this_node(first_rank), world, placement.machine, os.environ)
-    with tempfile.TemporaryDirectory(prefix="mtln-", ignore_cleanup_errors=True) as folder:
-        supervisor = _Supervisor(job, plan, log_dir, RankReports(Path(folder)), signals, nodes)
+    with temporary_folder() as folder:
+        supervisor = _Supervisor(job, plan, log_dir, RankReports(folder), signals, nodes)
         try:
             supervisor.start()
             signal_number = supervisor.watch()

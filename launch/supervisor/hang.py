@@ -69,18 +69,22 @@ def describe(ranks: Iterable[RankState]) -> list[str]:
     ranks = sorted(ranks, key=lambda rank: rank.rank)
     awaited = _awaited(ranks)
     names = _names([rank.rank for rank in awaited])
-    texts: dict[str, list[int]] = {}
+    # Ranks that are in the same are told together: there may be hundreds.
+    alike: dict[tuple[str, bool], list[int]] = {}
     for rank in (*(r for r in ranks if r not in awaited), *awaited):
-        place = _PLACES.get(rank.phase, rank.phase).format(step=rank.step, next=rank.step + 1)
-        where = f"{place} ({rank.frame})" if rank.frame else place
-        if rank.state in _STATES:
-            text = f"{_STATES[rank.state]}, in {where}"
-        elif awaited and rank not in awaited:
-            text = f"waits for {names} in {where}"
-        else:
-            text = f"in {where}"
-        texts.setdefault(text, []).append(rank.rank)
-    return [f"{_names(numbers)}: {text}" for text, numbers in texts.items()]
+        waits = bool(awaited) and rank not in awaited
+        alike.setdefault((_where(rank), waits), []).append(rank.rank)
+    lines = []
+    for (where, waits), numbers in alike.items():
+        they = "they wait" if len(numbers) > 1 else "it waits"
+        lines.append(f"{_names(numbers)}: {where}" + f", where {they} for {names}" * waits)
+    return lines
+
+
+def _where(rank: RankState) -> str:
+    place = _PLACES.get(rank.phase, rank.phase).format(step=rank.step, next=rank.step + 1)
+    state = f"{_STATES[rank.state]}, " if rank.state in _STATES else ""
+    return f"{state}in {place}" + f" ({rank.frame})" * bool(rank.frame)
 
 
 def _awaited(ranks: Sequence[RankState]) -> list[RankState]:

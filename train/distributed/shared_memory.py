@@ -40,20 +40,24 @@ class AllReduce(nn.Cell):
 def join(rank: int, world_size: int, sum_of: Callable[[int], int]) -> bool:
     """Map memory that all ranks share; False unless all can, as on several machines.
 
+    The memory has no name in any file system, so that nothing is left of it when all ranks have
+    ended, however they did. The others open it as rank 0's.
+
     ``sum_of`` returns the sum over all ranks of a number of each, from 0 to 2^47.
     """
     is_first = rank == 0
-    path = Path(f"/dev/shm/mtln-{sum_of(secrets.randbits(47) if is_first else 0):x}")
+    # Another machine may have a process of the same number.
+    name = f"mtln-{sum_of(secrets.randbits(47) if is_first else 0):x}"
+    handle = _make(name, world_size) if is_first else None
     try:
-        # Rank 0 makes it while the others wait for it here.
-        memory = _map(path, world_size, rank) if is_first else None
-        sum_of(0)
-        if not is_first:
-            memory = _map(path, world_size, rank)
+        place = sum_of(os.getpid() << 16 | handle if handle is not None else 0)
+        if not is_first and place:
+            handle = _open_of_rank_0(name, place >> 16, place & 0xFFFF)
+        memory = _map(handle, world_size)
         everywhere = sum_of(1 if memory is not None else 0) == world_size
     finally:
-        if is_first:  # the memory stays as long as somebody has it
-            path.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
     if everywhere and memory is not None:
         share(memory, rank, world_size)
     return everywhere
@@ -78,18 +82,35 @@ def num_bytes(world_size: int, piece: int) -> int:
     return int(size(world_size, ctypes.c_int64(piece)))
 
 
-def _map(path: Path, world_size: int, rank: int) -> mmap.mmap | None:
-    """Map the memory, which rank 0 makes; None where it cannot be."""
+def _make(name: str, world_size: int) -> int | None:
+    """Return a handle of new memory; None where there is none."""
     try:
-        size = num_bytes(world_size, _PIECE)
-        flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if rank == 0 else 0)
-        handle = os.open(path, flags, 0o600)
+        handle = os.memfd_create(name)
         try:
-            if rank == 0:
-                # Containers often have 64 MB: what is not there now would be a crash later.
-                os.posix_fallocate(handle, 0, size)
-            return mmap.mmap(handle, size)
-        finally:
+            # What is not there now would be a crash later.
+            os.posix_fallocate(handle, 0, num_bytes(world_size, _PIECE))
+        except BaseException:
             os.close(handle)
+            raise
+    except (OSError, OverflowError, library.NativeUnavailable):
+        return None
+    return handle
+
+
+def _open_of_rank_0(name: str, process: int, handle: int) -> int | None:
+    """Open the memory by its handle in the process of rank 0; None if that is not here."""
+    path = Path("/proc", str(process), "fd", str(handle))
+    try:
+        if not str(path.readlink()).startswith(f"/memfd:{name} "):
+            return None
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _map(handle: int | None, world_size: int) -> mmap.mmap | None:
+    """Map the memory; None where it cannot be."""
+    try:
+        return None if handle is None else mmap.mmap(handle, num_bytes(world_size, _PIECE))
     except (OSError, ValueError, library.NativeUnavailable):
         return None

@@ -17,6 +17,7 @@ from train.files import replace_file
 from train.process.signals import STACKS
 from train.program.ending import refusal
 from train.storage.retry import StorageError
+from train.temporary import remove_lasting
 
 # What a rank is doing. All ranks go through the same phases in the same order.
 Phase = Literal[
@@ -105,4 +106,5 @@ def leave(code: int) -> None:
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    remove_lasting()
     os._exit(code)

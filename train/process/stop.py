@@ -6,6 +6,7 @@ from types import FrameType
 from typing import Any
 
 from train.process.signals import STOP
+from train.temporary import remove_lasting
 
 
 class StopRequest:
@@ -34,6 +35,7 @@ class StopRequest:
 
     def obey(self) -> None:
         """End this process the way the signal would have."""
+        remove_lasting()
         number = self.number or signal.SIGTERM  # another rank was asked, and told this one
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -16,12 +16,12 @@ import os
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from train.files import replace_file, replacement, sha256_file
+from train.temporary import lasting_folder
 
 VARIABLE = "MTLN_GRAPH_CACHE"
 
@@ -107,14 +107,14 @@ class _Compiler:
     def next_graph(self, rank: int) -> Iterator[Path | None]:
         """Yield the file from which MindSpore reads the next graph, or to which it writes it.
 
-        A graph is a program. So the folder is one that this process has made, with access for
-        nobody else; where another user could put one in its place, there is no cache (None).
+        A graph is a program. So the folder is in one that this process has made and keeps, with
+        access for nobody else; where another user could put one in its place, there is no cache
+        (None).
         """
         try:
             if self._folder is None:  # MindSpore looks at the variable once
-                self._folder = Path(tempfile.mkdtemp(prefix="mtln_graphs_"))
-                self._folder.rmdir()
-            if _others_can_rename_in(self._folder.parent):
+                self._folder = lasting_folder() / "graphs"
+            if _others_can_rename_in(self._folder.parent.parent):
                 raise OSError
             self._folder.mkdir(mode=0o700)
         except OSError:

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from train.errors import UserError
 from train.files import replacement
 from train.storage.address import check_location, is_remote, is_visible, split_address
 from train.storage.connection import Connection
+from train.temporary import temporary_folder
 
 _READ_SECONDS = 60
 
@@ -116,8 +116,8 @@ def send(store: Store, name: str, path: Path, tick: Tick, message: str = "") -> 
 
 def read_small(store: Store, name: str) -> bytes:
     """Return what a small file of a store holds."""
-    with tempfile.TemporaryDirectory(prefix="mtln-") as folder:
-        into = Path(folder, "content")
+    with temporary_folder() as folder:
+        into = folder / "content"
         store.read(name, into, lambda _: None)
         return into.read_bytes()
 

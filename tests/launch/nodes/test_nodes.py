@@ -1,5 +1,6 @@
 """Several launchers that together run one job, here all on this machine."""
 
+import signal
 import socket
 from collections.abc import Sequence
 
@@ -90,6 +91,41 @@ def test_signal_to_any_node_reaches_all(nodes: Nodes, free_port: int) -> None:
         assert all((nodes[0].notes / f"got{rank}").exists() for rank in (0, 1))
         nodes[0].assert_all_gone()
         nodes[1].assert_all_gone()
+
+
+def test_request_to_any_node_reaches_all_and_ends_nothing(nodes: Nodes, free_port: int) -> None:
+    worker = """
+    def count(number, _):
+        note(f"{number}_{rank}_{len(list(notes.glob(f'{number}_{rank}_*')))}")
+    for number in (signal.SIGUSR1, signal.SIGQUIT): signal.signal(number, count)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGUSR1, signal.SIGQUIT))
+    note(f"up{rank}")
+    while not (notes / "done").exists(): time.sleep(0.01)
+    """
+    start(nodes, free_port, worker, (1, 1, 1), scheduler="pass")
+    nodes[0].await_notes("up0", "up1", "up2")
+    for again, (told, number) in enumerate([(0, signal.SIGUSR1), (1, signal.SIGUSR1)]):
+        nodes[told].process.send_signal(number)
+        nodes[0].await_notes(*(f"{int(number)}_{rank}_{again}" for rank in range(3)))
+    nodes[2].process.send_signal(signal.SIGQUIT)
+    nodes[0].await_notes(*(f"{int(signal.SIGQUIT)}_{rank}_0" for rank in range(3)))
+    (nodes[0].notes / "done").touch()
+    assert [node.finish()[0] for node in nodes] == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_hang_is_told_of_the_ranks_of_all_nodes(nodes: Nodes, free_port: int) -> None:
+    worker = """
+    Path(os.environ["MTLN_HEARTBEAT"]).write_text("40 consolidation 9")
+    if rank == 1: os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(600)
+    """
+    start(nodes, free_port, worker, (1, 1), hang_timeout=2.0)
+    (code, _, err), (code_1, _, _) = (node.finish() for node in nodes[:2])
+    assert (code, code_1) == (124, 124)
+    place = "in the consolidation after step 40"
+    assert f"  rank 0: {place}, where it waits for rank 1\n" in err
+    assert f"  rank 1: stopped (SIGSTOP), {place}\n" in err
 
 
 def test_killed_launcher_takes_the_other_nodes_down(nodes: Nodes, free_port: int) -> None:

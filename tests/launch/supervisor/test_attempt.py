@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -214,11 +215,20 @@ def test_scheduler_serves_until_the_workers_have_gone(job: ScriptJob) -> None:
     job.assert_all_gone()
 
 
-def test_kill_9_of_the_launcher_leaves_nothing(job: ScriptJob) -> None:
+def test_kill_9_of_the_launcher_leaves_nothing(
+    job: ScriptJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     job.start("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEP)
     job.await_notes("up0", "up1")
     job.process.kill()
     job.assert_all_gone()
+    # Nobody is left to remove the launcher's folder but the next start.
+    assert len(list(temporary.iterdir())) == 1
+    assert job.start("pass", nproc=1).finish()[0] == 0
+    assert not list(temporary.iterdir())
 
 
 def test_helpers_of_a_dead_rank_are_killed(job: ScriptJob) -> None:
