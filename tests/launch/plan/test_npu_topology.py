@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,17 @@ def test_every_npu_gets_a_numa_node_of_its_socket(kunpeng: Path) -> None:
     assert all(cores == span(cores[0], cores[0] + 23) for cores in shares.values())
 
 
+def test_spare_nodes_go_to_whoever_has_least(kunpeng: Path) -> None:
+    """Of two nodes equally near, to the one whose NPUs are more for as many cores."""
+    for node, far in ((1, [12, 10, 12]), (0, [10, 12, 12]), (2, [12, 12, 10])):
+        (kunpeng / f"node/node{node}/distance").write_text(" ".join(map(str, far)) + "\n")
+    rows = ["0-23", "24-47", "24-47", "24-47"]
+    groups = allowed_cores(kunpeng, frozenset(range(72)))
+    shares = deal_cores(parse(table(rows)), range(4), groups, kunpeng)
+    assert {npu: len(cores) for npu, cores in shares.items()} == dict.fromkeys(range(4), 16)
+    assert shares[0] == span(0, 15) and shares[3] == span(56, 71)
+
+
 def test_cores_that_the_process_may_not_use(kunpeng: Path) -> None:
     # A container on the second half of the machine.
     groups = allowed_cores(kunpeng, frozenset(range(100, 192)))
@@ -164,22 +176,37 @@ def test_ranks_get_the_cores_of_the_npu_behind_their_device() -> None:
     assert Machine((), (span(0, 3),)).shares([0, 1]) == [(0, 1), (2, 3)]
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     ("script", "why"),
     [
         (None, r"cannot be run \(No such file or directory\)"),
         ("echo dcmi module initialize failed; exit 13", "failed with exit code 13"),
         # The shell's child lives on and holds the output open.
-        ("echo NPU0; sleep 60; :", "gave no answer within 1 s"),
+        ("echo NPU0; sleep 60 & echo $! > child; wait", "gave no answer within 1 s"),
     ],
 )
-def test_tool_that_is_missing_fails_or_hangs(tmp_path: Path, script: str | None, why: str) -> None:
+def test_tool_that_is_missing_fails_or_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, why: str
+) -> None:
     tool = tmp_path / "npu-smi"
     if script:
         tool.write_text(f"#!/bin/sh\n{script}\n")
         tool.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(TopologyUnknown, match=why):
         ask([str(tool)], seconds=1)
+    child = tmp_path / "child"
+    # What has ended but is not collected has an empty command line.
+    while child.exists() and read(Path("/proc", child.read_text().strip(), "cmdline")):
+        time.sleep(0.01)
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def test_tool_that_prints_no_text(tmp_path: Path) -> None:
