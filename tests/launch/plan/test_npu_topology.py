@@ -1,5 +1,6 @@
 """Cores by the NPUs' own topology: what npu-smi prints, real and hostile, and who gets what."""
 
+import json
 import os
 import subprocess
 import sys
@@ -172,6 +173,7 @@ def test_ranks_get_the_cores_of_the_npu_behind_their_device() -> None:
     machine = Machine((4, 5, 7), (span(0, 23),), cores)
     assert machine.shares([0, 1, 2]) == [(4,), (5,), (7,)]
     assert machine.shares([2, 0]) == [(7,), (4,)]
+    assert Machine((0, 1), (span(0, 3),), {0: (3,), 1: (1,)}).shares([0, 1]) == [(3,), (1,)]
     assert machine.shares([0, 1, 2, 3]) == [span(6 * k, 6 * k + 5) for k in range(4)]
     assert Machine((), (span(0, 3),)).shares([0, 1]) == [(0, 1), (2, 3)]
 
@@ -223,7 +225,7 @@ from pathlib import Path
 import launch.plan.machine as machine
 from launch.job import Job
 from launch.dry_run import print_plan
-machine.visible_npus = lambda environment: (4, 5)
+machine.visible_npus = lambda environment: (4, 5) if sys.argv[1] == "t" else tuple(range(8))
 machine.npu_nodes = lambda: tuple(range(8))
 machine.allowed_cores = lambda: (tuple(range(192)),)
 job = Job(["train"], Path("run"), nproc=2, scheduler_command=["s"])
@@ -234,6 +236,7 @@ print_plan(job, as_json=sys.argv[1] == "j")
 @pytest.mark.parametrize("form", ["t", "j"])
 @pytest.mark.parametrize("works", [True, False])
 def test_dry_run(tmp_path: Path, works: bool, form: str) -> None:
+    """With some of the NPUs to be seen, and in the other form with all of them."""
     (tmp_path / "table").write_text(A2)
     tool = tmp_path / "npu-smi"
     tool.write_text(f"#!/bin/sh\n[ $3 = topo ] && cat {tmp_path}/table\n" if works else "exit 1")
@@ -251,3 +254,6 @@ def test_dry_run(tmp_path: Path, works: bool, form: str) -> None:
     if form == "t":
         cores = [line.split()[1] for line in ended.stdout.splitlines() if "  cores " in line][1:]
         assert [line.split(",")[0] for line in cores] == (["0", "12"] if works else ["0", "96"])
+    else:
+        workers = json.loads(ended.stdout)["processes"][1:]
+        assert [w["cores"][0] for w in workers] == ([144, 156] if works else [0, 96])
