@@ -15,26 +15,6 @@ from train.optim.optimizers import AdamW, by_name, decay_of, pack
 from train.run.state import TrainingState
 
 
-def test_what_is_to_be_saved_stays_what_it_was_while_training_goes_on(eager: None) -> None:
-    """On a CPU numpy looks into the parameters' own memory."""
-    network = make_scene_network("batch")
-    optimizer = SGD(decay_of(network.trainable_params(), 0.0), 0.9, nesterov=True)
-    scale, average = LossScale(), ModelAverage(network, 0.5)
-    state = TrainingState(network, optimizer, Balance(3), average, scale)
-    held = state.read()
-    checkpoint = state.to_checkpoint(4, {})
-    files = {**checkpoint.model, **checkpoint.optimizer}
-    before = {name: value.copy() for name, value in files.items()}
-    for parameter in state.everything:
-        parameter.asnumpy()[...] += 1
-    average.update(4, 8, [np.ones(p.shape, np.float32) for p in average.parameters])
-    assert (held[0] == before[state.everything[0].name] + 1).all()
-    for name, value in files.items():
-        np.testing.assert_array_equal(value, before[name], err_msg=name)
-    assert not (checkpoint.average["shared.trunk.stem.weight"] == 1).any()
-    assert state.num_bytes >= checkpoint.num_bytes > 0
-
-
 class FirstRank(OneProcess):
     """Gives this rank what rank 0 has: all of it one more."""
 
@@ -101,6 +81,24 @@ def test_a_checkpoint_holds_all_and_gives_it_back() -> None:
     assert {v.dtype for v in checkpoint.optimizer.values()} == {np.dtype(np.float32)}
     loaded.state.load(checkpoint)
     assert_equal(loaded.now(), saved.now())
+
+
+def test_what_is_to_be_saved_stays_what_it_was_while_training_goes_on() -> None:
+    """On a CPU numpy looks into the parameters' own memory."""
+    learned = Learned(0)
+    state, average = learned.state, learned.average
+    held = state.read()
+    checkpoint = state.to_checkpoint(4, {})
+    files = {**checkpoint.model, **checkpoint.optimizer}
+    before = {name: value.copy() for name, value in files.items()}
+    for parameter in state.everything:
+        parameter.asnumpy()[...] += 1
+    average.update(4, 8, [np.ones(p.shape, np.float32) for p in average.parameters])
+    assert (held[0] == before[state.everything[0].name] + 1).all()
+    for name, value in files.items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    assert not (checkpoint.average["shared.trunk.stem.weight"] == 1).any()
+    assert state.num_bytes >= checkpoint.num_bytes > 0
 
 
 def test_a_checkpoint_of_an_optimizer_that_did_not_count_its_updates() -> None:
