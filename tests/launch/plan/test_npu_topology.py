@@ -1,8 +1,10 @@
 """Cores by the NPUs' own topology: what npu-smi prints, real and hostile, and who gets what."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,17 @@ def test_every_npu_gets_a_numa_node_of_its_socket(kunpeng: Path) -> None:
     assert all(cores == span(cores[0], cores[0] + 23) for cores in shares.values())
 
 
+def test_spare_nodes_go_to_whoever_has_least(kunpeng: Path) -> None:
+    """Of two nodes equally near, to the one whose NPUs are more for as many cores."""
+    for node, far in ((1, [12, 10, 12]), (0, [10, 12, 12]), (2, [12, 12, 10])):
+        (kunpeng / f"node/node{node}/distance").write_text(" ".join(map(str, far)) + "\n")
+    rows = ["0-23", "24-47", "24-47", "24-47"]
+    groups = allowed_cores(kunpeng, frozenset(range(72)))
+    shares = deal_cores(parse(table(rows)), range(4), groups, kunpeng)
+    assert {npu: len(cores) for npu, cores in shares.items()} == dict.fromkeys(range(4), 16)
+    assert shares[0] == span(0, 15) and shares[3] == span(56, 71)
+
+
 def test_cores_that_the_process_may_not_use(kunpeng: Path) -> None:
     # A container on the second half of the machine.
     groups = allowed_cores(kunpeng, frozenset(range(100, 192)))
@@ -160,26 +173,42 @@ def test_ranks_get_the_cores_of_the_npu_behind_their_device() -> None:
     machine = Machine((4, 5, 7), (span(0, 23),), cores)
     assert machine.shares([0, 1, 2]) == [(4,), (5,), (7,)]
     assert machine.shares([2, 0]) == [(7,), (4,)]
+    assert Machine((0, 1), (span(0, 3),), {0: (3,), 1: (1,)}).shares([0, 1]) == [(3,), (1,)]
     assert machine.shares([0, 1, 2, 3]) == [span(6 * k, 6 * k + 5) for k in range(4)]
     assert Machine((), (span(0, 3),)).shares([0, 1]) == [(0, 1), (2, 3)]
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     ("script", "why"),
     [
         (None, r"cannot be run \(No such file or directory\)"),
         ("echo dcmi module initialize failed; exit 13", "failed with exit code 13"),
         # The shell's child lives on and holds the output open.
-        ("echo NPU0; sleep 60; :", "gave no answer within 1 s"),
+        ("echo NPU0; sleep 60 & echo $! > child; wait", "gave no answer within 1 s"),
     ],
 )
-def test_tool_that_is_missing_fails_or_hangs(tmp_path: Path, script: str | None, why: str) -> None:
+def test_tool_that_is_missing_fails_or_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, why: str
+) -> None:
     tool = tmp_path / "npu-smi"
     if script:
         tool.write_text(f"#!/bin/sh\n{script}\n")
         tool.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(TopologyUnknown, match=why):
         ask([str(tool)], seconds=1)
+    child = tmp_path / "child"
+    # What has ended but is not collected has an empty command line.
+    while child.exists() and read(Path("/proc", child.read_text().strip(), "cmdline")):
+        time.sleep(0.01)
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def test_tool_that_prints_no_text(tmp_path: Path) -> None:
@@ -196,7 +225,7 @@ from pathlib import Path
 import launch.plan.machine as machine
 from launch.job import Job
 from launch.dry_run import print_plan
-machine.visible_npus = lambda environment: (4, 5)
+machine.visible_npus = lambda environment: (4, 5) if sys.argv[1] == "t" else tuple(range(8))
 machine.npu_nodes = lambda: tuple(range(8))
 machine.allowed_cores = lambda: (tuple(range(192)),)
 job = Job(["train"], Path("run"), nproc=2, scheduler_command=["s"])
@@ -207,6 +236,7 @@ print_plan(job, as_json=sys.argv[1] == "j")
 @pytest.mark.parametrize("form", ["t", "j"])
 @pytest.mark.parametrize("works", [True, False])
 def test_dry_run(tmp_path: Path, works: bool, form: str) -> None:
+    """With some of the NPUs to be seen, and in the other form with all of them."""
     (tmp_path / "table").write_text(A2)
     tool = tmp_path / "npu-smi"
     tool.write_text(f"#!/bin/sh\n[ $3 = topo ] && cat {tmp_path}/table\n" if works else "exit 1")
@@ -224,3 +254,6 @@ def test_dry_run(tmp_path: Path, works: bool, form: str) -> None:
     if form == "t":
         cores = [line.split()[1] for line in ended.stdout.splitlines() if "  cores " in line][1:]
         assert [line.split(",")[0] for line in cores] == (["0", "12"] if works else ["0", "96"])
+    else:
+        workers = json.loads(ended.stdout)["processes"][1:]
+        assert [w["cores"][0] for w in workers] == ([144, 156] if works else [0, 96])

@@ -117,6 +117,8 @@ def test_table_of_another_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     table = table_for(tmp_path, {"127.0.0.1": [0, 1]})
     with pytest.raises(UserError, match="has 2 ranks, but RANK_SIZE is 4"):
         placement_of(job(rank_table=table, rank=1), NPUS8)
+    monkeypatch.setenv("RANK_SIZE", "2")
+    assert placement_of(job(rank_table=table, rank=1), NPUS8).node == 1
 
 
 def test_two_jobs_of_one_server_meet_at_different_ports(tmp_path: Path) -> None:
@@ -150,6 +152,7 @@ def test_table_without_hosts_needs_the_master(tmp_path: Path) -> None:
     ("servers", "options", "named"),
     [
         ({"127.0.0.1": [0, 9]}, {}, "device_id 9 is not among the NPUs that can be seen here"),
+        ({"10.0.0.9": [0, 1], "127.0.0.1": [9]}, {}, "server 127.0.0.1: device_id 9 is not"),
         ({"127.0.0.1": [0, 1]}, {"nproc": 3}, "has 2 devices, but nproc is 3"),
         ({"127.0.0.1": [0, 1]}, {"nnodes": 2, "node_rank": 0}, "has 1 servers, but --nnodes is 2"),
         ({"10.255.255.1": [0], "10.255.255.2": [0]}, {}, "give --node-rank"),

@@ -33,7 +33,7 @@ def plan(
 def test_one_rank_needs_no_scheduler() -> None:
     (worker,) = plan(1)
     assert (worker.rank, worker.command, worker.log_name) == (0, tuple(WORKER), "worker_0.log")
-    assert worker.cores is None
+    assert worker.cores is None and not worker.batch
     identity = {name: worker.variables[name] for name in ("RANK_ID", "RANK_SIZE", "DEVICE_ID")}
     assert identity == {"RANK_ID": "0", "RANK_SIZE": "1", "DEVICE_ID": "0"}
     assert worker.variables["OMP_NUM_THREADS"] == "8"
@@ -54,7 +54,7 @@ def test_cluster_variables(nproc: int) -> None:
         assert process.variables["MS_SCHED_PORT"] == "23456"
     for rank, worker in enumerate(workers):
         variables = worker.variables
-        assert variables["MS_ROLE"] == "MS_WORKER"
+        assert worker.batch and variables["MS_ROLE"] == "MS_WORKER"
         assert variables["RANK_SIZE"] == str(nproc)
         for name in ("MS_NODE_ID", "RANK_ID", "DEVICE_ID"):
             assert variables[name] == str(rank)

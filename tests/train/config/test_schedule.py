@@ -114,3 +114,8 @@ def test_what_is_said_of_a_longer_run() -> None:
         "A longer run: schedule.steps was 100 and is now 200. From step 100 on the learning rate "
         "is 0.235, after 0.000122 (peak 0.4); images have 32 pixels, after 48"
     )
+    told = longer_run(make_schedule(2000, 10)._config, 1000, 1000)
+    assert told.startswith(
+        "A longer run: schedule.steps was 1,000 and is now 2,000. From step 1,000"
+    )
+    assert told.endswith("(peak 0.4)")

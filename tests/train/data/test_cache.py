@@ -9,6 +9,8 @@ import pytest
 from tests.train.data.conftest import UNCHANGED, make_loader, read
 from train.config.schedule import Interval
 from train.config.schema import Config
+from train.data.cache import choose_cached
+from train.data.manifest import RecordSet
 
 
 @pytest.mark.parametrize("augment", [UNCHANGED, {"crop_area": None}], ids=["plain", "augmented"])
@@ -23,6 +25,16 @@ def test_images_and_masks_kept_in_memory_are_those_of_the_records(
     for one, other in zip(stored, kept, strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("bytes_free", [-1, 0])
+def test_masks_need_room_in_the_cache_too(sets: list[RecordSet], bytes_free: int) -> None:
+    """With masks coast needs 38,400 bytes, so that fields does not fit beside it any more."""
+    masks = {"coast": ("mask",)}
+    budget = 51_840 + 38_400 + bytes_free
+    assert choose_cached(sets, {}, budget) == ["coast", "fields"]
+    assert choose_cached(sets, masks, budget) == ["coast", "fields"][: 2 + bytes_free]
+    assert choose_cached(sets, masks, 38_400 + bytes_free) == ["coast"][: 1 + bytes_free]
 
 
 def test_cache_takes_the_smallest_data_sets_within_its_budget(

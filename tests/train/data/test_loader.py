@@ -118,6 +118,16 @@ def test_mixing_is_drawn_anew_for_every_step_and_data_set(
     assert len(first_values) == 9
 
 
+def test_mixing_of_one_data_set(
+    make_config: Callable[..., Config], small_config: dict[str, Any]
+) -> None:
+    own = {**small_config["datasets"]["roofs"], "augment": {"mixup": 1.0}}
+    config = make_config(UNCHANGED, datasets={**small_config["datasets"], "roofs": own})
+    [batch] = read(config, [Interval(0, 1, 16)])
+    fields, roofs, coast = batch[9:]
+    assert (fields == 1).all() and (coast == 1).all() and (roofs < 1).any()
+
+
 def test_shares_that_the_ranks_do_not_divide(config: Config) -> None:
     loaders = [make_loader(config, rank, 3) for rank in range(3)]
     batches = [next(next(loader.batches([Interval(0, 1, 16)]))[1]) for loader in loaders]

@@ -69,3 +69,18 @@ def test_an_update_is_that_of_the_stock_backend(kind: str, graph_mode: None) -> 
     wanted, got = updated(Backend(), optimizer()), updated(NativeBackend(), optimizer())
     for one, other in zip(got, wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", [Backend, NativeBackend])
+def test_parameters_come_back_only_after_a_step_that_does_not_count(
+    backend: type[Backend], graph_mode: None
+) -> None:
+    native()
+    shapes = [(3, 2), (5,), (2, 1, 3)]
+    parameters = [Parameter(Tensor(drawn(i, *s)), name=f"p{i}") for i, s in enumerate(shapes)]
+    restore, before = backend().restore(parameters), drawn(9, 17)
+    now = np.concatenate([p.asnumpy().ravel() for p in parameters])
+    for finite, expected in ((True, now), (False, before)):
+        restore(Tensor(before), Tensor(finite))
+        found = np.concatenate([p.asnumpy().ravel() for p in parameters])
+        np.testing.assert_array_equal(found, expected)

@@ -1,5 +1,7 @@
 """The moving average of the model against numpy."""
 
+import contextlib
+
 import mindspore as ms
 import numpy as np
 from mindspore import nn
@@ -25,8 +27,10 @@ def test_it_follows_the_model_at_consolidation_points() -> None:
         expected = model if first == 0 else keep * expected + (1 - keep) * model
     np.testing.assert_allclose(average.values, expected, rtol=1e-6)
 
-    with average.in_place():
+    # An evaluation may fail, or be told to stop.
+    with contextlib.suppress(KeyboardInterrupt), average.in_place():
         np.testing.assert_array_equal(pack(parameters), average.values)
+        raise KeyboardInterrupt
     np.testing.assert_array_equal(pack(parameters), model)
 
     arrays = average.to_arrays()

@@ -32,6 +32,9 @@ def test_round_trip(tmp_path: Path) -> None:
     loaded = load_checkpoint(path)
     assert loaded.step == 40
     assert loaded.state["note"] == "x"
+    assert loaded.average == {}
+    names = ["model.safetensors", "optimizer.safetensors", "state.json"]
+    assert sorted(file.name for file in path.iterdir()) == names
     np.testing.assert_array_equal(loaded.model["shared.w"], make(40).model["shared.w"])
     np.testing.assert_array_equal(
         loaded.optimizer["momentum.shared.w"], make(40).optimizer["momentum.shared.w"]

@@ -9,7 +9,7 @@ from tests.object_store import ObjectStore, Proxy, Seen
 from tests.train.storage.stored_sets import data_set, files_in, put, sha256
 from train.files import sha256_file
 from train.storage.copier import Copier, copy
-from train.storage.digests import Verified, expected_files
+from train.storage.digests import Expected, Verified, expected_files
 from train.storage.retry import Damaged
 from train.storage.stores import Folder, open_store
 
@@ -133,6 +133,13 @@ def test_what_was_found_right_is_not_read_again_until_it_changes(
     os.utime(other, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
     other.replace(file)  # as large and as old, but another file
     assert not is_right()
+
+
+def test_a_manifest_covers_every_file_of_a_data_set() -> None:
+    files = data_set(1)
+    content = files.pop("manifest.json")
+    expected = {f"a/{name}": Expected(sha256(c), len(c)) for name, c in files.items()}
+    assert len(expected) == 5 and expected_files("a/manifest.json", content) == expected
 
 
 def test_what_lists_no_files() -> None:

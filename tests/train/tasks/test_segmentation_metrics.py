@@ -164,6 +164,8 @@ def test_oracle_goes_by_the_names_of_the_classes() -> None:
     assert found is not None and found.tolist() == [2, 0]
     assert oracle_classes(["forest", "town"], classes) is None
     assert oracle_classes([], classes) is None
+    every = oracle_classes(classes[::-1], classes)
+    assert every is not None and every.tolist() == list(range(len(classes)))[::-1]
 
 
 def test_without_oracle() -> None:
