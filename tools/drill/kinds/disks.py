@@ -1,8 +1,8 @@
 """A disk that takes nothing more, for a while."""
 
-from tools.drill.disturbed_run import Run
 from collections.abc import Callable
 
+from tools.drill.disturbed_run import Run
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
 from tools.drill.places import Disk
