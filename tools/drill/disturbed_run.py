@@ -142,6 +142,18 @@ class Run:
         assert self.job is not None
         return self.job
 
+    def held(self, phase: str, variables: Mapping[str, str] | None = None) -> Job:
+        """Return the job, with rank 0 held in a phase; started if it does not run."""
+        if phase == "compile":
+            order = self.order(phase)
+            self.start(variables=variables)
+            self.wait_for(order)
+        else:
+            self.parked()
+            self.hold(phase)
+        assert self.job is not None
+        return self.job
+
     def end(self) -> None:
         """End the job, if it runs, in the quickest way there is."""
         if self.job is not None:
