@@ -272,8 +272,11 @@ class Run:
         """
         self._excused = []
         self.let_go()
+        began = time.time()
         job, self.job = self.job or self.launch(program="launch"), None
         ended = job.finish()
+        if (first := traces.first_step_since(began, self.run_folder)) is not None:
+            self._recovered(first - began)
         if ended.code != 0:
             told = " ".join(ended.err.split())[-300:]
             raise NotSurvived(f"the same command ends with exit code {ended.code}: {told}")
