@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import sys
 import time
@@ -12,8 +11,6 @@ from typing import Any
 
 from tests.marked import Marked
 from train.run.checkpoint_folder import load_newest
-
-_SIGTERM_PENDING = 1 << (signal.SIGTERM - 1)
 
 
 def newest_step(run_dir: Path) -> int:
@@ -94,44 +91,3 @@ class TrainingJob(Marked):
         """Sends a signal to one of its processes, as soon as that is there."""
         self.wait_until(lambda: self.pid(name) != 0)
         os.kill(self.pid(name), number)
-
-    def wait_for(self, moment: str, rng: random.Random) -> None:
-        """Waits for "starting", "compiling" or "training", at a random moment within."""
-        if moment == "starting":
-            time.sleep(rng.uniform(0.3, 3))
-            return
-        # Written when the ranks have found each other; the first step is compiled next.
-        config = self.run_dir / "config.yaml"
-        self.wait_until(lambda: config.exists() and config.stat().st_mtime > self.began)
-        time.sleep(rng.uniform(0.2, 1))
-        if moment == "training":
-            steps = rng.randint(1, 6)
-            self.wait_until(lambda: len(steps_in(self.run_dir, self.began)) >= steps)
-            time.sleep(rng.uniform(0, 0.1))
-
-    def stop_while_saving(self) -> int:
-        """Stops rank 0 in the middle of writing a checkpoint; its process number."""
-        self.wait_until(lambda: self.pid("rank 0") != 0)
-        pid = self.pid("rank 0")
-        folder = self.run_dir / "checkpoints"
-
-        while True:
-            while not any(folder.glob(f".step_*.{pid}/*")):  # it is there for milliseconds only
-                assert self.process.poll() is None, self.process.communicate()
-                time.sleep(0.001)
-            os.kill(pid, signal.SIGSTOP)
-            self.wait_until(lambda: "(stopped)" in self._status(pid))
-            if any(folder.glob(f".step_*.{pid}/*")):
-                return pid
-            os.kill(pid, signal.SIGCONT)  # it was quicker: the next one
-
-    def wait_for_pending_term(self, pid: int) -> None:
-        """Waits until a stopped process has been sent TERM."""
-        self.wait_until(lambda: bool(self._pending(pid) & _SIGTERM_PENDING))
-
-    def _pending(self, pid: int) -> int:
-        lines = self._status(pid).splitlines()
-        return next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd:"))
-
-    def _status(self, pid: int) -> str:
-        return Path("/proc", str(pid), "status").read_text()

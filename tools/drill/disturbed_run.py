@@ -142,6 +142,18 @@ class Run:
         assert self.job is not None
         return self.job
 
+    def held(self, phase: str, variables: Mapping[str, str] | None = None) -> Job:
+        """Return the job, with rank 0 held in a phase; started if it does not run."""
+        if phase == "compile":
+            order = self.order(phase)
+            self.start(variables=variables)
+            self.wait_for(order)
+        else:
+            self.parked()
+            self.hold(phase)
+        assert self.job is not None
+        return self.job
+
     def end(self) -> None:
         """End the job, if it runs, in the quickest way there is."""
         if self.job is not None:
@@ -260,8 +272,11 @@ class Run:
         """
         self._excused = []
         self.let_go()
+        began = time.time()
         job, self.job = self.job or self.launch(program="launch"), None
         ended = job.finish()
+        if (first := traces.first_step_since(began, self.run_folder)) is not None:
+            self._recovered(first - began)
         if ended.code != 0:
             told = " ".join(ended.err.split())[-300:]
             raise NotSurvived(f"the same command ends with exit code {ended.code}: {told}")

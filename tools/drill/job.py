@@ -155,8 +155,8 @@ class Job:
         return Ended(code if code >= 0 else 128 - code, out, err, ended)
 
     def output(self) -> str:
-        """Return standard output so far."""
-        return self._out.read_text(errors="replace")
+        """Return what it has printed so far."""
+        return "".join(path.read_text(errors="replace") for path in (self._out, self._err))
 
     def _ranks(self) -> list[str]:
         numbers = (v.get("MS_NODE_ID") for v in processes(self.folder).values())

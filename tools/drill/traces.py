@@ -4,6 +4,7 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 from tools.drill.job import NotSurvived, processes
 from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint
@@ -137,13 +138,23 @@ def require_lines(run_folder: Path) -> None:
     _losses(run_folder)
 
 
+def first_step_since(moment: float, run_folder: Path) -> float | None:
+    """Return when the first step after a moment was logged, both in seconds since 1970."""
+    times = [row["time"] for row in _steps(run_folder) if row["time"] >= moment]
+    return min(times, default=None)
+
+
 def _losses(run_folder: Path) -> list[tuple[int, float]]:
+    return [(row["step"], row["loss"]) for row in _steps(run_folder)]
+
+
+def _steps(run_folder: Path) -> list[dict[str, Any]]:
     try:
         lines = (run_folder / "metrics.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
         raise NotSurvived(f"metrics.jsonl: {error}") from None
-    return [(row["step"], row["loss"]) for row in rows if row["kind"] == "train"]
+    return [row for row in rows if row["kind"] == "train"]
 
 
 def _different(one: Arrays, other: Arrays) -> list[str]:

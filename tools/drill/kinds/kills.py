@@ -5,6 +5,7 @@ import time
 from functools import partial
 
 from tools.drill.disturbed_run import SIGKILL_CODE, Run
+from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
 from train.step import graph_cache
 
@@ -32,16 +33,20 @@ def _kill_at_random(run: Run) -> str:
 
 def _come_to(run: Run, phase: str, victim: str) -> None:
     own = int(victim.split()[1]) if victim.startswith("rank") else 0
-    if phase in ("start", "join", "compile"):
+    if phase == "compile":
+        # Without kept graphs, as at the very first start.
+        run.held(phase, {graph_cache.VARIABLE: "0"})
+        run.let_go()
+        time.sleep(run.rng.uniform(0, 1.5))
+        return
+    if phase in ("start", "join"):
         # When the last rank makes this sum, rank 0 has made the memory that they share.
         joining = {"rank": run.last_rank, "after": 2}
         order = run.order(phase, **(joining if phase == "join" else {"rank": own}))
-        # Without kept graphs, as at the very first start.
-        run.start(variables={graph_cache.VARIABLE: "0"} if phase == "compile" else {})
+        run.start()
         run.wait_for(order)
-        if phase == "compile":
-            run.let_go()
-            time.sleep(run.rng.uniform(0, 1.5))
+        if phase == "join":
+            time.sleep(0.2)
         return
     run.parked()
     if phase == "reduction":
@@ -64,6 +69,20 @@ def _hit(run: Run, victim: str, before: int) -> str:
     return victim
 
 
+def _restart(run: Run) -> str:
+    """The job starts again by itself, and goes on."""
+    rank = run.rng.randint(0, run.last_rank)
+    job = run.parked(["--max-restarts", "1"])
+    before = run.newest()
+    run.hit()
+    job.send(f"rank {rank}", signal.SIGKILL)
+    run.goes_on()
+    if "restart 1 of 1" not in job.output():
+        raise NotSurvived("the launcher does not say that it starts the job again")
+    run.require_kept(before)
+    return f"rank {rank}"
+
+
 KINDS = [
     *(
         Kind(f"kill-{phase}", f"kill -9, {text}", partial(_kill, phase=phase))
@@ -80,5 +99,6 @@ KINDS = [
     ),
     Kind("kill-upload", "kill -9, upload", partial(_kill, phase="upload"), "store"),
     Kind("kill-summary", "kill -9, summary", partial(_kill, phase="summary"), is_last=True),
+    Kind("kill-restart", "kill -9, --max-restarts", _restart),
     Kind("kill-random", "kill -9, random moment", _kill_at_random),
 ]

@@ -13,9 +13,9 @@ _ASKED_BY_A_RANK = 128 + signal.SIGTERM
 
 def _stop(run: Run, number: signal.Signals) -> str:
     """Save at the next consolidation point, and end."""
-    to = _to(run)
-    job = run.parked()
+    to, moment = _to(run), run.rng.choice(["compile", "step", "checkpoint"])
     before = run.newest()
+    job = run.held(moment)
     run.hit()
     job.send(to, number)
     run.settle()
@@ -29,7 +29,7 @@ def _stop(run: Run, number: signal.Signals) -> str:
         "all",
     ) and f"Stopped at step {run.newest()}" not in ended.out:
         raise NotSurvived(f"newest checkpoint: {run.newest()}, and it says {ended.out[-200:]!r}")
-    return to
+    return f"{to}, {moment}"
 
 
 def _save(run: Run, number: signal.Signals) -> str:
