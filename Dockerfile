@@ -2,9 +2,12 @@
 #   docker build -t mtln:cpu .                         the processor of any machine
 #   docker build -t mtln:gpu --target gpu .            NVIDIA GPUs: legacy, best effort (x86_64)
 #   docker build -t mtln:ascend --target ascend .      Ascend NPUs
-# The bases are arguments. CANN_IMAGE has to fit the NPU: 910b is for Atlas A2; other tags name 910,
-# a3 and so on. MindSpore 2.10 was built with CANN 9.1 and accepts 8.2 to 9.1.
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+# The bases are arguments. The first is pinned by the digest of its index, for x86_64 and aarch64; of
+# the other none is on public record, so its tag could be moved: pin it where you build
+# (docs/launch/docker.md says how to look up and renew both).
+# CANN_IMAGE has to fit the NPU: 910b is for Atlas A2; other tags name 910, a3 and so on. MindSpore
+# 2.10 was built with CANN 9.1 and accepts 8.2 to 9.1.
+ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3
 ARG CANN_IMAGE=quay.io/ascend/cann:9.1.0-910b-ubuntu22.04-py3.11
 
 # What is ours. A change here leaves the layers with the installed packages as they are.

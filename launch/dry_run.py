@@ -13,6 +13,7 @@ from launch.plan import ports
 from launch.plan.machine import Machine, this_machine
 from launch.plan.placement import Placement, placement_of
 from launch.plan.processes import Node, Process, World, make_plan
+from train.storage.secrets import shown_words
 
 
 def print_plan(job: Job, as_json: bool, notes: Sequence[str] = ()) -> None:
@@ -75,7 +76,7 @@ def to_text(plan: Iterable[Process], log_dir: Path) -> str:
             f"  cores    {cores}",
             f"  log      {log_dir / process.log_name}",
             *(f"  {name}={shlex.quote(value)}" for name, value in process.variables.items()),
-            f"  command  {shlex.join(process.command)}",
+            f"  command  {shlex.join(shown_words(process.command))}",
         ]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -83,11 +84,11 @@ def to_text(plan: Iterable[Process], log_dir: Path) -> str:
 
 def to_json(plan: Iterable[Process], log_dir: Path) -> str:
     """Return {"processes": [...]}, an object for every process, a line each."""
-    first, then = ("name", "node", "host", "rank", "device", "cores"), ("variables", "command")
+    first = "name", "node", "host", "rank", "device", "cores"
     lines = []
     for process in plan:
         values = {name: getattr(process, name) for name in first}
         values["log"] = str(log_dir / process.log_name)
-        values |= {name: getattr(process, name) for name in then}
+        values |= {"variables": process.variables, "command": shown_words(process.command)}
         lines.append(json.dumps(values))
     return '{"processes": [\n' + ",\n".join(lines) + "\n]}"

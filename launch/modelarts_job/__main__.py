@@ -27,6 +27,7 @@ from train.errors import UserError
 from train.process.signals import REQUESTS
 from train.program.ending import exit_code
 from train.storage.address import is_remote
+from train.storage.secrets import shown_words
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,7 +62,7 @@ def run(request: Request, place: Node | Card | Worker) -> int:
     command, variables, job = plan(request, place)
     if isinstance(place, Worker):
         if request.dry_run:
-            print(shlex.join(command))
+            print(shlex.join(shown_words(command)))
             return 0
         if place.rank == 0 and job.upload_command is not None:
             return _watch(command, variables, job)

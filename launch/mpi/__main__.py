@@ -21,6 +21,7 @@ from launch.preflight import check_job
 from launch.supervisor.child_process import Signals
 from train.errors import UserError
 from train.program.ending import exit_code, outlive_output
+from train.storage.secrets import shown_words
 
 _HELP = f"""\
 usage: python -m launch.mpi [options] CONFIG [key.sub=value ...]
@@ -60,7 +61,7 @@ def _run(argv: Sequence[str]) -> int:
     log_dir = log_folder(job.run_dir, next_attempt(job.run_dir))
     start = plan(job, log_dir, this_machine(), os.environ)
     if arguments.dry_run:
-        print(shlex.join(start.command))
+        print(shlex.join(shown_words(start.command)))
         for note in notes:
             print(f"# note: {note}")
         return 0

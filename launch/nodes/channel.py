@@ -5,10 +5,14 @@ import json
 import socket
 from typing import Any
 
+from train.files import parse_json
+
 Message = dict[str, Any]
 
 # Seconds without a sign of life from the other machine until the connection counts as broken.
 _SILENCE = 30
+# More than all that launchers have to say between two looks; anybody may connect to our port.
+_MOST_BYTES = 2**20
 
 
 class Channel:
@@ -53,7 +57,7 @@ class Channel:
         while b"\n" in self._buffer and len(messages) != most:
             line, _, self._buffer = self._buffer.partition(b"\n")
             with contextlib.suppress(ValueError):  # whatever else talks to our port
-                message = json.loads(line)
+                message = parse_json(line)
                 if isinstance(message, dict) and "kind" in message:
                     messages.append(message)
         return messages
@@ -63,6 +67,8 @@ class Channel:
             self._connection.settimeout(0)
             while chunk := self._connection.recv(65536):
                 self._buffer += chunk
+                if len(self._buffer) > _MOST_BYTES:
+                    break
             self.is_open = False
         except BlockingIOError:
             pass

@@ -90,6 +90,19 @@ def test_cpu_is_what_a_plain_build_makes() -> None:
     assert {"gpu", "ascend"} < set(stages())
 
 
+def test_the_bases_are_arguments_and_pinned() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    bases = dict(re.findall(r"^ARG (\w+_IMAGE)=(.+)$", text, re.MULTILINE))
+    assert bases.keys() == {"PYTHON_IMAGE", "CANN_IMAGE"}
+    assert re.fullmatch(
+        r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", bases["PYTHON_IMAGE"]
+    )
+    # No digest of it is on public record; the tag names version, chip, system and Python.
+    assert re.fullmatch(r"quay\.io/ascend/cann:\d+\.\d+\.\d+-910b-\S+-py3\.11", bases["CANN_IMAGE"])
+    used = {lines[0].split()[1] for lines in stages().values()}
+    assert used <= {"scratch", *stages(), *(f"${{{name}}}" for name in bases)}
+
+
 @pytest.mark.parametrize("target", ["cpu", "gpu", "ascend"])
 def test_target(target: str) -> None:
     lines = stages()[target]

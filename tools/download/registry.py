@@ -1,7 +1,7 @@
 """The known data sets: where they are, how large, with which checksums, on whose word."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -40,7 +40,7 @@ class Archive(_Proved, frozen=True):
     md5: str | None = Field(None, pattern="^[0-9a-f]{32}$")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     unpacked_bytes: int | None = Field(None, gt=0)
-    urls: list[str] = []
+    urls: list[Annotated[str, Field(pattern=r"^(https?|ftp)://[^\s/@?#]+/[!-?A-~]*$")]] = []
     by_hand: list[str] = []
     root: str | None = None
     git_tree: str | None = Field(None, pattern="^[0-9a-f]{40}$")

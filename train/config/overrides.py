@@ -10,7 +10,7 @@ from train.config import keys
 from train.config.nearest import is_close, nearest_word
 from train.config.yaml_text import read_value
 from train.errors import UserError
-from train.storage.settings import is_secret
+from train.storage.secrets import shown
 
 Tree = dict[str, Any]
 
@@ -37,7 +37,7 @@ def apply_overrides(tree: Tree, words: Sequence[str]) -> list[tuple[str, ...]]:
 def _apply(tree: Tree, word: str) -> tuple[str, ...]:
     key, _, text = word.partition("=")
     parts = tuple(key.split("."))
-    shown = f"{key}=..." if is_secret(parts) else word
+    told = shown(word)
     for i, part in enumerate(parts[:-1]):
         inner = tree.get(part)
         if inner is None:
@@ -45,21 +45,21 @@ def _apply(tree: Tree, word: str) -> tuple[str, ...]:
         elif i == 1 and parts[0] == "datasets" and isinstance(inner, str):
             inner = tree[part] = {"records": inner}
         if not isinstance(inner, dict):
-            raise UserError(f"command line: {shown!r}: {'.'.join(parts[: i + 1])} holds no keys")
+            raise UserError(f"command line: {told!r}: {'.'.join(parts[: i + 1])} holds no keys")
         tree = inner
-    tree[parts[-1]] = _value(parts, text, shown)
+    tree[parts[-1]] = _value(parts, text, told)
     return parts
 
 
-def _value(parts: tuple[str, ...], text: str, shown: str) -> Any:
+def _value(parts: tuple[str, ...], text: str, told: str) -> Any:
     # 2024-01-01, 007 and "no" are good names of folders.
     if text and keys.is_text(parts) and not re.match(r"[\s'\"&*!|>%@`#]|null\Z|~\Z", text):
         return text
-    source = f"command line: {shown!r}"
+    source = f"command line: {told!r}"
     try:
         return read_value(text, source)
     except UserError:
-        if shown != f"{'.'.join(parts)}={text}":  # the message may repeat a secret
+        if told != f"{'.'.join(parts)}={text}":  # the message may repeat a secret
             raise UserError(f"{source}: the value is not valid YAML") from None
         raise
 
@@ -81,8 +81,7 @@ def _require_setting(words: Sequence[str], number: int, word: str) -> None:
         )
     setting = meant_setting(words, number)
     hint = f": write {setting}" if setting else ""
-    shown = f"{key}=..." if is_secret(tuple(key.split("."))) else word
-    raise UserError(f"command line: {shown!r} must have the form key.sub=value{hint}")
+    raise UserError(f"command line: {shown(word)!r} must have the form key.sub=value{hint}")
 
 
 def _opened(text: str) -> int:

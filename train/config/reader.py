@@ -13,7 +13,7 @@ from train.config.schema import Config
 from train.config.yaml_text import dump_yaml, read_yaml
 from train.errors import UserError
 from train.storage.address import default_run_dir
-from train.storage.settings import is_secret
+from train.storage.secrets import is_secret
 
 Key = tuple[str, ...]
 

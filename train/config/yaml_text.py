@@ -30,6 +30,7 @@ _TAGS = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
 _MOST_VALUES = 100_000
 _MOST_BYTES = 1_000_000
 _MOST_DIGITS = 100
+_DEEPEST = 50
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,17 +39,23 @@ class _Loader(yaml.SafeLoader):
     Attributes:
         source: What messages call the text.
         with_lines: Whether they say the line.
+        depth: How many lists and mappings are open.
     """
 
     source = "YAML"
     with_lines = True
+    depth = 0
     yaml_implicit_resolvers = {}  # noqa: RUF012  not those of YAML 1.1
 
     def place(self, node: yaml.Node) -> str:
         return f"{self.source}: line {node.start_mark.line + 1}" if self.with_lines else self.source
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.depth > _DEEPEST:  # Python's own limit is not the same everywhere
+            raise RecursionError
+        self.depth += 1
         node = super().compose_node(parent, index)
+        self.depth -= 1
         if node is not None and node.tag.removeprefix(_PREFIX) not in _TAGS:
             tag = node.tag.replace(_PREFIX, "!!")
             raise UserError(f"{self.place(node)}: {tag} is no type of a configuration's values")

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -37,6 +38,9 @@ _OF_A_START = (
 
 # About 1 MB each. Beyond this number, the least recently used are removed.
 _MOST_GRAPHS = 200
+_MOST_BYTES = 2**30
+# Of key and signature. In a folder that the user has named, other files are not touched.
+_GRAPH = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
 
 # Name and size of the file with which the graphs in a folder are signed.
 _SECRET, _SECRET_BYTES = "secret", 32
@@ -108,13 +112,12 @@ class _Compiler:
         """Yield the file from which MindSpore reads the next graph, or to which it writes it.
 
         A graph is a program. So the folder is in one that this process has made and keeps, with
-        access for nobody else; where another user could put one in its place, there is no cache
-        (None).
+        access for nobody else; where others could put one in its place, there is no cache (None).
         """
         try:
             if self._folder is None:  # MindSpore looks at the variable once
                 self._folder = lasting_folder() / "graphs"
-            if _others_can_rename_in(self._folder.parent.parent):
+            if not _is_safe(self._folder.parent):
                 raise OSError
             self._folder.mkdir(mode=0o700)
         except OSError:
@@ -151,11 +154,20 @@ def _taken(file: Path) -> bytes | None:
     return None
 
 
-def _others_can_rename_in(folder: Path) -> bool:
-    """Return whether all users can put something else in the place of what is in ``folder``."""
+def _is_safe(folder: Path) -> bool:
+    """Return whether nobody else can put something in the place of what this user has in a folder.
+
+    Whoever may write to a folder can rename what is in it, and its owner in any case; where it is
+    sticky, as ``/tmp`` is, only owners can. What lists of access allow shows in the group's bits.
+    """
     folder = folder.resolve()
-    modes = [place.stat().st_mode for place in (folder, *folder.parents)]
-    return any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes)
+    for status in (place.stat() for place in (folder, *folder.parents)):
+        others_write = status.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+        if status.st_uid not in (0, os.getuid()) or (
+            others_write and not status.st_mode & stat.S_ISVTX
+        ):
+            return False
+    return True
 
 
 class _Store:
@@ -175,9 +187,9 @@ class _Store:
         with contextlib.suppress(OSError):
             secret = _secret_in(self._folder)
             for path in self._folder.glob(f"{key}-*"):
-                content = path.read_bytes()
+                content = _content_of(path)
                 if secret and hmac.compare_digest(path.name, _signed(key, content, secret)):
-                    path.touch()
+                    os.utime(path, follow_symlinks=False)
                     return content
                 path.unlink()
         return None
@@ -188,7 +200,8 @@ class _Store:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             secret = _secret_in(self._folder) or _new_secret_in(self._folder)
             replace_file(self._folder / _signed(key, content, secret), content)
-            graphs = sorted(self._folder.glob("*-*"), key=lambda path: path.stat().st_mtime)
+            graphs = [path for path in self._folder.iterdir() if _GRAPH.fullmatch(path.name)]
+            graphs.sort(key=lambda path: path.lstat().st_mtime)
             for path in graphs[:-_MOST_GRAPHS]:
                 path.unlink()
 
@@ -196,6 +209,16 @@ class _Store:
 def _signed(key: str, content: bytes, secret: bytes) -> str:
     signature = hmac.new(secret, f"{key}\0".encode() + content, "sha256")
     return f"{key}-{signature.hexdigest()[:32]}"
+
+
+def _content_of(path: Path) -> bytes:
+    """Return what is in a plain file; of a pipe, or through a link, nothing is read."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            return b""
+        return file.read(_MOST_BYTES)
 
 
 def _secret_in(folder: Path) -> bytes | None:

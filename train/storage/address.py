@@ -5,6 +5,8 @@ from pathlib import Path
 
 SCHEMES = ("s3://", "obs://")
 
+_NO_KEYS = "keys do not belong into an address (before an @, after a ?) but into variables"
+
 # What is meant as an address but is none: obs:/x, S3://x, s3//x.
 _ALMOST_REMOTE = re.compile(r"(s3|obs)(?::/*|//+)", re.IGNORECASE)
 _BUCKET_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
@@ -28,8 +30,8 @@ def split_address(address: str) -> tuple[str, str, str]:
     """
     scheme, _, rest = address.partition("://")
     bucket, _, key = rest.partition("/")
-    if "@" in bucket:
-        raise ValueError(f"{scheme}://: keys do not belong into an address but into variables")
+    if "@" in bucket or "?" in rest:
+        raise ValueError(f"{scheme}://: {_NO_KEYS}")
     if not _BUCKET_NAME.match(bucket):
         raise ValueError(f"{address}: {bucket!r} is not the name of a bucket")
     return scheme, bucket, key.rstrip("/")
@@ -43,7 +45,10 @@ def check_location(text: str) -> str:
     """
     if not is_remote(text):
         if almost := _ALMOST_REMOTE.match(text):
-            right = f"{almost[1].lower()}://{text[almost.end() :]}"
+            rest = text[almost.end() :]
+            right = f"{almost[1].lower()}://{rest}"
+            if "@" in rest or "?" in rest:
+                raise ValueError(f"{almost[1].lower()}://: {_NO_KEYS}")
             raise ValueError(f"{text}: an address of object storage is written {right}")
         if "://" in text:
             scheme = text.partition("://")[0]

@@ -85,8 +85,12 @@ def _first(environment: Mapping[str, str], prefixes: tuple[str, ...], name: str)
 
 def is_endpoint(address: str) -> bool:
     """Return whether an address can be that of a service, without keys in it."""
-    parts = urlsplit(address)
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
+    try:
+        parts = urlsplit(address)
+        whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an IPv6 address or a port that is none
+        return False
+    return whole and parts.scheme in ("http", "https") and not set("@?#") & set(address)
 
 
 def _endpoint(environment: Mapping[str, str], prefixes: tuple[str, ...]) -> str | None:

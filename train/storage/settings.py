@@ -17,8 +17,6 @@ from train.errors import UserError
 from train.storage.address import check_location, is_remote
 from train.storage.connection import Connection, is_endpoint
 
-_SECRETS = frozenset({"access_key", "secret_key", "token"})
-
 _VARIABLES = {
     "cache_size": "MTLN_STORAGE_CACHE_SIZE",
     "wait_seconds": "MTLN_STORAGE_WAIT",
@@ -71,11 +69,6 @@ def key_problem(place: Path | str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
-
-
-def is_secret(key: tuple[str, ...]) -> bool:
-    """Return whether what stands at this place of a configuration must not be repeated."""
-    return key[:1] == ("storage",) and (len(key) == 1 or key[1] in _SECRETS)
 
 
 Secret = Annotated[pydantic.SecretStr | None, pydantic.Field(exclude=True, repr=False)]

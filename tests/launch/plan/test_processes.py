@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,14 @@ def test_text_holds_every_variable() -> None:
     for process in plan(2):
         for name, value in process.variables.items():
             assert f"  {name}={value}" in text.splitlines()
+
+
+def test_secret_settings_are_not_shown() -> None:
+    words = ["storage.secret_key=SECRET", "storage={token: SECRET}", "storage.cache=/c", "seed=1"]
+    (worker,) = plan(1)
+    worker = replace(worker, command=(*WORKER, *words))
+    for text in (to_text([worker], Path("logs")), to_json([worker], Path("logs"))):
+        assert "SECRET" not in text
+        assert all(
+            word in text for word in ("storage.secret_key=...", "storage.cache=/c", "seed=1")
+        )

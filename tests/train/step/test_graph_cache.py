@@ -22,11 +22,13 @@ from train.distributed import mindspore_engine, mpi_engine, shared_memory
 from train.distributed.cluster import Cluster
 from train.distributed.collectives import OneProcess
 from train.step import graph_cache
-from train.step.graph_cache import GraphCache, _Store
+from train.step.graph_cache import GraphCache, _is_safe, _Store
 
 pytestmark = pytest.mark.slow
 
 CONTENT = b"a graph"
+OTHER_USER = pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user too")
+KEY, *KEYS = (digit * 32 for digit in "abcd")
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +153,7 @@ else:
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user too")
+@OTHER_USER
 @pytest.mark.parametrize("way", ["signed with a guess", "own secret", "link"])
 def test_graphs_planted_by_another_user_are_none(way: str) -> None:
     with tempfile.TemporaryDirectory() as place:
@@ -191,10 +193,75 @@ def test_a_folder_for_mindspore_that_someone_else_has_made_is_not_used(
         assert file is None
         assert "MS_COMPILER_CACHE_ENABLE" not in os.environ
     assert planted.exists()
-    shutil.rmtree(folder)
-    tmp_path.chmod(0o777)  # where all can rename what is in it
-    with compiler.next_graph(0) as file:
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "safe"),
+    [
+        (0o755, None, True),
+        (0o777, None, False),
+        (0o775, None, False),
+        (0o1777, None, True),
+        (0o1775, None, True),
+        pytest.param(0o755, 65534, False, marks=OTHER_USER),
+        pytest.param(0o1777, 65534, False, marks=OTHER_USER),
+    ],
+)
+@pytest.mark.parametrize("depth", [0, 1], ids=["the folder itself", "a folder above it"])
+def test_where_others_can_rename_there_is_no_cache(
+    mode: int, owner: int | None, safe: bool, depth: int
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        changed = Path(place) / "above"
+        folder = changed if depth == 0 else changed / "below"
+        folder.mkdir(parents=True)
+        link = Path(place) / "link"
+        link.symlink_to(folder)
+        changed.chmod(mode)
+        if owner is not None:
+            os.chown(changed, owner, owner)
+        assert _is_safe(folder) == _is_safe(link) == safe
+
+
+def test_an_unsafe_place_for_temporary_files_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tmp_path.chmod(0o777)
+    with graph_cache._Compiler().next_graph(0) as file:
         assert file is None
+        assert "MS_COMPILER_CACHE_ENABLE" not in os.environ
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "large"])
+def test_what_is_no_plain_file_is_no_graph(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a pipe would wait for ever."""
+    monkeypatch.setattr(graph_cache, "_MOST_BYTES", 100)
+    store = _Store(tmp_path)
+    store.write(KEY, CONTENT if kind != "large" else bytes(101))
+    [path] = tmp_path.glob("*-*")
+    if kind != "large":
+        path.rename(tmp_path / "good")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("good")
+    elif kind == "folder":
+        path.mkdir()
+    assert store.read(KEY) is None
+
+
+def test_other_files_in_a_folder_that_the_user_has_named_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_cache, "_MOST_GRAPHS", 1)
+    mine = tmp_path / "my-thesis.pdf"
+    mine.touch()
+    for key in KEYS:
+        _Store(tmp_path).write(key, CONTENT)
+    assert mine.exists() and len(list(tmp_path.glob("*-*"))) == 2
 
 
 def test_without_room_for_temporary_files_graphs_are_compiled(
@@ -217,15 +284,13 @@ def test_without_room_for_temporary_files_graphs_are_compiled(
 def test_the_oldest_graphs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_cache, "_MOST_GRAPHS", 2)
     store = _Store(tmp_path)
-    for i, key in enumerate(("one", "two", "three")):
+    for i, key in enumerate(KEYS):
         store.write(key, CONTENT)
         (path,) = tmp_path.glob(f"{key}-*")
         os.utime(path, (i, i))
-        if key == "two":
-            store.read("one")  # used just now
-    assert store.read("one") == CONTENT
-    assert store.read("two") is None
-    assert store.read("three") == CONTENT
+        if i == 1:
+            store.read(KEYS[0])  # used just now
+    assert [store.read(key) for key in KEYS] == [CONTENT, None, CONTENT]
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:

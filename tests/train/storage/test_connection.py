@@ -61,6 +61,9 @@ def test_variables(scheme: str, variables: dict[str, str], expected: Connection)
             {"OBS_ENDPOINT": OBS, "OBS_SECRET_ACCESS_KEY": "k"},
             "the variable OBS_SECRET_ACCESS_KEY is set, but OBS_ACCESS_KEY_ID is not",
         ),
+        ({"OBS_ENDPOINT": "me:key@host"}, "the variable OBS_ENDPOINT must be like https://HOST"),
+        ({"OBS_ENDPOINT": "https://[key"}, "the variable OBS_ENDPOINT must be like https://HOST"),
+        ({"OBS_ENDPOINT": "https://h?key"}, "the variable OBS_ENDPOINT must be like https://HOST"),
         ({"OBS_ENDPOINT": "ftp://host"}, "the variable OBS_ENDPOINT must be like https://HOST"),
         (
             {"OBS_ENDPOINT": OBS, "S3_ADDRESSING_STYLE": "auto"},

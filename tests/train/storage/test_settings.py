@@ -93,6 +93,15 @@ def test_launcher_and_training_agree_on_the_run_folder(
         ("run_dir", "s3://bucket/a/../b", "the key must have no empty part and none that is . or"),
         ("data_root", "obs://bucket//x", "the key must have no empty part"),
         ("run_dir", f"s3://me:{KEYS['secret_key']}@bucket/x", "keys do not belong into an address"),
+        ("run_dir", f"S3://me:{KEYS['secret_key']}@bucket/x", "keys do not belong into an address"),
+        ("run_dir", f"s3:/me:{KEYS['secret_key']}@bucket/x", "keys do not belong into an address"),
+        ("run_dir", f"s3://bucket?X-Amz-Signature={KEYS['token']}", "keys do not belong into an"),
+        (
+            "data_root",
+            f"obs://bucket/x?AccessKeyId={KEYS['access_key']}",
+            "keys do not belong into",
+        ),
+        ("run_dir", f"https://me:{KEYS['token']}@host/x?{KEYS['token']}", "not with https://"),
         ("run_dir", 5, "must be a path (in quotes, if it looks like a number), not 5"),
     ],
 )
@@ -111,6 +120,9 @@ def test_records_that_lead_out_of_the_root(write_config: WriteConfig) -> None:
     [
         ({"endpoint": "host:80"}, "storage.endpoint: must be like https://HOST or"),
         ({"endpoint": f"https://me:{KEYS['token']}@host"}, "storage.endpoint: must be like"),
+        ({"endpoint": f"https://:{KEYS['token']}@host"}, "storage.endpoint: must be like"),
+        ({"endpoint": f"https://host/?AccessKeyId={KEYS['token']}"}, "storage.endpoint: must be"),
+        ({"endpoint": f"https://[{KEYS['token']}"}, "storage.endpoint: must be like"),
         ({"addressing_style": "auto"}, "storage.addressing_style: must be 'virtual' or 'path'"),
         (
             {"cache_size": "much"},
