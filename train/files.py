@@ -1,5 +1,6 @@
 """Writing files so that a power cut or a kill leaves the old or the new, never half of one."""
 
+import errno
 import glob
 import hashlib
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 # Far more than the manifest of the largest data set has.
 _MOST_JSON_BYTES = 256 * 2**20
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 
 
 def write_flushed(path: Path, *parts: bytes | memoryview) -> str:
@@ -118,9 +120,10 @@ def disk_of(path: Path, needed: int | None = None) -> str:
 
 
 def told(error: OSError) -> str:
-    """Return what is wrong with a path, and on which disk it is."""
+    """Return what is wrong with a path and, if that is its disk, which one it is on."""
     path = os.fsdecode(error.filename or "")
-    return f"{path}: {error.strerror or error} ({disk_of(Path(path))})"
+    text = f"{path}: {error.strerror or error}"
+    return f"{text} ({disk_of(Path(path))})" if error.errno in _OF_THE_DISK else text
 
 
 def remove_unfinished(folder: Path, names: Iterable[str]) -> None:
