@@ -302,9 +302,8 @@ class Trainer:
         validation, every = validation_of(metrics), self.config.checkpoint.every
         must = asked or step == self.schedule.steps
         due = must or (every and step % every == 0)
-        if self.cluster.is_first and not due:
-            due = self.folder.is_best(validation)
-        if not due:
+        is_best = self.cluster.is_first and self.folder.is_best(validation)
+        if not (due or is_best):
             return
         if self.skipped.forbid_saving(must):
             count = self.skipped.in_a_row

@@ -115,8 +115,10 @@ class RunFolder:
         Raises:
             StorageError: It could not be written, however long that was tried.
         """
+        self._put_summary(summary, self._config.checkpoint.wait_seconds)
+
+    def _put_summary(self, summary: Values, seconds: float) -> None:
         content = (json.dumps(summary, indent=1) + "\n").encode()
-        seconds = self._config.checkpoint.wait_seconds
         error = insist(lambda: replace_file(self._summary, content), seconds, lambda: None)
         if error is not None:
             raise StorageError(f"{told(error)}: the same command writes it when it can be written")
@@ -260,7 +262,7 @@ class RunFolder:
         noted: Values = {"run_dir": address, "missing": outcome.missing}
         if outcome.error is not None:
             noted["error"] = outcome.error
-        self.write_summary({**summary, "storage": noted})
+        self._put_summary({**summary, "storage": noted}, 0.0)
 
     def _tell(self, address: str, outcome: Outcome) -> None:
         if outcome.missing:

@@ -56,8 +56,9 @@ class Saver:
         """
         if self._thread.ident is not None:
             self._thread.join()
-        if self._broken is not None:
-            raise self._broken
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
 
     def settle(self, seconds: float, alive: Callable[[], None]) -> str | None:
         """Wait for the newest checkpoint; if the disk refuses it, try again for a while.
