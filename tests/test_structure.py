@@ -20,6 +20,7 @@ LIGHT = {
     "train.files",
     "train.preflight.limits",
     "train.storage.address",
+    "train.temporary",
 }
 
 

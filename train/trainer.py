@@ -299,6 +299,7 @@ class Trainer:
 
     def _save_if_due(self, step: int, asked: bool, metrics: Metrics | None) -> None:
         """Begin to save, where it is due: training goes on while the checkpoint is written."""
+        self.heartbeat.enter("checkpoint")  # due or not, as rank 0 alone may know
         validation, every = validation_of(metrics), self.config.checkpoint.every
         must = asked or step == self.schedule.steps
         due = must or (every and step % every == 0)
@@ -309,7 +310,6 @@ class Trainer:
             count = self.skipped.in_a_row
             self.log.say(f"step {step}: not saved, since the last {count} step(s) were skipped")
             return
-        self.heartbeat.enter("checkpoint")
         if self.cluster.is_first:
             facts = {
                 "run": run_identity(self.config, self.sets),
@@ -353,8 +353,8 @@ class Trainer:
         _, damaged, _ = self._requests()
         if damaged:
             self.watch.stop(steps, self._is_saved(steps))
+        self.heartbeat.enter("checkpoint")
         if self.cluster.is_first:
-            self.heartbeat.enter("checkpoint")
             with self.clock.saving():
                 self.folder.complete(validation_of(splits["val"]), self.heartbeat.beat)
         self.log.summary(splits, self.train_step, self.skipped.total)

@@ -12,7 +12,7 @@ from launch.plan.machine import Machine
 from launch.supervisor.child_process import Signals, shell_code, start_program, wait_for
 from train.environment import hide_rank_table
 from train.errors import UserError
-from train.process.signals import REQUESTS
+from train.process.signals import SAVE
 
 # They would make a rank believe that it belongs to another cluster.
 _OTHER_CLUSTER = (
@@ -32,6 +32,8 @@ _PATHS = ("LD_LIBRARY_PATH", "PATH")
 
 # mpirun acts on TERM itself: it leaves the ranks one second. This one it hands to them.
 STOP = signal.SIGUSR2
+# Others than these two it cannot hand on.
+_REQUESTS = (SAVE,)
 # Between TERM to mpirun and KILL: mpirun needs two for its own way of ending the ranks.
 _SECONDS_FOR_MPIRUN = 10.0
 
@@ -111,16 +113,16 @@ def _exports(variables: Mapping[str, str]) -> list[str]:
 def run(start: Start, grace: float, signals: Signals) -> int:
     """Run mpirun to its end and return the exit code.
 
-    TERM, INT and HUP are handed to the ranks, which save a checkpoint and end. After the time of
-    grace, or a second signal, mpirun ends them.
+    TERM, INT, HUP and USR2 are handed to the ranks, which save a checkpoint and end; after the time
+    of grace, or a second signal, mpirun ends them. USR1 is handed to them too, and they go on.
     """
     # By TERM mpirun ends its ranks.
     mpirun = start_program(start.command, start.environment, dies_by=signal.SIGTERM)
-    received = wait_for(mpirun, signals, handed_on=REQUESTS)
+    received = wait_for(mpirun, signals, handed_on=_REQUESTS)
     if received is None:
         return shell_code(mpirun.wait())
     mpirun.send_signal(STOP)
-    wait_for(mpirun, signals, grace, REQUESTS)
+    wait_for(mpirun, signals, grace, _REQUESTS)
     mpirun.terminate()  # does nothing to one that has ended
     wait_for(mpirun, signals, _SECONDS_FOR_MPIRUN)
     mpirun.kill()

@@ -118,7 +118,7 @@ def run_attempt(
     job, log_dir = placement.job, log_folder(placement.job.run_dir, attempt)
     plan = make_plan(job, placement.this_node(first_rank), world, placement.machine, os.environ)
     with temporary_folder() as folder:
-        supervisor = _Supervisor(job, plan, log_dir, RankReports(folder), signals, nodes)
+        supervisor = _Supervisor(job, plan, log_dir, folder, RankReports(folder), signals, nodes)
         try:
             supervisor.start()
             signal_number = supervisor.watch()
@@ -132,6 +132,7 @@ class _Supervisor:
     job: Job
     plan: Sequence[Process]
     log_dir: Path
+    temporary: Path
     reports: RankReports
     signals: Signals
     nodes: OtherNodes
@@ -149,7 +150,8 @@ class _Supervisor:
 
     def start(self) -> None:
         for process in self.plan:
-            variables = self.reports.variables(process)
+            # So that nothing of theirs is left, however they end.
+            variables = {"TMPDIR": str(self.temporary), **self.reports.variables(process)}
             try:
                 popen = start_rank(process, variables, self.log_dir)
             except OSError as error:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from train.config.reader import dump_config
 from train.config.schema import Config
 from train.environment import visible_npus
 from train.errors import UserError
+from train.temporary import temporary_folder
 
 # The toolkit of a user who has one sets it.
 CANN = "ASCEND_HOME_PATH"
@@ -38,8 +38,8 @@ def check(config: Config, chip: str, ranks: int) -> Result:
     Raises:
         UserError: There is neither CANN nor what the stand-in needs.
     """
-    with tempfile.TemporaryDirectory(prefix="ascend-check-") as name:
-        return _check(config, chip, ranks, Path(name))
+    with temporary_folder() as folder:
+        return _check(config, chip, ranks, folder)
 
 
 def _check(config: Config, chip: str, ranks: int, folder: Path) -> Result:

@@ -6,11 +6,11 @@ command itself needs is imported where it is used.
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from tools.bench.rows import ROWS, cases_of
+from train.temporary import temporary_folder
 
 _EPILOG = """\
 Peers run in turn, pinned to the same cores, while the others sleep. Every round gives a ratio; the
@@ -101,8 +101,8 @@ def _measure(document: Any, arguments: argparse.Namespace) -> None:
         row = document.rows[name] = Measured(title, settings=settings, moment=moment())
         say(f"{name}: {title}")
         # The path of this folder is short, as that of a socket must be.
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            session = Session(rounds, seconds, quick, arguments.python, Path(folder))
+        with temporary_folder() as folder:
+            session = Session(rounds, seconds, quick, arguments.python, folder)
             try:
                 row.cases.extend(cases_of(name)(session))
             except WorkerFailed as error:

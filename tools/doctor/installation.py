@@ -4,7 +4,6 @@ import ctypes.util
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from tools.doctor.finding import FAIL, OK, WARN, Finding, Machine, output_of, worse
 from train.environment import prepare_for_mindspore
+from train.temporary import temporary_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 _REQUIREMENTS = ROOT / "requirements.txt"
@@ -85,8 +85,8 @@ def examine_mindspore(machine: Machine) -> Iterator[Finding]:
     path = ":".join(filter(None, (machine.environment.get("PYTHONPATH"), str(ROOT))))
     try:
         # MindSpore leaves folders where it runs. An NPU whose caches are cold compiles for minutes.
-        with tempfile.TemporaryDirectory() as folder:
-            output = output_of(command, 300, Path(folder), PYTHONPATH=path, GLOG_v="3")
+        with temporary_folder() as folder:
+            output = output_of(command, 300, folder, PYTHONPATH=path, GLOG_v="3")
     except (OSError, RuntimeError) as error:
         yield Finding(name, FAIL, str(error), _REMEDIES[machine.device])
     else:

@@ -1,7 +1,6 @@
 """The making of a prepared data set: pictures in, shards and a manifest out, or nothing at all."""
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from tools.prepare.sources import find
 from tools.prepare.splits import make_splits
 from train.data.manifest import Manifest, RecordSet
 from train.errors import UserError
+from train.temporary import temporary_folder
 
 # What the manifest says of a picture that was left out.
 _SKIPPED = ("key", "bytes", "mtime_ns", "sha256", "reason")
@@ -73,7 +73,7 @@ def already_made(options: Options) -> Manifest | None:
     spaces = read_spaces(options, table)
     others = [pairs.open_prepared(folder) for folder in options.against]
     rerun.check_options(options.out, manifest, rerun.arguments(options, spaces, others))
-    with tempfile.TemporaryDirectory() as work, closing(Catalogue(Path(work))) as catalogue:
+    with temporary_folder() as work, closing(Catalogue(work)) as catalogue:
         found = find(catalogue, options, spaces, table)
         rerun.check_source(options, manifest, catalogue, spaces, found.has_splits)
     return manifest

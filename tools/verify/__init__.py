@@ -1,7 +1,6 @@
 """python -m tools verify: reads prepared data sets from end to end and says what is damaged."""
 
 import argparse
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tools.common.command_line import MAX_WORKERS, add_workers_option, check_ran
 from tools.common.duplicates import pairs
 from tools.verify.check import Result, check
 from train.data.manifest import RecordSet
+from train.temporary import temporary_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def table(result: Result) -> str:
 def _shared(results: list[Result]) -> str:
     """Say which pictures several data sets share."""
     sets = [RecordSet(str(r.folder), r.folder, r.manifest) for r in results if r.manifest]
-    with tempfile.TemporaryDirectory() as folder, closing(Catalogue(Path(folder))) as catalogue:
+    with temporary_folder() as folder, closing(Catalogue(folder)) as catalogue:
         pairs.find_pairs(catalogue, sets)
         counts = pairs.count_pairs(catalogue)
         total = counts.elsewhere + counts.elsewhere_across

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from train.native import library
 from train.native.library import NativeUnavailable
+from train.temporary import temporary_folder
 
 # No -ffast-math: infinities and NaN have to come through. Vectors as wide as the registers are.
 FLAGS = (
@@ -66,7 +67,9 @@ def compile_to(
     # By its full path: its folder is not among those of the system.
     link = [str(onednn), f"-Wl,-rpath,{onednn.parent}"]
     command = [program, *FLAGS, *machine, *extra, "-shared", *sources, *link, "-o", str(output)]
-    return subprocess.run(command, capture_output=True, text=True)
+    with temporary_folder() as folder:  # a compiler that is killed leaves its own files there
+        variables = {**os.environ, "TMPDIR": str(folder)}
+        return subprocess.run(command, env=variables, capture_output=True, text=True)
 
 
 def _build(program: str, level: str) -> None:

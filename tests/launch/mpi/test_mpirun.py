@@ -169,6 +169,12 @@ signal.signal(signal.SIGUSR2, stop)
 note("ready")
 time.sleep(900)
 """
+GOES_ON = (
+    """
+signal.signal(signal.SIGUSR1, lambda *_: note("asked"))
+"""
+    + OBEYS
+)
 IGNORES = """
 for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
@@ -202,6 +208,21 @@ def test_a_signal_lets_the_ranks_save(tmp_path: Path, started: list[Marked], num
     job.await_ready()
     job.process.send_signal(number)
     assert job.finish(seconds=120)[0] == 128 + number
+    assert job.notes("saved") == 2
+    job.assert_all_gone()
+
+
+@needs_open_mpi
+def test_a_request_reaches_the_ranks_and_ends_nothing(
+    tmp_path: Path, started: list[Marked]
+) -> None:
+    started.append(job := MpiJob(tmp_path, GOES_ON))
+    job.await_ready()
+    job.process.send_signal(signal.SIGQUIT)  # which mpirun cannot hand on
+    job.process.send_signal(signal.SIGUSR1)
+    job.wait_until(lambda: job.notes("asked") == 2)
+    job.process.send_signal(signal.SIGUSR2)
+    assert job.finish(seconds=120)[0] == 128 + signal.SIGUSR2
     assert job.notes("saved") == 2
     job.assert_all_gone()
 

@@ -69,6 +69,24 @@ def test_ranks_of_both_nodes_train_start_again_and_finish(
         node.assert_all_gone()
 
 
+@pytest.mark.slow
+def test_goes_on_with_half_of_its_ranks_when_a_node_is_lost(
+    start: StartNodes, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    nodes = start("--max-restarts", "1", "--min-nodes", "1", "--node-timeout", "20")
+    nodes[0].wait_until(lambda: newest_step(run_dir) > 0)
+    nodes[1].process.kill()
+    code, out, err = nodes[0].finish()
+    assert code == 0, err
+    assert "node 1 did not come back within 20 s: going on with 1 of 2 nodes" in out
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert (summary["status"], summary["world_size"]) == ("completed", 2)
+    assert steps_in(run_dir) == list(range(1, STEPS + 1))
+    for node in nodes:
+        node.assert_all_gone()
+
+
 @pytest.mark.parametrize("killed", [0, 1])
 def test_kill_of_a_launcher_takes_the_other_node_down(
     start: StartNodes, places: tuple[Node, Node], killed: int

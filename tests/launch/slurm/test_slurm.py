@@ -86,6 +86,9 @@ def test_pre_empted_saved_and_put_back_and_later_stopped_for_good(
     (saved,) = checkpoints(folder / "run")
     job.wait_for_output(f"Resuming from {folder}/run/checkpoints/{saved}")
     assert "pre-empted: back into the queue" in job.output
+    # As --signal=USR1@S without B: does: for the tasks alone, which save and go on.
+    cluster.ask("scancel", "--signal=USR1", job.name)
+    job.wait_until(lambda: checkpoints(folder / "run")[-1] > saved)
     steps = job.output.count("\nstep ")
     job.wait_until(lambda: job.output.count("\nstep ") > steps)
 
