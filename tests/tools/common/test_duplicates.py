@@ -68,6 +68,10 @@ def test_others_do_not() -> None:
     one, other = prints[0], fingerprint(dark)
     assert one.hash is not None and other.hash is not None
     assert bits(one.hash, other.hash) <= MAX_DISTANCE and not alike(one.thumb, other.thumb)
+    # Faint structures on the same grey: near to each other in every pixel, and nothing in common.
+    grey = np.random.default_rng(0).normal(128, 3, (3, 16, 16, 1)).repeat(3, -1)
+    faint = [pixels.astype(np.uint8).tobytes() for pixels in grey]
+    assert alike(faint[0], faint[0]) and not alike(faint[0], faint[1])
 
 
 @pytest.mark.parametrize(
