@@ -4,6 +4,7 @@ import csv
 import io
 import random
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,28 @@ def test_others_do_not() -> None:
     one, other = prints[0], fingerprint(dark)
     assert one.hash is not None and other.hash is not None
     assert bits(one.hash, other.hash) <= MAX_DISTANCE and not alike(one.thumb, other.thumb)
+    # Faint structures on the same grey: near to each other in every pixel, and nothing in common.
+    grey = np.random.default_rng(0).normal(128, 3, (3, 16, 16, 1)).repeat(3, -1)
+    faint = [pixels.astype(np.uint8).tobytes() for pixels in grey]
+    assert alike(faint[0], faint[0]) and not alike(faint[0], faint[1])
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "thumb"),
+    [
+        ((8, 12), 5648306289739428394, "3e58fac0244e2923"),
+        ((9, 7), 5648306289739428394, "3e58fac0244e2923"),
+        ((50, 31), 5648306289743557162, "eaec0d63ceac811a"),
+    ],
+)
+def test_what_a_picture_looks_like_is_fixed_for_good(
+    cell: tuple[int, int], value: int, thumb: str
+) -> None:
+    """Prepared data sets keep the hashes: a later version must find the same pictures alike."""
+    cells = np.random.default_rng(5).integers(0, 256, (8, 8, 3), np.uint8)
+    found = fingerprint(Image.fromarray(np.kron(cells, np.ones((*cell, 1), np.uint8))))
+    assert found.hash == value
+    assert sha256(found.thumb).hexdigest()[:16] == thumb and len(found.thumb) == 16 * 16 * 3
 
 
 def test_pictures_of_one_colour_have_no_hash() -> None:

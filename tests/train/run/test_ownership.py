@@ -144,5 +144,5 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"^run_dir: .*Not a directory$"):
+    with pytest.raises(UserError, match=r"^run_dir: .*/file/run: Not a directory"):
         Ownership(tmp_path / "file" / "run")

@@ -1,6 +1,7 @@
 """Copies from and to a real S3 server over HTTP, also through a proxy that does harm."""
 
 import os
+import time
 import random
 from pathlib import Path
 
@@ -80,8 +81,12 @@ def test_only_what_changed_is_copied_again(
     assert copy(str(source), url, variables) == Copied(unchanged=5)
     assert copy(url, back, variables) == Copied(unchanged=5)
 
+    # Another size tells, whatever the times say.
     (source / "empty").write_bytes(b"no more")
+    os.utime(source / "empty", (1, 1))
     assert copy(str(source), url, variables).files == 1
+    later = time.time() + 3600
+    os.utime(tmp_path / "back/empty", (later, later))
     assert copy(url, back, variables).files == 1
     # The same size, but newer than the store's own.
     (source / "manifest.json").write_bytes(b"[]")
