@@ -281,11 +281,11 @@ class Run:
             told = " ".join(ended.err.split())[-300:]
             raise NotSurvived(f"the same command ends with exit code {ended.code}: {told}")
         traces.require_no_process(self.folder)
-        if left := self._leftovers():
-            raise NotSurvived(f"left behind in the end: {', '.join(left[:3])}")
         traces.require_same_end(self.run_folder, self.site.reference)
         if self.keeps_metrics:
             traces.require_same_steps(self.run_folder, self.site.reference)
+        if left := self._leftovers():
+            raise NotSurvived(f"left behind in the end: {', '.join(left[:3])}")
 
     def close(self) -> None:
         """Leave no process behind, whatever has happened."""
