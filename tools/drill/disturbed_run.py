@@ -310,7 +310,8 @@ class Run:
 
 def is_nearly_done(run: Run) -> bool:
     """Return whether a run has no room for another fault."""
-    return run.newest() > STEPS - 2 * SAVE_EVERY
+    # One that lasts over a checkpoint takes the steps to the next but one.
+    return max(run.newest(), run.step) > STEPS - 3 * SAVE_EVERY
 
 
 SIGKILL_CODE = 128 + signal.SIGKILL
