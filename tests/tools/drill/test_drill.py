@@ -90,12 +90,6 @@ def test_logs_of_a_good_run_give_no_hints(site: Site) -> None:
             "it does not say 'step_",
         ),
         (
-            "checkpoint-cut",
-            "train.optim.ema",
-            "ModelAverage.load = lambda self, arrays: None",
-            "differs from the undisturbed run's in average: ",
-        ),
-        (
             "kill-step",
             "launch.supervisor.child_process",
             "_libc = type('', (), {'prctl': staticmethod(lambda *_: 0)})",
