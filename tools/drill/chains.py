@@ -14,7 +14,7 @@ from tools.drill.results import Tried
 from tools.drill.site import Site
 
 # Faults that hit one run, if it has not come to its end before.
-_CHAIN = (3, 6)
+_CHAIN = (4, 8)
 
 
 @dataclass(frozen=True)

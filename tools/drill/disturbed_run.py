@@ -281,11 +281,11 @@ class Run:
             told = " ".join(ended.err.split())[-300:]
             raise NotSurvived(f"the same command ends with exit code {ended.code}: {told}")
         traces.require_no_process(self.folder)
-        if left := self._leftovers():
-            raise NotSurvived(f"left behind in the end: {', '.join(left[:3])}")
         traces.require_same_end(self.run_folder, self.site.reference)
         if self.keeps_metrics:
             traces.require_same_steps(self.run_folder, self.site.reference)
+        if left := self._leftovers():
+            raise NotSurvived(f"left behind in the end: {', '.join(left[:3])}")
 
     def close(self) -> None:
         """Leave no process behind, whatever has happened."""
@@ -310,7 +310,8 @@ class Run:
 
 def is_nearly_done(run: Run) -> bool:
     """Return whether a run has no room for another fault."""
-    return run.newest() > STEPS - 2 * SAVE_EVERY
+    # One that lasts over a checkpoint takes the steps to the next but one.
+    return max(run.newest(), run.step) > STEPS - 3 * SAVE_EVERY
 
 
 SIGKILL_CODE = 128 + signal.SIGKILL

@@ -1,6 +1,7 @@
 """A job under the drill: the launcher and all that it starts, to be found, hit and waited for."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,6 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 180.0
 _LOOK_EVERY = 0.01
 _TOLD = 400
+
+
+# Loaded here: between fork and exec nothing but plain calls is safe.
+_libc = ctypes.CDLL(None)
 
 
 class NotSurvived(Exception):
@@ -64,6 +69,11 @@ def kill_all(folder: Path) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def _die_with_parent() -> None:
+    """Have the kernel kill this process if the drill dies, which nobody else could end."""
+    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Job:
     """A launcher with its ranks.
 
@@ -97,6 +107,7 @@ class Job:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
 
     def is_running(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from tools.drill.job import ROOT
 from train.errors import UserError
 
-STEPS = 48
+STEPS = 64
 SAVE_EVERY = 8
 _IMAGES_PER_CLASS = 12
 _SETS = ("demo_farmland", "demo_coast")

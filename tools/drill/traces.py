@@ -14,6 +14,8 @@ from train.storage.run_download import step_of
 _GONE_WITHIN = 20.0
 # What is written, removed or fetched by half, whoever did it.
 _HALF = re.compile(r"\..+\.(\d+|removed|fetched|part)|\.owner")
+# Of a checkpoint, all that a run has learned.
+PARTS = ("model", "optimizer", "average")
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -89,7 +91,7 @@ def require_equal(run_folder: Path, reference: Path) -> None:
         other = wanted[step]
         different = [
             f"{part}: {name}"
-            for part in ("model", "optimizer", "average")
+            for part in PARTS
             for name in _different(getattr(checkpoint, part), getattr(other, part))
         ]
         if different:

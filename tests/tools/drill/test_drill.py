@@ -76,22 +76,18 @@ def test_logs_of_a_good_run_give_no_hints(site: Site) -> None:
         (
             "flip-parameter",
             "train.step.replicas",
-            "ReplicaCheck.require_equal = lambda self, step: None",
+            "ReplicaCheck.require_equal = lambda self, *_: None",
             "exit code 0 instead of 1",
         ),
         (
             "checkpoint-flip",
             "train.run.checkpoint",
             "def _read_whole(path):\n"
+            "    if not (path / STATE).exists():\n"
+            "        raise ValueError(path)\n"
             "    state = json.loads((path / STATE).read_text())\n"
             "    return state, {name: (path / name).read_bytes() for name in state['files']}",
             "it does not say 'step_",
-        ),
-        (
-            "checkpoint-cut",
-            "train.optim.ema",
-            "ModelAverage.load = lambda self, arrays: None",
-            "differs from the undisturbed run's in average: ",
         ),
         (
             "kill-step",

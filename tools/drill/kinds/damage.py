@@ -9,6 +9,7 @@ from tools.drill import traces
 from tools.drill.disturbed_run import Run
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
+from tools.drill.site import SAVE_EVERY
 
 _ARRAYS = ("model.safetensors", "optimizer.safetensors", "ema.safetensors")
 
@@ -55,6 +56,24 @@ def _all_checkpoints(run: Run) -> str:
     run.ends(2, says="no checkpoint in")
     shutil.rmtree(run.run_folder)
     return "refused; folder removed, from the start"
+
+
+def _copies(run: Run) -> str:
+    """Copies of a checkpoint under names of others are neither used nor removed."""
+    run.require_checkpoints(1)
+    folder, newest = run.run_folder / "checkpoints", run.newest()
+    copies = [folder / "step_best", folder / f"step_{newest + 1000:08d}"]
+    run.hit()
+    for copy in copies:
+        shutil.copytree(folder / f"step_{newest:08d}", copy)
+    run.parked()
+    if f"step_{newest:08d}\n" not in run.output():
+        raise NotSurvived(f"it does not resume from step {newest}: {run.output()[-300:]!r}")
+    run.goes_on(SAVE_EVERY + 1)
+    run.require_newer(newest)
+    if gone := [copy.name for copy in copies if not copy.exists()]:
+        raise NotSurvived(f"{', '.join(gone)}: removed, though somebody has put it there")
+    return "neither used nor removed"
 
 
 def _metrics(run: Run) -> str:
@@ -112,6 +131,7 @@ KINDS = [
 ]
 KINDS += [
     Kind("checkpoints", "all checkpoints damaged", _all_checkpoints),
+    Kind("copies", "copies of a checkpoint", _copies),
     Kind("metrics", "metrics.jsonl damaged", _metrics),
     Kind("shard", "shard damaged", _shard),
     Kind("summary", "summary.json damaged", _summary, is_last=True),
