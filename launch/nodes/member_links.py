@@ -1,11 +1,12 @@
 """The connections of node 0 to the other nodes: who is there, how they fare, what they are told."""
 
 import contextlib
+import hashlib
 import resource
 import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from launch.job import Job
@@ -315,9 +316,13 @@ def _list(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers)))
 
 
-def command_of(job: Job) -> Sequence[str]:
-    """Return what all nodes must run alike; where Python is may differ."""
-    return list(job.worker_command[1:])
+def command_of(job: Job) -> str:
+    """Return a digest of what all nodes must run alike; where Python is may differ.
+
+    What it is may hold keys, and anybody can listen.
+    """
+    words = "\0".join(job.worker_command[1:]).encode(errors="surrogateescape")
+    return hashlib.sha256(words).hexdigest()
 
 
 def _allow_connections(nnodes: int) -> None:

@@ -45,6 +45,13 @@ def running(config: Path) -> Iterator[TrainingJob]:
     job.clean_up()
 
 
+def test_a_job_on_one_machine_listens_on_loopback_only(running: TrainingJob) -> None:
+    """As SECURITY.md says; here since a job trains here."""
+    listeners = running.listeners()
+    assert listeners.keys() == {running.pid(name) for name in ("scheduler", *RANKS)}
+    assert set().union(*listeners.values()) == {"0100007F"}
+
+
 def to_launcher(job: TrainingJob, number: int) -> None:
     os.kill(job.pid("launcher"), number)
 

@@ -1,5 +1,6 @@
 """Real training jobs of two ranks, whose processes a test can find and hit at chosen moments."""
 
+import contextlib
 import json
 import os
 import signal
@@ -86,6 +87,22 @@ class TrainingJob(Marked):
             if name == f"rank {variables.get('MS_NODE_ID')}":
                 return pid
         return 0
+
+    def listeners(self) -> dict[int, set[str]]:
+        """The addresses at which its processes listen, as /proc/net/tcp has them."""
+        addresses = {}
+        for table in ("tcp", "tcp6"):
+            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                words = line.split()
+                if words[3] == "0A":
+                    addresses[f"socket:[{words[9]}]"] = words[1].partition(":")[0]
+        found: dict[int, set[str]] = {}
+        for pid in self.survivors():
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    if at := addresses.get(str(link.readlink())):
+                        found.setdefault(pid, set()).add(at)
+        return found
 
     def hit(self, name: str, number: signal.Signals) -> None:
         """Sends a signal to one of its processes, as soon as that is there."""
