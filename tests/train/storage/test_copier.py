@@ -1,8 +1,8 @@
 """Copies from and to a real S3 server over HTTP, also through a proxy that does harm."""
 
 import os
-import time
 import random
+import time
 from pathlib import Path
 
 import pytest
