@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
 
 import numpy as np
 from mindspore import Tensor
@@ -18,7 +17,6 @@ from train.data.manifest import open_record_sets
 from train.data.shares import batch_shares
 from train.distributed.ascend import to_device
 from train.distributed.cluster import Cluster
-from train.errors import UserError
 from train.evaluation.evaluator import Metrics
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import build_balance
@@ -28,6 +26,7 @@ from train.process.save import save_requests
 from train.process.stop import StopRequest
 from train.run.checkpoint import VALIDATION
 from train.run.clock import RunClock
+from train.run.divergence_report import DivergenceReport
 from train.run.identity import Changes, require_same_run, run_identity
 from train.run.ownership import Ownership
 from train.run.pretrained import start_from
@@ -131,6 +130,7 @@ class Trainer:
             self.train_step, list(config.tasks), self.collectives, cluster.rank
         )
         self.log = RunLog(config, cluster, self.folder, self.clock, self.shares)
+        self.divergence = DivergenceReport(config, self.loader, self.log)
 
     def run(self) -> None:
         """Train to the end of the schedule, from the newest checkpoint if there is one."""
@@ -231,29 +231,9 @@ class Trainer:
         self.log.steps(done, results, scale)
         self.skipped.count(results, scale)
         if self.skipped.diverged or (self.skipped.doubtful and done == self.schedule.steps):
-            self._end_diverged(done, batch)
-
-    def _end_diverged(self, done: int, batch: tuple[Tensor, ...]) -> NoReturn:
-        """Say where the gradients are not finite, and end the run."""
-        self.log.say(f"Looking for what is not finite in step {done} ...")
-        found = self.diagnosis.of(batch)
-        for rank, what in found.items():
-            records = self.loader.tell_records(done - 1, rank)
-            self.log.say(f"Not finite in step {done} on rank {rank}: {what} (records {records})")
-        if not found:
-            self.log.say(f"Made again, step {done} is finite: a device or a link may be faulty.")
-        self.log.say(f"Losses before: {self.log.told_losses() or 'none'}")
-        raise self._diverged(
-            f"the gradients of the last {self.skipped.in_a_row} steps up to {done} were not finite"
-        )
-
-    def _diverged(self, why: str) -> UserError:
-        rate = self.config.optimizer.learning_rate
-        after = "starts again" if self.saved is None else f"goes on from step {self.saved}"
-        return UserError(
-            f"training has diverged: {why} (the same command {after} with a lower "
-            f"optimizer.learning_rate, for example {rate / 2:g}, or an optimizer.clip_norm)"
-        )
+            self.log.say(f"Looking for what is not finite in step {done} ...")
+            found, skipped = self.diagnosis.of(batch), self.skipped.in_a_row
+            raise self.divergence.of_steps(done, skipped, found, self.saved)
 
     # --- consolidation points --------------------------------------------------------------
 
@@ -263,17 +243,11 @@ class Trainer:
         self.balance.consolidate()
         values = self.state.read()
         self.replicas.require_equal(interval.last, values)
-        self._require_finite(interval.last)
+        if names := self.state.not_finite():
+            raise self.divergence.of_model(interval.last, names, self.saved)
         model = values[: len(self.state.parameters)]
         self.average.update(interval.first, interval.last, model)
         self.clock.lap()  # it is part of training, so its time counts
-
-    def _require_finite(self, step: int) -> None:
-        """Refuse to go on with, and to save, a model that answers nothing any more."""
-        names = self.state.not_finite()
-        if names:
-            what = f"{names[0]} and {len(names) - 1} more are" if names[1:] else f"{names[0]} is"
-            raise self._diverged(f"after step {step}, {what} not finite, which is not saved")
 
     def _evaluate_if_due(self, step: int) -> Metrics | None:
         every = self.config.evaluate.every
