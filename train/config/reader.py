@@ -18,8 +18,10 @@ from train.storage.secrets import is_secret
 Key = tuple[str, ...]
 
 _LONGEST_VALUE = 300
+_LONGEST_MEANING = 60
 
 # What pydantic finds wrong with a value, in the words of a file instead of Python's.
+_BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 _MESSAGES = {
     **dict.fromkeys(["dict_type", "model_type", "dataclass_type"], "must hold keys and values"),
     **dict.fromkeys(["int_type", "int_parsing", "int_from_float"], "must be a whole number"),
@@ -109,18 +111,28 @@ def _explain(error: ErrorDetails, path: Path, overridden: Collection[Key]) -> st
     where = place(error)
     source = "command line" if _is_overridden(where, overridden) else str(path)
     if error["type"] == "extra_forbidden":
-        nearest = keys.nearest_key(where)
-        hint = f": did you mean {nearest}?" if nearest else ""
-        allowed = ", ".join(keys.allowed_keys(where[:-1]))
-        return f"{source}: {'.'.join(where)}: unknown key{hint} (allowed here: {allowed})"
+        return f"{source}: {'.'.join(where)}: {_unknown(where)}"
     # What stands in the place of a secret may be one, also if it is none in this form.
     key, message = ".".join(where), explain(error, with_value=not is_secret(where))
     if isinstance(error["input"], str) and (choices := keys.choices_at(where)):
         message += did_you_mean(error["input"], choices)
-    message += _form_of(where, error["input"])
+    message += _form_of(where, error["input"]) or _meaning(where, error)
     if error["type"] == "missing":
         return f"{path}: {key}: {message}"
     return f"{source}: {key}: {message}" if key else f"{path}: {message}"
+
+
+def _unknown(where: Key) -> str:
+    """Return what to do about a key that there is not."""
+    *above, last = where
+    section, _, inner = last.partition(".")
+    if inner and keys.node_at([*above, *last.split(".")]) is not None:
+        return f"only the command line has dots in keys: write {section}: and below it {inner}:"
+    nearest = keys.nearest_key(where)
+    hint = f": did you mean {nearest}?" if nearest else ""
+    allowed = keys.allowed_keys(above)
+    listed = f"allowed here: {', '.join(allowed)}" if above else "all keys: --help-keys"
+    return f"unknown key{hint} ({listed})"
 
 
 def _form_of(where: Key, value: object) -> str:
@@ -140,6 +152,13 @@ def _form_of(where: Key, value: object) -> str:
                 f" (write {'.'.join((*where, name))}={value}, in a file {name}: {value} below it)"
             )
     return ""
+
+
+def _meaning(where: Key, error: ErrorDetails) -> str:
+    """Return what the number at a place means, if it is out of its bounds and that is short."""
+    text = str((keys.node_at(where) or {}).get("description", "")).rstrip(".")
+    is_told = error["type"] in _BOUNDS and 0 < len(text) <= _LONGEST_MEANING
+    return f" ({text})" if is_told else ""
 
 
 def _is_overridden(where: Key, overridden: Collection[Key]) -> bool:

@@ -187,7 +187,10 @@ class RunLog:
         summary = self._folder.read_summary() if self._cluster.is_first else None
         if summary is None:
             return False
-        self.say("This run is completed (for a new one choose another run_dir=...).")
+        self.say(
+            "This run is completed (a larger schedule.steps makes it longer; for a new one choose "
+            "another run_dir=...)."
+        )
         self._display.summary(summary, str(self._folder.path))
         return True
 

@@ -102,6 +102,14 @@ def test_unknown_key_deep_inside(tmp_path: Path) -> None:
     ]
 
 
+def test_a_key_with_dots_belongs_on_the_command_line(tmp_path: Path) -> None:
+    [line] = mistakes(tmp_path, {**BASE, "image.size": 48})
+    assert line == (
+        "job.yaml: image.size: only the command line has dots in keys: "
+        "write image: and below it size:"
+    )
+
+
 def test_every_error_at_once_each_with_its_place(tmp_path: Path) -> None:
     tree = {**BASE, "seed": "one", "schedule": {"warmup": 2}}
     lines = mistakes(tmp_path, tree, "model.width=wide")
@@ -109,7 +117,8 @@ def test_every_error_at_once_each_with_its_place(tmp_path: Path) -> None:
     assert lines[0].startswith("job.yaml: seed: ") and "'one'" in lines[0]
     assert lines[1].startswith("command line: model.width: ") and "'wide'" in lines[1]
     assert lines[2] == "job.yaml: schedule.steps: missing"
-    assert lines[3].startswith("job.yaml: schedule.warmup: ") and lines[3].endswith("not 2")
+    assert lines[3].startswith("job.yaml: schedule.warmup: ")
+    assert lines[3].endswith("not 2 (Fraction of the steps)")
 
 
 def test_choices_are_listed(tmp_path: Path) -> None:
