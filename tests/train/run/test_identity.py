@@ -129,9 +129,9 @@ def test_augmentations_of_one_data_set_must_stay(small_sets: dict[str, Path]) ->
 
     def of(**augment: Any) -> dict[str, Any]:
         own = {"records": "c", "augment": augment} if augment else {"records": "c"}
-        tree = {"datasets": {"roofs": {"records": "r"}, "coast": own}}
-        tasks = {"roofs": {}, "coast": {}}
-        return run_identity(Config.model_validate({**NOW, **tree, "tasks": tasks}), sets)
+        datasets: dict[str, Any] = {"roofs": {"records": "r"}, "coast": own}
+        tree = {"datasets": datasets, "tasks": {name: {} for name in datasets}}
+        return run_identity(Config.model_validate({**NOW, **tree}), sets)
 
     assert not require_same_run(of(), of(), "runs/job")
     message = refusal(of(), of(hue=0.25))
