@@ -86,13 +86,14 @@ def make_step(
     exchange: Exchange | None = None,
     options: StepOptions | None = None,
     mixed: bool = False,
+    weights: Sequence[float] | None = None,
 ) -> TrainStep:
     """A step of plain gradient descent, unless something else is asked for."""
     masks = {t.dataset: (t.label_space,) for t in tasks if t.label_space is not None}
     layout = BatchLayout(list(datasets), masks, mixed)
     return TrainStep(
         network,
-        TaskLosses(tasks, layout, [1.0] * len(datasets), network.backend),
+        TaskLosses(tasks, layout, weights or [1.0] * len(datasets), network.backend),
         optimizer or SGD(decay_of(trainable(network), 0.0), 0.0, nesterov=False),
         balance or Balance(len(tasks)),
         exchange or Exchange(),

@@ -58,15 +58,18 @@ def test_gives_up_after_the_last_restart(job: ScriptJob) -> None:
 
 
 def test_same_error_at_the_same_step_is_not_tried_a_third_time(job: ScriptJob) -> None:
+    """The step is that of the rank that had come farthest."""
     worker = """
-    Path(os.environ["MTLN_HEARTBEAT"]).write_text("7 step 7")
-    note(f"run{time.time_ns()}")
-    os._exit(5)
+    Path(os.environ["MTLN_HEARTBEAT"]).write_text("7 step 7" if rank else "3 step 3")
+    note(f"run{rank}_{time.time_ns()}")
+    while len(list(notes.glob("run0*"))) < len(list(notes.glob("run1*"))): time.sleep(0.01)
+    if rank: os._exit(5)
+    time.sleep(600)
     """
-    code, _, err = job.start(worker, nproc=1, max_restarts=9).finish()
+    code, _, err = job.start(worker, max_restarts=9).finish()
     assert code == 5
     assert err.rstrip().endswith("not started again: it failed twice at step 7 with the same error")
-    assert len(list(job.notes.glob("run*"))) == 2
+    assert len(list(job.notes.glob("run1*"))) == 2
 
 
 def test_mistake_of_the_user_is_not_tried_again(job: ScriptJob) -> None:

@@ -105,6 +105,21 @@ def test_groups_stay_together(shuffle: bool, tools: Tools, tmp_path: Path) -> No
     assert {r["group"] for r in found if r["split"] == "test"} == {"g5", ""}
 
 
+def test_large_groups_are_placed_first(tools: Tools, tmp_path: Path) -> None:
+    """Last, the one of six would go to train beside others, which then is too large."""
+    (tmp_path / "src").mkdir()
+    rows = []
+    for number in range(16):
+        picture(number).save(tmp_path / "src" / f"{number:02d}.png")
+        group = f"g{number // 2}" if number < 6 else "large" if number < 12 else ""
+        rows.append((f"{number:02d}.png", "a" if number < 12 else "b", group))
+    table = write_csv(tmp_path / "t.csv", rows, "path,label,group")
+    options = ("--out", tmp_path / "out", "--table", table, "--ratios", "0.5,0.25,0.25")
+    assert tools("prepare", tmp_path / "src", *options).code == 0
+    train = [row for row in rows_of(tmp_path / "out") if row["split"] == "train"]
+    assert {row["group"] for row in train} == {"large", ""}
+
+
 def test_few_groups_leave_no_split_empty(tools: Tools, tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     rows = []

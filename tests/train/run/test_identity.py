@@ -122,3 +122,17 @@ def test_what_the_records_are_and_mean_must_stay(small_sets: dict[str, Path]) ->
     assert masks and of(whole) == of(replace(whole, notes={}))
     for change in ({"classes": whole.classes[::-1]}, {"masks": masks}, {"splits": splits}):
         assert of(replace(whole, **change)) != of(whole)
+
+
+def test_augmentations_of_one_data_set_must_stay(small_sets: dict[str, Path]) -> None:
+    sets = [RecordSet(n, small_sets[n], Manifest.read(small_sets[n])) for n in ("roofs", "coast")]
+
+    def of(**augment: Any) -> dict[str, Any]:
+        own = {"records": "c", "augment": augment} if augment else {"records": "c"}
+        datasets: dict[str, Any] = {"roofs": {"records": "r"}, "coast": own}
+        tree = {"datasets": datasets, "tasks": {name: {} for name in datasets}}
+        return run_identity(Config.model_validate({**NOW, **tree}), sets)
+
+    assert not require_same_run(of(), of(), "runs/job")
+    message = refusal(of(), of(hue=0.25))
+    assert "augment.coast.hue was 0.0 and is now 0.25" in message and "roofs" not in message

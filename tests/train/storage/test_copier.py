@@ -80,6 +80,8 @@ def test_only_what_changed_is_copied_again(
     copy(url, back, variables)
     assert copy(str(source), url, variables) == Copied(unchanged=5)
     assert copy(url, back, variables) == Copied(unchanged=5)
+    for name, file in open_store(url, variables).files().items():  # by the store's own clock
+        assert (tmp_path / "back" / name).stat().st_mtime == file.modified
 
     # Another size tells, whatever the times say.
     (source / "empty").write_bytes(b"no more")
