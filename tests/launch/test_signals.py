@@ -18,6 +18,7 @@ import pytest
 from tests.launch.training_jobs import TrainingJob, newest_step, steps_in, write_job
 from tests.marked import Marked
 from tests.paths import ROOT
+from train.process.signals import REQUESTS, STOP
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -109,6 +110,13 @@ def test_quit_writes_stacks_and_goes_on(
     for rank in writing:
         assert "train/trainer.py" in log(running, rank)
     assert_goes_on(running)
+
+
+def test_the_scheduler_serves_on_whatever_comes(running: TrainingJob) -> None:
+    for number in (*STOP, *REQUESTS):
+        running.hit("scheduler", number)
+    assert_goes_on(running)
+    assert running.pid("scheduler")
 
 
 def test_usr2_saves_and_ends_whatever_else_comes(running: TrainingJob) -> None:
