@@ -116,18 +116,22 @@ def test_joint_step(graph_mode: None) -> None:
 
 def test_losses_of_a_rank_with_more_images_of_one_data_set_than_others(eager: None) -> None:
     """They count by its images; where pixels are counted over all ranks, they are so already."""
-    tasks = [networks.segmentation("pixels", "gid", 4, dice=0.5), *TASKS[1:]]
+    pixels = [networks.segmentation(name, "gid", 4, dice=0.5) for name in ("pixels", "again")]
+    tasks = [pixels[0], *TASKS[1:], pixels[1]]
     network, batch = make_network(tasks=tasks), make_batch()
-    totals = Tensor(np.full(3, 7, np.float32))
+    totals = Tensor(np.array([7, 0, 0, 5], np.float32))
     even, uneven = (
         networks.make_step(network, list(DATASETS), tasks, weights=weights)
         .losses(batch, totals)
         .asnumpy()
         for weights in (None, [0.5, 1.75])
     )
-    _, lost = numpy_pixels(network(*batch[:2])[0].asnumpy(), batch[4].asnumpy())
-    expected = [even[0] + 0.75 * 0.5 * lost, 0.5 * even[1], 1.75 * even[2]]
-    np.testing.assert_allclose(uneven, expected, rtol=1e-5)
+    answers, mask = [x.asnumpy() for x in network(*batch[:2])], batch[4].asnumpy()
+    for i, total in ((0, 7), (3, 5)):
+        entropy, lost = numpy_pixels(answers[i], mask)
+        assert even[i] == pytest.approx(entropy / total + 0.5 * lost, rel=1e-4)
+        assert uneven[i] == pytest.approx(entropy / total + 1.75 * 0.5 * lost, rel=1e-4)
+    np.testing.assert_allclose(uneven[1:3], [0.5 * even[1], 1.75 * even[2]], rtol=1e-5)
 
 
 def test_every_image_passes_the_shared_branch_once(eager: None) -> None:
