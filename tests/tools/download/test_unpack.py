@@ -187,7 +187,11 @@ HOSTILE_TARS = {
         TOO_LARGE,
     ),
     "header of a header": (pax("k", "v", tarfile.XGLTYPE) * 3000, "recursion|too large"),
-    "size below zero": (header("z", 512) + bytes(512) + pax("size", "-1024") + header("a"), "size"),
+    # It leads back to its own header.
+    "size below zero": (
+        header("z", 512) + bytes(512) + pax("size", "-1536") + header("a"),
+        "a size that cannot be",
+    ),
     "size of many digits": (pax("size", "9" * 100) + header("a"), "it has more than"),
     "sparse": (
         header("a", 0, tarfile.GNUTYPE_SPARSE),
@@ -265,6 +269,13 @@ def test_the_list_of_a_zip_is_bounded(
     path = make_zip(tmp_path / "a.zip", {f"{n}" * 50: b"" for n in range(10)})
     monkeypatch.setattr(bounded, "_MOST_LIST_BYTES", 900)
     with pytest.raises(UserError, match=TOO_LARGE):
+        unpack(path, into, None, None)
+    monkeypatch.setattr(bounded, "_MOST_LIST_BYTES", 9000)
+    monkeypatch.setattr(bounded, "MOST_FILES", 8)
+    content = path.read_bytes()
+    last = content.rindex(b"PK\x01\x02")  # no list to be read, but it is not read
+    path.write_bytes(content[:last] + b"XX" + content[last + 2 :])
+    with pytest.raises(UserError, match="it has more than 8 files"):
         unpack(path, into, None, None)
 
 
