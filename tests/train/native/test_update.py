@@ -42,6 +42,17 @@ def test_sgd(nesterov: bool, finite: float, threads: int) -> None:
     np.testing.assert_allclose(np.concatenate([p.ravel() for p in parameters]), w, atol=1e-6)
 
 
+@pytest.mark.parametrize("finite", [1.0, 0.0])
+def test_restore(finite: float) -> None:
+    kept = drawn(0, SIZE)
+    parameters = [drawn(10 + i, *shape) for i, shape in enumerate(SHAPES)]
+    now = np.concatenate([p.ravel() for p in parameters])
+    inputs = [kept, np.array(finite, np.float32), *parameters]
+    assert code("restore", inputs, [np.zeros(1, np.float32)]) == 0
+    found = np.concatenate([p.ravel() for p in parameters])
+    np.testing.assert_array_equal(found, now if finite else kept)
+
+
 def updated(backend: Backend, optimizer: FlatOptimizer) -> list[Array]:
     """Parameters and state after some updates, of which some are of no number."""
     shapes = [(3, 2), (5,), (2, 1, 3)]
@@ -56,7 +67,7 @@ def updated(backend: Backend, optimizer: FlatOptimizer) -> list[Array]:
 
 
 @pytest.mark.parametrize("kind", ["nesterov", "heavy ball", "adamw"])
-def test_an_update_is_that_of_the_stock_backend(kind: str, graph_mode: None) -> None:
+def test_an_update_in_a_graph_is_that_of_the_stock_backend(kind: str, graph_mode: None) -> None:
     """Which is numpy's: tests/train/step/test_train_step.py."""
     native()
     decay = np.full(17, 0.1, np.float32)
@@ -72,7 +83,7 @@ def test_an_update_is_that_of_the_stock_backend(kind: str, graph_mode: None) -> 
 
 
 @pytest.mark.parametrize("backend", [Backend, NativeBackend])
-def test_parameters_come_back_only_after_a_step_that_does_not_count(
+def test_in_a_graph_parameters_come_back_only_after_a_step_that_does_not_count(
     backend: type[Backend], graph_mode: None
 ) -> None:
     native()
