@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.aliases import WriteConfig
+from tests.train.native_calls import native
 from train.config.reader import load_config
 from train.data.manifest import open_record_sets
 from train.distributed.cluster import Cluster
@@ -76,6 +77,7 @@ def test_a_run_of_which_nothing_is_the_default(built: Build) -> None:
 
 
 def test_a_run_with_what_else_there_is(built: Build) -> None:
+    native()  # built by now
     trainer = built(
         model={"trunk": "resnet18", "norm": "domain"},
         optimizer={"name": "sgd", "learning_rate": 0.1, "momentum": 0.6, "nesterov": False},

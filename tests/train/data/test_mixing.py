@@ -36,7 +36,8 @@ def test_mixup_blends_by_the_shares() -> None:
 def test_cutmix_pastes_one_rectangle_whose_area_is_what_the_label_loses() -> None:
     seen = []
     for step in range(20):
-        mixed = mix(IMAGES, LABELS, [MASKS], AugmentConfig(cutmix=1.0), (7, step))
+        mixed = mix(IMAGES, LABELS, [MASKS, MASKS + 9], AugmentConfig(cutmix=1.0), (7, step))
+        np.testing.assert_array_equal(mixed.masks[1], mixed.masks[0] + 9)
         for label, partner, share, image, mask in zip(
             LABELS, mixed.partners, mixed.shares, mixed.images, mixed.masks[0], strict=True
         ):
