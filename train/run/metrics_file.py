@@ -1,11 +1,10 @@
 """``metrics.jsonl``: lines that wait in memory for as long as the disk refuses them."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from train.files import replace_file, told
+from train.files import parse_json, replace_file, told
 
 CONFIG = "config.yaml"
 
@@ -80,6 +79,6 @@ class MetricsFile:
 
 def _step_of(line: str) -> float:
     try:
-        return float(json.loads(line)["step"])
+        return float(parse_json(line)["step"])
     except (ValueError, KeyError, TypeError):  # half a line, of a run that was killed
         return float("inf")

@@ -70,6 +70,21 @@ def test_probability_and_choice() -> None:
     assert 120 < plain < 180 and 50 < pasted < 100 and 50 < blended < 100
 
 
+def test_each_way_of_mixing_has_its_own_distribution() -> None:
+    """Beta(50, 50) is close to a half. Beta(0.02, 0.02) is 0 or 1, which pastes much or nothing."""
+    both = AugmentConfig(mixup=50.0, cutmix=0.02)
+    pasted: list[float] = []
+    for step in range(40):
+        mixed = mix(IMAGES, LABELS, [], both, (1, step))
+        if np.isin(mixed.images, IMAGES).all():
+            pasted += list(mixed.shares)
+        else:
+            assert (np.abs(mixed.shares - 0.5) < 0.3).all()
+    # What is pasted around a corner still covers a quarter.
+    assert np.mean([share == 1 or share < 0.76 for share in pasted]) > 0.9
+    assert 0.3 < np.mean([share == 1 for share in pasted]) < 0.7
+
+
 def test_random_numbers_depend_on_the_seed_alone() -> None:
     options = AugmentConfig(mixup=0.3)
     one, again, other = (
