@@ -78,8 +78,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         _say(f"undisturbed run on {arguments.nproc} ranks, in {folder}")
         site = prepare(folder, arguments.nproc)
         tried = drill(site, chains, arguments.keep, _say)
-        command = shlex.join(["python", "-m", "tools", *argv])
-        document = Document(command, [one.tree() for one in tried], not_tried)
+        document = Document(_command(arguments, faults), [t.tree() for t in tried], not_tried)
         keep = keep or bool(document.problems)
     finally:
         if not keep:
@@ -93,6 +92,16 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     for problem in document.problems:
         print(f"not survived: {problem}", file=sys.stderr)
     return int(bool(document.problems) or (arguments.require_all and bool(not_tried)))
+
+
+def _command(arguments: argparse.Namespace, faults: int) -> str:
+    """Return the command that repeats a drill, without what is this machine's own."""
+    words = ["--faults", str(faults), "--seed", str(arguments.seed)]
+    words += ["--nproc", str(arguments.nproc)]
+    for option in ("kinds", "chain"):
+        if (value := getattr(arguments, option)) is not None:
+            words += [f"--{option}", value]
+    return shlex.join(["python", "-m", "tools", "drill", *words])
 
 
 def _folder(given: Path | None) -> Path:
