@@ -1,4 +1,4 @@
-"""What our training checks while it goes on, each check by itself."""
+"""What our training checks and saves while it goes on, each by itself."""
 
 import time
 from collections.abc import Callable
@@ -13,12 +13,15 @@ from train.model.mtln import moving_statistics
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import build_balance
 from train.process.health import Heartbeat
+from train.run.checkpoint import Checkpoint
+from train.run.checkpoint_folder import save_checkpoint
+from train.run.saver import Saver
 from train.run.state import TrainingState
 from train.step.replicas import ReplicaCheck
 
 
 class Checked(ours.Trainer):
-    """A rank that trains, and makes the checks of a step and of a consolidation point.
+    """A rank that trains, checks as in a step and at a consolidation point, and saves.
 
     Args:
         spec: See :class:`tools.bench.peers.ours.Trainer`.
@@ -52,6 +55,23 @@ class Checked(ours.Trainer):
             "point": [self._seconds(self._check_point) for _ in range(repeats)],
         }
 
+    def save(self, repeats: int) -> dict[str, Any]:
+        """Take the seconds for which a checkpoint holds the training up, and until it is written.
+
+        For rank 0 alone, as in a run.
+        """
+        folder = Path.cwd() / "checkpoints"
+        saver = Saver(folder, lambda checkpoint: _written(folder, checkpoint), print)
+        held, written = [], []
+        for step in range(repeats):
+            begin = time.perf_counter()
+            self.state.read()
+            saver.save(self.state.to_checkpoint(step, {}))
+            held.append(time.perf_counter() - begin)
+            saver.wait()
+            written.append(time.perf_counter() - begin)
+        return {"held": held, "written": written}
+
     def _check_step(self) -> None:
         self.give_back(Tensor(True)).asnumpy()
         self.heartbeat.enter("step")
@@ -69,6 +89,10 @@ class Checked(ours.Trainer):
         begin = time.perf_counter()
         action()
         return time.perf_counter() - begin
+
+
+def _written(folder: Path, checkpoint: Checkpoint) -> None:
+    save_checkpoint(folder, checkpoint, keep=1)
 
 
 class _GiveBack(nn.Cell):

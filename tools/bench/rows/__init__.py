@@ -15,6 +15,7 @@ ROWS = {
     "reduction": ("ours", "time in the reduction, 2 ranks"),
     "input": ("data", "input pipeline on 1 core"),
     "checks": ("ours", "share of training that goes into checks, 2 ranks"),
+    "saving": ("ours", "a checkpoint beside the training, 1 rank"),
     "tasks": ("ours", "cost of many tasks, 1 rank x 1 core"),
     "start": ("start", "command to first step, 2 ranks"),
     "evaluation": ("data", "evaluation against training, 2 ranks x 1 core"),

@@ -16,6 +16,7 @@ _MACHINE = "2 ranks apart, at the same time / (2 x 1 rank): the machine's part"
 _ENGINES: dict[str, Starter] = {"shared memory": "launch", "MPI": "mpirun"}
 _STEP, _WITHOUT, _MESSAGE, _DIFFERENCE = "step", "step without exchange", "message", "difference"
 _CHECKS, _IN_STEP, _AT_POINT = "all checks", "checks of a step", "checks of a point"
+_HELD, _WRITTEN = "held", "written"
 _CHECKED = "step", "nothing", "point"
 
 _CLASSES = 12
@@ -118,6 +119,27 @@ def _checks(group: Group, name: str) -> float:
     if name == _AT_POINT:
         return 1000 * max(float(median["point"]) for median in medians)
     return 1000 * max(float(median["step"] - median["nothing"]) for median in medians)
+
+
+def saving(session: Session) -> Iterator[Case]:
+    """Measure how long a checkpoint holds the training up, and how long it takes beside it."""
+    for work in session.networks:
+        case = Case(str(work), "ms")
+        case.comparisons = [
+            Comparison("held up / until it is on the disk", _HELD, _WRITTEN),
+            Comparison("held up, in steps", _HELD, _STEP, Goal("<", 1.0)),
+        ]
+        with Peers(session, case) as peers:
+            group = peers.start(_STEP, "checks.Checked", work.spec(), session.cores(1))
+            others = {name: partial(_save, group, name) for name in (_HELD, _WRITTEN)}
+            case.series = peers.train(work.images_per_step, "milliseconds", **others)
+        yield case
+
+
+def _save(group: Group, name: str) -> float:
+    """Return the milliseconds of some checkpoints: median."""
+    [answer] = group.ask("save", repeats=5)
+    return 1000 * float(statistics.median(answer[name]))
 
 
 def tasks(session: Session) -> Iterator[Case]:
