@@ -37,7 +37,7 @@ class Site:
     @property
     def shards(self) -> list[Path]:
         """The files with the records that are trained on."""
-        return sorted((self.folder / "data/records" / _SETS[0]).glob("train.mindrecord?"))
+        return sorted((self.folder / "data/records" / _SETS[0]).glob("train.*"))
 
     def variables(self, temporary: Path) -> dict[str, str]:
         """Return the environment of a job whose temporary files go to a folder."""

@@ -38,7 +38,7 @@ def _nan_statistic(run: Run) -> str:
     run.hit()
     run.wait_for(run.order("step", rank=rank, action="nan statistic"))
     run.let_go()
-    run.ends(2, says="not finite")
+    run.ends(2, says="not finite", is_clean=False)
     run.require_kept(before)
     return f"rank {rank}, refused"
 
@@ -52,7 +52,7 @@ def _flip(run: Run, what: str) -> str:
     values = (what, run.rng.randint(*_BITS))
     run.wait_for(run.order("step", rank=rank, action="flip", values=values))
     run.let_go()
-    run.ends(1, says="the ranks hold different models")
+    run.ends(1, says="the ranks hold different models", is_clean=False)
     run.require_kept(before)
     return f"rank {rank}, found"
 
