@@ -84,5 +84,5 @@ def test_a_mistake_of_the_user_is_one_line(project: Path, tmp_path: Path) -> Non
     )
     assert result.returncode == 2
     [line] = result.stderr.splitlines()
-    assert line.startswith("error: command line: modle: unknown key: did you mean model? (allowed")
+    assert line.startswith("error: command line: modle: unknown key: did you mean model? (all keys")
     assert not (tmp_path / "run").exists() and not (project / "data").exists()

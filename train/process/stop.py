@@ -2,17 +2,22 @@
 
 import os
 import signal
+import time
 from types import FrameType
 from typing import Any
 
 from train.process.signals import STOP
 from train.temporary import remove_lasting
 
+# Seconds within which several INTs are one request.
+_ONE_REQUEST = 1.0
+
 
 class StopRequest:
     """A request to stop: TERM, INT, HUP or USR2, which do not end the process in its context.
 
-    A second INT does. A signal that is ignored (nohup) stays ignored.
+    A second INT does, unless it comes at once: job managers may signal every process of a job, and
+    then the launcher passes on its own. A signal that is ignored (nohup) stays ignored.
 
     Attributes:
         number: The signal, 0 as long as there was none.
@@ -20,6 +25,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number = 0
+        self._interrupted: float | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -42,7 +48,10 @@ class StopRequest:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.number = number
-        # TERM may come twice without anybody being in a hurry: job managers may signal every
-        # process of a job, and then the launcher passes on its own.
-        if number == signal.SIGINT:
+        if number != signal.SIGINT:
+            return
+        now = time.monotonic()
+        if self._interrupted is not None and now - self._interrupted > _ONE_REQUEST:
             signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self._interrupted = self._interrupted or now

@@ -177,4 +177,4 @@ def test_an_unknown_name_is_one_line_of_the_training_program(
     )  # fmt: skip
     assert code == 2
     [line] = err.splitlines()
-    assert line.startswith("error: command line: modle: unknown key: did you mean model? (allowed")
+    assert line.startswith("error: command line: modle: unknown key: did you mean model? (all keys")

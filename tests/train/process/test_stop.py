@@ -64,7 +64,9 @@ def test_asked_twice_it_dies_at_once() -> None:
         "from train.process.stop import StopRequest\n"
         "with StopRequest() as request:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"  # one request, by the launcher too
         "    print('noted', request.number, flush=True)\n"
+        "    time.sleep(1.1)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('still here', flush=True)\n"
     )

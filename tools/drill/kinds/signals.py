@@ -13,7 +13,7 @@ _ASKED_BY_A_RANK = 128 + signal.SIGTERM
 
 def _stop(run: Run, number: signal.Signals) -> str:
     """Save at the next consolidation point, and end."""
-    to, moment = _to(run, number), run.rng.choice(["compile", "step", "checkpoint"])
+    to, moment = _to(run), run.rng.choice(["compile", "step", "checkpoint"])
     before = run.newest()
     job = run.held(moment)
     run.hit()
@@ -30,7 +30,7 @@ def _stop(run: Run, number: signal.Signals) -> str:
 
 def _save(run: Run, number: signal.Signals) -> str:
     """Save at the next consolidation point, and go on."""
-    to = _to(run, number)
+    to = _to(run)
     job = run.parked()
     before = run.newest()
     run.hit()
@@ -43,7 +43,7 @@ def _save(run: Run, number: signal.Signals) -> str:
 
 def _go_on(run: Run, number: signal.Signals) -> str:
     """Write where every thread stands, and go on."""
-    to = _to(run, number)
+    to = _to(run)
     job = run.parked()
     run.hit()
     job.send(to, number)
@@ -55,11 +55,8 @@ def _go_on(run: Run, number: signal.Signals) -> str:
     return to
 
 
-def _to(run: Run, number: signal.Signals) -> str:
-    to = ["launcher", f"rank {run.rng.randint(0, run.last_rank)}"]
-    # The launcher passes its own on, and a second INT means at once: nothing is saved then, and who
-    # waits for a rank that has gone is killed after the grace.
-    return run.rng.choice(to if number == signal.SIGINT else [*to, "all"])
+def _to(run: Run) -> str:
+    return run.rng.choice(["launcher", f"rank {run.rng.randint(0, run.last_rank)}", "all"])
 
 
 KINDS = [
