@@ -116,7 +116,7 @@ def meeting(folder: Path) -> Found:
     port = ports.choose("127.0.0.1", None)
     job = Job(["python"], folder, DEVICES, control_port=port, node_timeout=300)
     callers = multiprocessing.get_context("fork").Process(
-        target=_call, args=(port, list(command_of(job))), daemon=True
+        target=_call, args=(port, command_of(job)), daemon=True
     )
     callers.start()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -133,7 +133,7 @@ def meeting(folder: Path) -> Found:
     return found
 
 
-def _call(port: int, command: list[str]) -> None:
+def _call(port: int, command: str) -> None:
     """Play the launchers of all nodes but the first, until it is ended."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
