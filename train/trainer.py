@@ -281,7 +281,7 @@ class Trainer:
         if not (due or is_best):
             return
         if self.skipped.forbid_saving(must):
-            count = self.skipped.in_a_row
+            count = self.skipped.since_update
             self.log.say(f"step {step}: not saved, since the last {count} step(s) were skipped")
             return
         if self.cluster.is_first:

@@ -54,8 +54,15 @@ class DivergenceReport:
         return self._error(f"after step {step}, {what} not finite, which is not saved", saved)
 
     def _error(self, what: str, saved: int | None) -> UserError:
-        after = "starts again" if saved is None else f"goes on from step {saved}"
+        after, spoilt = "starts again", ""
+        if saved is not None:
+            after = f"goes on from step {saved}"
+            spoilt = (
+                f"; where that does not help, step {saved} is spoilt already: remove "
+                f"checkpoints/step_{saved:08d}, and it goes on from before"
+            )
         return UserError(
             f"training has diverged: {what} (the same command {after} with a lower "
-            f"optimizer.learning_rate, for example {self._rate / 2:g}, or an optimizer.clip_norm)"
+            f"optimizer.learning_rate, for example {self._rate / 2:g}, or an "
+            f"optimizer.clip_norm{spoilt})"
         )

@@ -15,11 +15,15 @@ class MetricsFile:
     Args:
         path: The file; beside it the run's configuration tells that the disk is there.
         say: Called with a line when it cannot be written, and when it can be again.
+        require_own: Called before the file is written; raises if it is another run's by now.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, say: Callable[[str], None], require_own: Callable[[], None]
+    ) -> None:
         self._path = path
         self._say = say
+        self._require_own = require_own
         # Bytes of whole lines; None before the run begins.
         self._end: int | None = None
         self._waiting: list[str] = []
@@ -43,6 +47,7 @@ class MetricsFile:
         if self._end is None:
             return
         content = "".join(f"{line}\n" for line in self._waiting).encode()
+        self._require_own()
         try:
             self._append(content)
         except OSError as error:

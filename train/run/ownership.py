@@ -70,16 +70,32 @@ class Ownership:
             raise
         threading.Thread(target=self._touch, daemon=True, name="run folder").start()
 
+    def require(self) -> None:
+        """Check that the folder is not somebody else's by now.
+
+        Who removes a folder removes its lock as well, and another run can begin in a new one.
+
+        Raises:
+            UserError: One has.
+        """
+        note = _read(self._folder / _NOTE)
+        if note and note.get("token") != self._note["token"]:
+            raise UserError(
+                f"run_dir: {self._folder} was removed or its lock was, and {_who(note)}, has taken "
+                "it: this run writes nothing there any more"
+            )
+
     def release(self) -> None:
         """Give the folder to others; of a run that has not begun nothing is left."""
         if self._released.is_set():
             return
         self._released.set()
         note = self._folder / _NOTE
-        if _read(note).get("token") == self._note["token"]:
+        is_ours = _read(note).get("token") == self._note["token"]
+        if is_ours:
             with contextlib.suppress(OSError):  # the disk has become read-only
                 note.unlink(missing_ok=True)
-        if self._is_new and not (self._folder / _CONFIG).exists():
+        if is_ours and self._is_new and not (self._folder / _CONFIG).exists():
             with contextlib.suppress(OSError):  # not empty
                 (self._folder / _LOCK).unlink(missing_ok=True)
                 for path in self._made:
@@ -193,10 +209,13 @@ def _machine() -> str:
 
 
 def _in_use(folder: Path, note: Note) -> UserError:
-    who = "another run"
-    if note:
-        who = f"process {note.get('pid')} on {note.get('host')}, since {note.get('since')}"
     return UserError(
-        f"run_dir: {folder} is in use by {who}: wait for its end, stop it, or choose another "
-        "run_dir=..."
+        f"run_dir: {folder} is in use by {_who(note)}: wait for its end, stop it, or choose "
+        "another run_dir=..."
     )
+
+
+def _who(note: Note) -> str:
+    if not note:
+        return "another run"
+    return f"process {note.get('pid')} on {note.get('host')}, since {note.get('since')}"

@@ -56,7 +56,7 @@ class RunFolder:
         self._owner = owner
         self._config = config
         self._checkpoints = self.path / CHECKPOINTS
-        self._metrics = MetricsFile(self.path / METRICS, _say)
+        self._metrics = MetricsFile(self.path / METRICS, _say, self._require_own)
         self._saver = Saver(self._checkpoints, self._write_checkpoint, _say)
         self._summary = self.path / "summary.json"
         # Brings what is in the folder to object storage.
@@ -212,6 +212,7 @@ class RunFolder:
         name_best(self._checkpoints, self._best() if self._config.checkpoint.keep_best else None)
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        self._require_own()
         # Where the disk has gone, nothing is written to the one below.
         if not (self.path / CONFIG).exists():
             raise OSError(errno.ENOENT, "the run folder has gone", str(self.path))
@@ -220,6 +221,10 @@ class RunFolder:
         save_checkpoint(self._checkpoints, checkpoint, settings.keep, settings.keep_best)
         if self._uploader is not None:
             self._uploader.soon()
+
+    def _require_own(self) -> None:
+        if self._owner is not None:
+            self._owner.require()
 
     def close(self, seconds: float | None = None) -> None:
         """Wait until object storage has everything, then let others have the folder.

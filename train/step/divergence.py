@@ -26,11 +26,13 @@ class SkippedSteps:
     """Counts the steps that were skipped in a row.
 
     Attributes:
-        in_a_row: Steps since the last update, up to the last step that was looked at.
+        since_update: Steps since the last update, up to the last step that was looked at.
+        in_a_row: Those of them for which no loss scale that is too large can be blamed.
         total: Steps that the run has skipped.
     """
 
     def __init__(self) -> None:
+        self.since_update = 0
         self.in_a_row = 0
         self.total = 0
 
@@ -43,10 +45,11 @@ class SkippedSteps:
         self.total = state.get("skipped_steps", 0)
 
     def count(self, results: StepResults, loss_scale: float | None) -> None:
-        """Take note of the next steps; not of those whose loss scale was too large."""
+        """Take note of the next steps."""
         self.total += results.skipped
         if results.updates:
-            self.in_a_row = 0
+            self.since_update = self.in_a_row = 0
+        self.since_update += results.skipped_since_update
         if loss_scale is None or loss_scale == 1:
             self.in_a_row += results.skipped_since_update
 
@@ -66,7 +69,7 @@ class SkippedSteps:
         Args:
             must: Whether this is the last chance.
         """
-        return self.doubtful if must else self.in_a_row > 0
+        return self.doubtful if must else self.since_update > 0
 
 
 class Diagnosis:

@@ -168,7 +168,7 @@ from train.run.metrics_file import MetricsFile
 path = DISK / "metrics.jsonl"
 path.write_text('{"step": 1}\\n{"step": 9}\\n{"st')
 (DISK / "config.yaml").touch()
-metrics = MetricsFile(path, print)
+metrics = MetricsFile(path, print, lambda: None)
 metrics.begin(1)
 for step in range(2, 30):
     {10: fill, 20: free}.get(step, lambda: None)()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +10,16 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.paths import ROOT
+from train.config.reader import load_config
 from train.errors import UserError
 from train.run import ownership
+from train.run.checkpoint import Checkpoint
 from train.run.ownership import Ownership, require_free
+from train.run.run_folder import RunFolder
 from train.storage.locks import Lock
 
 OWNER = """
@@ -146,3 +151,27 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"^run_dir: .*/file/run: Not a directory"):
         Ownership(tmp_path / "file" / "run")
+
+
+def test_a_folder_that_was_removed_belongs_to_who_makes_it_anew(tmp_path: Path) -> None:
+    """The run before may come back with its disk, but not into the folder of another run."""
+    folder, config = tmp_path / "run", tmp_path / "config.yaml"
+    config.write_text("datasets: {a: {records: a}}\nschedule: {steps: 9}\n")
+    owner = Ownership(folder)
+    run = RunFolder(load_config(config, [f"run_dir={folder}"]), True, owner)
+    run.start(0, 1000)
+    run.log(1, 1)
+    shutil.rmtree(folder)
+    run.log(2, 2)  # waits in memory
+    following = Ownership(folder)
+    (folder / "config.yaml").touch()
+    taken = rf"^run_dir: {folder} was removed .*process {os.getpid()} on .*, has taken it"
+    with pytest.raises(UserError, match=taken):
+        run.log(3, 3)
+    run.save_checkpoint(Checkpoint(3, {"w": np.zeros(3, np.float32)}, {}, {}))
+    with pytest.raises(UserError, match=taken):
+        run.settle(0.0, lambda: None)
+    run.close()
+    following.require()
+    assert {path.name for path in folder.iterdir()} == {".lock", ".owner", "config.yaml"}
+    following.release()

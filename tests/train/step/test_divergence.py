@@ -73,6 +73,7 @@ def test_a_run_that_diverges_says_where_and_goes_on_with_a_lower_rate(
     for text in (
         "training has diverged: the gradients of the last 22 steps up to 48 were not finite",
         "goes on from step 24 with a lower optimizer.learning_rate, for example 0.025",
+        "step 24 is spoilt already: remove checkpoints/step_00000024",
     ):
         assert text in ended.stderr
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step_00000024"]
@@ -91,7 +92,11 @@ def results(updates: int, since: int) -> StepResults:
 
 
 def test_when_a_run_has_diverged() -> None:
-    """An update puts an end to the count; while the loss scale comes down there is none."""
+    """An update puts an end to the count; while the loss scale comes down there is none.
+
+    Nothing is saved then either: with an interval of one step, a model that the last update has
+    spoilt would push out all the good ones before the scale is down.
+    """
     skipped = SkippedSteps()
     skipped.count(results(1, DOUBTFUL - 1), None)
     assert not skipped.doubtful
@@ -109,6 +114,7 @@ def test_when_a_run_has_diverged() -> None:
     scaled = SkippedSteps()
     scaled.count(results(0, 30), 2.0)
     assert not scaled.doubtful and scaled.total == 30
+    assert scaled.forbid_saving(must=False) and not scaled.forbid_saving(must=True)
     scaled.count(results(0, MOST_SKIPPED), 1.0)
     assert scaled.diverged
 
