@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from mindspore import ParameterTuple, Tensor, nn, ops
@@ -15,6 +14,7 @@ from train.optim.loss_balance import build_balance
 from train.process.health import Heartbeat
 from train.run.state import TrainingState
 from train.step.replicas import ReplicaCheck
+from train.temporary import lasting_folder
 
 
 class Checked(ours.Trainer):
@@ -32,7 +32,7 @@ class Checked(ours.Trainer):
         self.state = TrainingState(network, optimizer, balance, ModelAverage(network, 0))
         self.replicas = ReplicaCheck(self.state.everything, self.collectives, rank)
         self.consolidator = self.parts.consolidator(self.collectives)
-        self.heartbeat = Heartbeat({HEARTBEAT: str(Path.cwd() / f"heartbeat_{rank}")})
+        self.heartbeat = Heartbeat({HEARTBEAT: str(lasting_folder() / "heartbeat")})
         self.give_back = _GiveBack(network)
         self.nothing = _Nothing()
         for graph in (self.give_back, self.nothing):
