@@ -15,6 +15,7 @@ from launch.__main__ import main as launch
 from tests.aliases import WriteConfig
 from train.__main__ import main
 from train.config.reader import load_config
+from train.config.schedule import Schedule
 from train.run.ownership import Ownership
 
 
@@ -59,6 +60,10 @@ def test_the_run_folder(
     assert all(line["images"] == 12 * line["step"] and line["time"] > 1e9 for line in lines)
     for line in lines[:2]:
         assert line["loss"] == pytest.approx(sum(t["loss"] for t in line["tasks"].values()))
+    # The rate of the step itself, not of the one that comes next.
+    rates = [line["learning_rate"] for line in lines if line["kind"] == "train"]
+    assert rates == [Schedule(given).learning_rate(step) for step in range(4)]
+    assert len(set(rates)) > 1
 
     summary = json.loads((run_dir / "summary.json").read_text())
     assert summary["status"] == "completed"

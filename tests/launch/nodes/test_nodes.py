@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -109,8 +110,12 @@ def test_request_to_any_node_reaches_all_and_ends_nothing(nodes: Nodes, free_por
         nodes[0].await_notes(*(f"{int(number)}_{rank}_{again}" for rank in range(3)))
     nodes[2].process.send_signal(signal.SIGQUIT)
     nodes[0].await_notes(*(f"{int(signal.SIGQUIT)}_{rank}_0" for rank in range(3)))
+    time.sleep(0.6)  # two looks of the launchers: what was handed on is not handed on again
     (nodes[0].notes / "done").touch()
     assert [node.finish()[0] for node in nodes] == [0, 0, 0]
+    came = [path.name.rsplit("_", 1)[0] for path in nodes[0].notes.glob("[0-9]*_*_*")]
+    twice, once = (f"{int(number)}_{{}}".format for number in (signal.SIGUSR1, signal.SIGQUIT))
+    assert sorted(came) == sorted(x for r in range(3) for x in (twice(r), twice(r), once(r)))
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import given
@@ -120,6 +121,18 @@ def test_shares_add_up(
     assert list(shares) == list(records)
     assert sum(shares.values()) == images
     assert all(share > 0 for share in shares.values())
+
+
+@given(st.lists(st.integers(1, 10**4), min_size=1, max_size=8), st.integers(0, 200))
+def test_shares_are_those_of_webster(counts: list[int], more: int) -> None:
+    """One by one, each image to the first of those whose n / (2 given + 1) is the largest."""
+    given_to = [1] * len(counts)
+    for _ in range(more):
+        lags = [Fraction(n, 2 * g + 1) for n, g in zip(counts, given_to, strict=True)]
+        given_to[lags.index(max(lags))] += 1
+    records = {f"t{i}": n for i, n in enumerate(counts)}
+    shares = split_shares("proportional", records, len(counts) + more)
+    assert list(shares.values()) == given_to
 
 
 def test_rules_of_the_shares() -> None:

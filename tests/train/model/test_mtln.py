@@ -11,6 +11,7 @@ from tests.train.numerics import IGNORED, assert_gradient, numpy_cross_entropy, 
 from train.model.backend import Backend, Norm
 from train.model.mtln import MTLN, BranchKind
 from train.optim.optimizers import scalar
+from train.step.reduction import Exchange
 from train.tasks.base import Task
 from train.tasks.segmentation import dice, pixel_cross_entropy, pixel_targets
 
@@ -112,6 +113,26 @@ def test_joint_step(graph_mode: None) -> None:
     batch[4] = Tensor(np.full_like(mask, IGNORED))
     result = step(scalar(0.1), *batch).asnumpy()
     assert result[0] == 0 and result[-1] == 1  # nothing to learn from, and no division by zero
+
+
+class OfAnIdleRank(nn.Cell):
+    """The sum over two ranks, the other of which has nothing but zeros."""
+
+    def construct(self, own: Tensor) -> Tensor:
+        return own.copy()
+
+
+def test_pixels_are_divided_by_those_of_all_ranks(eager: None) -> None:
+    """Also where there is one in all: its loss counts on its rank as much as on one rank alone."""
+    tasks = [networks.segmentation("pixels", "gid", 4), *TASKS[1:]]
+    network, batch = make_network(tasks=tasks), make_batch()
+    exchange = Exchange(2, OfAnIdleRank())
+    step = networks.make_step(network, list(DATASETS), tasks, exchange=exchange)
+    mask = np.full_like(batch[4].asnumpy(), IGNORED)
+    for classes, expected in ((0, 0.5), (1, 0.5), (7, 3.5)):
+        mask[0].ravel()[:classes] = 2
+        batch[4] = Tensor(mask.copy())
+        assert step.totals(batch).asnumpy()[0] == expected
 
 
 def test_losses_of_a_rank_with_more_images_of_one_data_set_than_others(eager: None) -> None:

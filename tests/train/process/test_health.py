@@ -1,6 +1,9 @@
 """What a rank tells its launcher: that it is alive, and why it failed."""
 
 import json
+import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +30,22 @@ def test_heartbeat(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns > before
     assert path.read_text().split() == ["7", "step", "3"]
     Heartbeat({}).enter("data", 1)
+
+
+def test_a_sign_of_life_needs_no_room_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "heartbeat"
+    heartbeat = Heartbeat({"MTLN_HEARTBEAT": str(path)})
+    heartbeat.enter("step", 3)
+    os.utime(path, (0, 0))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        heartbeat.enter("data", 4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert path.stat().st_mtime > 0 and path.read_text().split() == ["3", "step", "1"]
 
 
 def test_failure_is_recorded_with_its_time(

@@ -58,7 +58,23 @@ def test_stops_at_the_next_consolidation_point_and_goes_on_as_if_it_had_not(
         np.testing.assert_array_equal(stopped[name], value, err_msg=name)
 
 
-def test_asked_twice_it_dies_at_once() -> None:
+def test_asked_twice_by_a_job_manager_it_goes_on() -> None:
+    """The launcher passes on its own signal when every process of the job has got one."""
+    program = (
+        "import os, signal\n"
+        "from train.process.stop import StopRequest\n"
+        "with StopRequest() as request:\n"
+        "    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2) * 2:\n"
+        "        os.kill(os.getpid(), number)\n"
+        "        print(request.number, flush=True)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout.split()) == (0, ["15", "1", "12"] * 2)
+
+
+def test_asked_twice_by_somebody_in_a_hurry_it_dies_at_once() -> None:
     program = (
         "import os, signal, time\n"
         "from train.process.stop import StopRequest\n"

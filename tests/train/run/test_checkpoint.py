@@ -201,6 +201,7 @@ def test_the_best_is_kept_beside_the_newest_and_named(tmp_path: Path) -> None:
 
     assert save(2) == [2] and not (tmp_path / "best.json").exists()
     assert save(4, 0.5) == [2, 4] and save(6, 0.7) == [4, 6] and save(8, 0.7) == [6, 8]
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 6
     assert save(10, 0.6) == [6, 8, 10] and save(12) == [6, 10, 12] and save(14) == [6, 12, 14]
     named = json.loads((tmp_path / "best.json").read_text())
     assert (named["step"], named["checkpoint"]) == (6, "step_00000006")

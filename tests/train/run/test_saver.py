@@ -94,6 +94,18 @@ def test_what_is_left_at_the_end_is_tried_for_a_while(saver: Saver, writer: Writ
     assert saver.unsaved is not None and writer.written == [2]
 
 
+def test_the_end_waits_for_what_is_being_written(saver: Saver, writer: Writer) -> None:
+    """And does not write it a second time beside it."""
+    writer.let.clear()
+    saver.save(checkpoint(2))
+    end = in_a_thread(lambda: saver.settle(20, lambda: None))
+    end.join(0.2)
+    assert end.is_alive()
+    writer.let.set()
+    end.join(20)
+    assert not end.is_alive() and writer.written == [2]
+
+
 def test_a_fault_of_ours_ends_the_run(saver: Saver, writer: Writer, said: list[str]) -> None:
     writer.fails = [ValueError("no such thing")]
     saver.save(checkpoint(2))

@@ -87,8 +87,9 @@ def test_a_run_that_diverges_says_where_and_goes_on_with_a_lower_rate(
     assert (summary["step"], summary["skipped_steps"]) == (72, 1)
 
 
-def results(updates: int, since: int) -> StepResults:
-    return StepResults([1.0], [1.0], 1.0, updates, since, since)
+def results(updates: int, since: int, before: int = 0) -> StepResults:
+    """Steps of which so many were skipped since the last update, and before it."""
+    return StepResults([1.0], [1.0], 1.0, updates, before + since, since)
 
 
 def test_when_a_run_has_diverged() -> None:
@@ -98,7 +99,7 @@ def test_when_a_run_has_diverged() -> None:
     spoilt would push out all the good ones before the scale is down.
     """
     skipped = SkippedSteps()
-    skipped.count(results(1, DOUBTFUL - 1), None)
+    skipped.count(results(1, DOUBTFUL - 1, before=MOST_SKIPPED), None)
     assert not skipped.doubtful
     assert skipped.forbid_saving(must=False) and not skipped.forbid_saving(must=True)
     skipped.count(results(0, 1), None)
@@ -107,7 +108,7 @@ def test_when_a_run_has_diverged() -> None:
     skipped.count(results(0, MOST_SKIPPED - DOUBTFUL - 1), None)
     assert not skipped.diverged
     skipped.count(results(0, 1), None)
-    assert skipped.diverged and skipped.total == MOST_SKIPPED
+    assert skipped.diverged and skipped.total == 2 * MOST_SKIPPED
     skipped.count(results(1, 0), None)
     assert skipped.in_a_row == 0 and not skipped.forbid_saving(must=False)
 

@@ -100,6 +100,7 @@ def start_anew(network: MTLN, step: TrainStep, first: dict[str, np.ndarray]) -> 
 
 @pytest.mark.slow
 def test_gradient_against_finite_differences(
+    graph_mode: None,
     compiled: tuple[MTLN, TrainStep, dict[str, np.ndarray]],
 ) -> None:
     """The first change of a parameter at rate 1 is its gradient, after decay and momentum."""

@@ -1,6 +1,7 @@
 """Results on their way out: in which order, what is removed, and what a store's trouble does."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -253,6 +254,30 @@ def test_trouble_is_told_once_and_outlasted(
     assert ours.finish(time.monotonic() + 30).missing == []
     assert len(said) == 2 and "could not be uploaded" in said[0] and "again" in said[1]
     assert object_store.keys("r/checkpoints")
+    ours.close()
+
+
+def test_the_end_waits_for_a_pass_that_began_after_it_was_asked_for(
+    run: Path, proxy: Proxy, object_store: ObjectStore, uploader: Callable[[list[str]], Uploader]
+) -> None:
+    """One that is under way has not looked at what there is now."""
+    ours = uploader([])
+    held, let, log = threading.Event(), threading.Event(), "logs/attempt_0/worker_0.log"
+
+    def hold(request: Seen) -> None:
+        if request.method == "PUT" and request.url.endswith(log):
+            held.set()
+            assert let.wait(20)
+
+    proxy.before = hold
+    ours.start(0)
+    ours.soon()
+    assert held.wait(20)
+    (run / "summary.json").write_text("{}")
+    # Let go once the end has asked, as nothing else tells.
+    threading.Timer(0.2, let.set).start()
+    assert ours.finish(time.monotonic() + 30, with_summary=True).missing == []
+    assert object_store.get("r/summary.json") == b"{}"
     ours.close()
 
 

@@ -35,11 +35,15 @@ SETS = [
 ]
 
 
-def resolve(tasks: dict[str, Any]) -> list[Task]:
+def resolve(tasks: dict[str, Any], augment: dict[str, Any] | None = None) -> list[Task]:
+    """Resolve the tasks, with augmentations of some data sets' own."""
+    sets: dict[str, dict[str, Any]] = {s.name: {"records": f"data/{s.name}"} for s in SETS}
+    for name, values in (augment or {}).items():
+        sets[name]["augment"] = values
     config = Config.model_validate(
         {
             "run_dir": "runs/x",
-            "datasets": {s.name: {"records": f"data/{s.name}"} for s in SETS},
+            "datasets": sets,
             "tasks": {"ucm": {}, "gid": {}, **tasks},
             "schedule": {"steps": 1},
         }
@@ -100,3 +104,14 @@ def test_what_does_not_fit(task: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         resolve({**needs_two, "t": task})
     assert message in str(caught.value)
+
+
+def test_masks_cannot_be_blended() -> None:
+    """What counts is the data set that they are of, not the run, and not another one."""
+    pixels = {"t": {"dataset": "gid", "kind": "segmentation"}}
+    two = {"cover": {"dataset": "two", "kind": "segmentation", "masks": "cover"}}
+    mixup = {"mixup": 0.2}
+    with pytest.raises(UserError) as caught:
+        resolve({**two, **pixels}, {"gid": mixup})
+    assert str(caught.value) == "datasets.gid.augment.mixup: masks cannot be blended"
+    assert resolve({**two, **pixels}, {"ucm": mixup})

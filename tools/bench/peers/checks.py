@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from mindspore import ParameterTuple, Tensor, nn, ops
@@ -18,6 +17,7 @@ from train.run.checkpoint_folder import save_checkpoint
 from train.run.saver import Saver
 from train.run.state import TrainingState
 from train.step.replicas import ReplicaCheck
+from train.temporary import lasting_folder
 
 
 class Checked(ours.Trainer):
@@ -35,7 +35,7 @@ class Checked(ours.Trainer):
         self.state = TrainingState(network, optimizer, balance, ModelAverage(network, 0))
         self.replicas = ReplicaCheck(self.state.everything, self.collectives, rank)
         self.consolidator = self.parts.consolidator(self.collectives)
-        self.heartbeat = Heartbeat({HEARTBEAT: str(Path.cwd() / f"heartbeat_{rank}")})
+        self.heartbeat = Heartbeat({HEARTBEAT: str(lasting_folder() / "heartbeat")})
         self.give_back = _GiveBack(network)
         self.nothing = _Nothing()
         for graph in (self.give_back, self.nothing):
