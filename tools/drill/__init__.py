@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code: 1 if something was not survived."""
+    from tools.common.command_line import refused
     from tools.drill.chains import drill, plan
     from tools.drill.kinds import KINDS
     from tools.drill.places import PLACES
@@ -69,7 +70,8 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     if not planned:
         raise UserError("--kinds, --chain: nothing is left to try")
     if arguments.out is not None:
-        arguments.out.mkdir(parents=True, exist_ok=True)
+        with refused(arguments.out, "cannot be made"):
+            arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.update is not None:
         PART.around(arguments.update)
     folder = _folder(arguments.folder)

@@ -95,6 +95,9 @@ def _explain_split(words: Sequence[str], number: int, opened: int) -> None:
         opened += _opened(words[last])
         if opened <= 0:
             whole = " ".join(words[number : last + 1])
+            key = whole.partition("=")[0]
+            if key.startswith("storage"):  # keys may be in it
+                whole = f"{key}=..."
             raise UserError(f"command line: the shell has split a value, so quote it: '{whole}'")
 
 

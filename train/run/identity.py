@@ -11,6 +11,7 @@ from train.data.manifest import RecordSet
 from train.errors import UserError
 
 _HINTS = {
+    "datasets": "a run needs the very records that it began with: what differs is their digest",
     "schedule.steps": "a run can be made longer, not shorter",
     "optimizer.learning_rate": "a run can go on with a lower rate, not a higher one",
     "optimizer.clip_norm": "a run can go on with a lower limit, not a higher one or none",
@@ -72,7 +73,8 @@ def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], run_dir: 
     ]
     if len(differing) > _MOST_KEYS:
         parts.append(f"and {len(differing) - _MOST_KEYS} more")
-    hints = (f"; {_HINTS[key]}" for key in differing if key in _HINTS)
+    told = {*differing, *(key.partition(".")[0] for key in differing)}
+    hints = (f"; {hint}" for key, hint in _HINTS.items() if key in told)
     raise UserError(
         f"run_dir: {run_dir} holds a run with other settings: {'; '.join(parts)} "
         f"(choose another run_dir=..., or remove the folder{''.join(hints)})"

@@ -224,7 +224,11 @@ class RunFolder:
 
     def _require_own(self) -> None:
         if self._owner is not None:
-            self._owner.require()
+            try:
+                self._owner.require()
+            except UserError as error:
+                _say(f"error: {error}")  # the log that the launcher reads has gone, too
+                raise
 
     def close(self, seconds: float | None = None) -> None:
         """Wait until object storage has everything, then let others have the folder.
