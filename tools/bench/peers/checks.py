@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mindspore import ParameterTuple, Tensor, nn, ops
@@ -60,7 +61,7 @@ class Checked(ours.Trainer):
 
         For rank 0 alone, as in a run.
         """
-        folder = Path.cwd() / "checkpoints"
+        folder = lasting_folder()
         saver = Saver(folder, lambda checkpoint: _written(folder, checkpoint), print)
         held, written = [], []
         for step in range(repeats):
