@@ -1,5 +1,6 @@
 """Temporary folders of processes that are killed, and of those that are not."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -63,6 +64,21 @@ def test_folders_of_killed_processes_go_and_others_stay(place: Path) -> None:
     finally:
         living.kill()
         living.communicate()
+
+
+def test_what_somebody_removes_before_it_is_locked_is_made_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, others = fcntl.flock, [temporary._remove_abandoned]
+
+    def lock_too_late(handle: int, kind: int) -> None:
+        if others:
+            others.pop()(place)
+        lock(handle, kind)
+
+    monkeypatch.setattr(fcntl, "flock", lock_too_late)
+    with temporary_folder() as folder:
+        assert not others and list(place.iterdir()) == [folder]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")

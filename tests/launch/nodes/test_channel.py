@@ -1,24 +1,12 @@
 """Messages between launchers, and what strangers send to the same port."""
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from launch.nodes import channel
 from launch.nodes.channel import Channel
-
-
-@pytest.fixture
-def ends() -> Iterator[tuple[Channel, socket.socket]]:
-    """Ours, and that of whoever has connected."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        theirs = socket.create_connection(server.getsockname())
-        ours = Channel(server.accept()[0])
-    yield ours, theirs
-    ours.close()
-    theirs.close()
 
 
 def test_what_is_no_message_is_passed_over(ends: tuple[Channel, socket.socket]) -> None:
