@@ -156,7 +156,7 @@ def test_table_without_hosts_needs_the_master(tmp_path: Path) -> None:
         ({"127.0.0.1": [0, 1]}, {"nproc": 3}, "has 2 devices, but nproc is 3"),
         ({"127.0.0.1": [0, 1]}, {"nnodes": 2, "node_rank": 0}, "has 1 servers, but --nnodes is 2"),
         ({"10.255.255.1": [0], "10.255.255.2": [0]}, {}, "give --node-rank"),
-        ({"127.0.0.1": [0], "10.255.255.2": [0]}, {"node_rank": 5}, "--node-rank is 5"),
+        ({"127.0.0.1": [0], "10.255.255.2": [0]}, {"node_rank": 2}, "--node-rank is 2"),
         ({"127.0.0.1": [0, 9]}, {"rank": 1}, "device_id 9 is not among the NPUs"),
         ({"127.0.0.1": [0, 1]}, {"rank": 2}, "has 2 ranks, but RANK_ID is 2"),
         ({"127.0.0.1": [0, 1]}, {"rank": 1, "nproc": 2}, "or unset RANK_ID to start all of a node"),

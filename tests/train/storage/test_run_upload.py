@@ -143,6 +143,22 @@ def test_the_best_checkpoint_stays_and_is_named_before_another_one_goes(
     assert requests(proxy, "PUT", "DELETE") == ["DELETE checkpoints/best.json"]
 
 
+def test_a_damaged_one_here_does_not_keep_a_whole_one_out(
+    run: Path, object_store: ObjectStore, mirrored: Mirrored
+) -> None:
+    save(run, 2)
+    mirrored().update(summary=False)
+    elsewhere, said = run.with_name("elsewhere"), list[str]()
+    save(elsewhere, 4)
+
+    def is_whole(path: Path) -> bool:
+        return path.is_dir() and path.name != "step_00000004"
+
+    fetch_run(object_store.url("r"), elsewhere, object_store.variables, 1, said.append, is_whole)
+    kept = sorted(path.name for path in (elsewhere / "checkpoints").iterdir())
+    assert kept == ["step_00000002", "step_00000004"] and len(said) == 1
+
+
 def test_a_checkpoint_that_is_removed_while_it_is_sent_gets_no_state(
     run: Path, object_store: ObjectStore, proxy: Proxy, mirrored: Mirrored
 ) -> None:
