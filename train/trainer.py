@@ -136,7 +136,7 @@ class Trainer:
         """Train to the end of the schedule, from the newest checkpoint if there is one."""
         try:
             start = self._resume()
-            if start == self.schedule.steps and self._sum(self.log.show_old_summary()):
+            if start == self.schedule.steps and self._sum(self.log.show_old_summary(self.changes)):
                 return
             self.log.begin(start)
             self._tell_what_is_used()

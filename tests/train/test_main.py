@@ -102,8 +102,9 @@ def test_the_run_folder(
 
     # Once more: nothing is trained again, the result is shown.
     before = (run_dir / "summary.json").stat().st_mtime_ns
-    assert main([str(path), f"run_dir={run_dir}"]) == 0
-    assert "This run is completed" in capsys.readouterr().out
+    assert main([str(path), f"run_dir={run_dir}", "optimizer.learning_rate=0.001"]) == 0
+    shown = capsys.readouterr().out
+    assert "This run is completed" in shown and ": 0.001 is not used" in shown
     assert (run_dir / "summary.json").stat().st_mtime_ns == before
 
     # Nobody else is let into the folder meanwhile.

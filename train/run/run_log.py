@@ -179,10 +179,13 @@ class RunLog:
         self._folder.write_summary(summary)
         self._display.summary(summary, str(self._folder.path))
 
-    def show_old_summary(self) -> bool:
+    def show_old_summary(self, changes: Changes) -> bool:
         """Show the summary, if the run is completed already; return whether it is.
 
         Only rank 0 can tell.
+
+        Args:
+            changes: Settings with which it would go on, if it could.
         """
         summary = self._folder.read_summary() if self._cluster.is_first else None
         if summary is None:
@@ -191,6 +194,8 @@ class RunLog:
             "This run is completed (a larger schedule.steps makes it longer; for a new one choose "
             "another run_dir=...)."
         )
+        for key, (before, now) in changes.items():
+            self.say(f"It was trained with {key}={before}: {now} is not used.")
         self._display.summary(summary, str(self._folder.path))
         return True
 

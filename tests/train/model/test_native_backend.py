@@ -9,7 +9,7 @@ from mindspore import Tensor, nn
 
 from tests.train import networks
 from train.model.backend import Backend, Norm
-from train.model.mtln import MTLN
+from train.model.mtln import MTLN, moving_statistics
 from train.model.trunks import BasicBlock, ResNet, WideResNet
 from train.native import library
 from train.optim.optimizers import SGD, decay_of, scalar
@@ -84,6 +84,18 @@ def assert_close(got: Array, wanted: Array, name: str) -> None:
     np.testing.assert_allclose(got / scale, wanted / scale, atol=2e-4, err_msg=name)
 
 
+def give_statistics(network: MTLN) -> None:
+    """As training would: with those of the start, maps and rounding grow from layer to layer."""
+    statistics = moving_statistics(network)
+    half = len(statistics) // 2
+    for number, (mean, variance) in enumerate(
+        zip(statistics[:half], statistics[half:], strict=True)
+    ):
+        drawn = np.random.default_rng(number)
+        mean.set_data(Tensor(drawn.normal(0, 0.3, mean.shape).astype(np.float32)))
+        variance.set_data(Tensor(drawn.uniform(2, 30, mean.shape).astype(np.float32)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("trunk", "norm", "tasks"),
@@ -102,6 +114,7 @@ def test_training_and_evaluation_are_those_of_the_stock_layers(
     native = make_network(NativeBackend(norm), trunk, tasks)
     assert list(parameters(native)) == list(parameters(stock))
     for network in (stock, native):
+        give_statistics(network)
         network.set_train(False)
     images = make_batch(9, size)[:2]
     for task, own, other in zip(tasks, native(*images), stock(*images), strict=True):
