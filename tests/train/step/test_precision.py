@@ -128,7 +128,7 @@ def test_steps_are_those_of_float32_to_rounding(
     losses, norms = slice(0, 3), slice(-2, -1)
     np.testing.assert_allclose(rows[:, losses], expected[:, losses], rtol=bound)
     np.testing.assert_allclose(rows[:, norms], expected[:, norms], rtol=bound)
-    assert (rows[:, losses] != expected[:, losses]).all()
+    assert (rows[:, losses] != expected[:, losses]).mean() > 0.5  # one or two may meet
     total, off = (
         np.concatenate([d[name].ravel() for name in way])
         for d in (way, {name: moved[name] - way[name] for name in way})

@@ -70,9 +70,9 @@ def _clock(run: Run) -> str:
     seconds = run.rng.choice([_HOUR, _YEAR]) * run.rng.choice([-1, 1])
     run.parked()
     run.hit()
-    order = run.order("step", rank=rank, action="clock", values=(seconds,))
+    # One after the other: a rank that is held after its step keeps the next from making its own.
     for one in range(run.site.nproc) if rank == ALL_RANKS else [rank]:
-        run.wait_for(order, one)
+        run.wait_for(run.order("step", rank=one, action="clock", values=(seconds,)))
     run.goes_on(4)
     return f"{'all ranks' if rank == ALL_RANKS else f'rank {rank}'}, {seconds / _HOUR:+g} h"
 
