@@ -16,7 +16,6 @@ PHASES = (
     *("start", "join", "compile", "step", "consolidation", "evaluation", "checkpoint"),
     *("upload", "summary"),
 )
-ALL_RANKS = -1
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Order:
     Attributes:
         number: Tells it from the orders before.
         phase: The phase.
-        rank: Whose; ``ALL_RANKS`` for every rank's.
+        rank: Whose.
         after: How often the rank comes there until it happens, counted from 1.
         action: ``hold``, or one of the harms of ``tools/drill/harm.py``.
         values: What the action needs to know.

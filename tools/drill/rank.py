@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from tools.drill import phases
 from tools.drill.hooks import Change, run_changed
-from tools.drill.phases import ALL_RANKS, FOLDER, Order
+from tools.drill.phases import FOLDER, Order
 
 _LOOK_EVERY = 0.005
 
@@ -33,7 +33,7 @@ class Drilled:
     def reach(self, phase: str, step: int | None = None) -> Order | None:
         """Come to a phase after some steps; return an order to do harm there, if there is one."""
         order = phases.current(self._folder)
-        if order.phase != phase or order.rank not in (self._rank, ALL_RANKS):
+        if order.phase != phase or order.rank != self._rank:
             return None
         self._times[order.number] = self._times.get(order.number, 0) + 1
         if self._times[order.number] != order.after:

@@ -3,11 +3,11 @@
 from tools.drill.disturbed_run import Run
 from tools.drill.job import NotSurvived
 from tools.drill.kinds.kind import Kind
-from tools.drill.phases import ALL_RANKS
 
 _HOUR, _YEAR = 3600.0, 365 * 86400.0
 # Of the mantissa of a float32, those that rounding does not take away within two steps.
 _BITS = (20, 22)
+_ALL_RANKS = -1
 
 
 def _nan_gradient(run: Run) -> str:
@@ -66,15 +66,15 @@ def _flip_slot(run: Run) -> str:
 
 
 def _clock(run: Run) -> str:
-    rank = run.rng.choice([ALL_RANKS, *range(run.site.nproc)])
+    rank = run.rng.choice([_ALL_RANKS, *range(run.site.nproc)])
     seconds = run.rng.choice([_HOUR, _YEAR]) * run.rng.choice([-1, 1])
     run.parked()
     run.hit()
     # One after the other: a rank that is held after its step keeps the next from making its own.
-    for one in range(run.site.nproc) if rank == ALL_RANKS else [rank]:
+    for one in range(run.site.nproc) if rank == _ALL_RANKS else [rank]:
         run.wait_for(run.order("step", rank=one, action="clock", values=(seconds,)))
     run.goes_on(4)
-    return f"{'all ranks' if rank == ALL_RANKS else f'rank {rank}'}, {seconds / _HOUR:+g} h"
+    return f"{'all ranks' if rank == _ALL_RANKS else f'rank {rank}'}, {seconds / _HOUR:+g} h"
 
 
 KINDS = [
