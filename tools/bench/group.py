@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from tools.bench.worker import short
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # How the ranks are started and connected: by nothing (each finds the others itself), by OpenMPI's
@@ -83,7 +85,7 @@ class Group(contextlib.AbstractContextManager["Group"]):
         own = {"OMP_NUM_THREADS": str(len(cores[0])), "MTLN_GRAPH_CACHE": "0", **(variables or {})}
         environment = {**handed_on(os.environ), **own}
         with socket.socket(socket.AF_UNIX) as listener, self._log.open("w") as log:
-            listener.bind(str(address))
+            listener.bind(short(str(address)))
             listener.listen(self.ranks)
             self._processes = self._start(command, environment, folder, log)
             try:

@@ -31,12 +31,19 @@ _TOLD = (
 )
 
 
+def short(address: str) -> str:
+    """Return a path of the same socket that is not too long for one, whatever ``TMPDIR`` is."""
+    folder, name = os.path.split(address)
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)  # until this process ends
+    return f"/proc/self/fd/{handle}/{name}"
+
+
 def main(address: str, kind: str, text: str) -> None:
     """Serve until the other end says stop, or is gone."""
     spec = json.loads(text)
     rank = next(int(os.environ[name]) for name in _RANKS if name in os.environ)
     os.sched_setaffinity(0, spec["cores"][rank])
-    with Client(address) as connection:
+    with Client(short(address)) as connection:
 
         def tell(answer: dict[str, Any]) -> None:
             connection.send_bytes(json.dumps(answer).encode())
