@@ -69,9 +69,14 @@ def kill_all(folder: Path) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _die_with_parent() -> None:
-    """Have the kernel kill this process if the drill dies, which nobody else could end."""
+def _settle_in() -> None:
+    """Have the kernel kill this process if the drill dies; take the signals that the drill may not.
+
+    A drill under nohup or in the background of a script ignores HUP or INT, as would its jobs.
+    """
     _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Job:
@@ -107,7 +112,7 @@ class Job:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_settle_in,
             )
 
     def is_running(self) -> bool:
