@@ -31,6 +31,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # some 40 real runs
 def test_every_kind_of_fault_is_survived(
     graphs: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
