@@ -260,10 +260,6 @@ class MemberLinks(OtherNodes):
 
     def listen(self) -> None:
         """Take note of what the other nodes have said, and pass it on."""
-        self._listen_for_callers()
-        if not self._missing():  # or else they wait for the restart
-            for channel, message in self._take_callers():
-                self._admit(channel, message)
         for member in self.all:
             for message in member.channel.receive():
                 if message["kind"] == "stop" and self.stop is None:
@@ -283,6 +279,11 @@ class MemberLinks(OtherNodes):
                         self._note_failure(member.number)
             if not member.channel.is_open and member.ended is None:
                 self._lose(member, "is gone: its launcher was killed, or the network broke")
+        # After that: whoever comes again shall not be taken for a second node of its number.
+        self._listen_for_callers()
+        if not self._missing():  # or else they wait for the restart
+            for channel, message in self._take_callers():
+                self._admit(channel, message)
 
     def send(self, kind: str, **values: object) -> None:
         """Tell all nodes something."""
