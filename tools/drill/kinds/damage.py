@@ -73,6 +73,8 @@ def _copies(run: Run) -> str:
     run.require_newer(newest)
     if gone := [copy.name for copy in copies if not copy.exists()]:
         raise NotSurvived(f"{', '.join(gone)}: removed, though somebody has put it there")
+    for copy in copies:  # they would be in the way of the next ones
+        shutil.rmtree(copy)
     return "neither used nor removed"
 
 
