@@ -35,9 +35,10 @@ class MetricsFile:
         Raises:
             OSError: The file cannot be read or written.
         """
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        # Bytes: a damaged line need not be text.
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
         kept = [line for line in lines if _step_of(line) <= step] if step else []
-        content = "".join(f"{line}\n" for line in kept).encode()
+        content = b"".join(line + b"\n" for line in kept)
         replace_file(self._path, content)
         self._end = len(content)
 
@@ -82,7 +83,7 @@ class MetricsFile:
         self._end = end + len(content)
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     try:
         return float(parse_json(line)["step"])
     except (ValueError, KeyError, TypeError):  # half a line, of a run that was killed

@@ -1,0 +1,15 @@
+"""``metrics.jsonl`` as a run finds it that goes on."""
+
+from pathlib import Path
+
+from train.run.metrics_file import MetricsFile
+
+
+def test_what_is_damaged_or_later_is_dropped(tmp_path: Path) -> None:
+    """Half a line, bytes that are no text, what is no line of ours, and later steps."""
+    path = tmp_path / "metrics.jsonl"
+    good = [b'{"step": 1}', b'{"step": 2, "loss": 0.5}']
+    damaged = [b'{"step": 2, "l\xe1ss": 1}', b"[" * 5000, b"7", b"{}", b'{"step": 3}', b'{"st']
+    path.write_bytes(b"\n".join([good[0], *damaged[:3], good[1], *damaged[3:]]))
+    MetricsFile(path, print, lambda: None).begin(2)
+    assert path.read_bytes() == b"".join(line + b"\n" for line in good)
