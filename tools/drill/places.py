@@ -136,13 +136,14 @@ class Store(Place):
 
     server: Any = None
 
-    def go(self) -> None:
-        """Answer nobody from now on."""
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Answer nobody for a while."""
         self.server.stop()
-
-    def come_back(self) -> None:
-        """Undo :meth:`go`."""
-        self.server.start()
+        try:
+            yield
+        finally:
+            self.server.start()
 
 
 class Stores:
@@ -172,7 +173,8 @@ class Stores:
                 f"{endpoint}/{_BUCKET}", None, {"Authorization": _SIGNED}, method="PUT"
             )
             urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).close()
-            address = f"s3://{_BUCKET}/{folder.name}"
+            # The servers of one process share what they hold: each run has a name of its own there.
+            address = f"s3://{_BUCKET}/{folder.parent.name}-{folder.name}"
             variables = {
                 "AWS_ENDPOINT_URL": endpoint,
                 "AWS_ACCESS_KEY_ID": _KEY,

@@ -142,7 +142,8 @@ def require_lines(run_folder: Path) -> None:
 
 def first_step_since(moment: float, run_folder: Path) -> float | None:
     """Return when the first step after a moment was logged, both in seconds since 1970."""
-    times = [row["time"] for row in _steps(run_folder) if row["time"] >= moment]
+    now = time.time()  # what is later was written by a clock that had jumped
+    times = [row["time"] for row in _steps(run_folder) if moment <= row["time"] <= now]
     return min(times, default=None)
 
 

@@ -15,13 +15,10 @@ def _at_the_start(run: Run) -> str:
     assert isinstance(store, Store)
     run.end()
     run.hit()
-    store.go()
-    try:
+    with store.outage():
         run.let_go()
         run.start()
         run.ends(1, 2, says=run.place.run_dir)
-    finally:
-        store.come_back()
     return "refused"
 
 
@@ -31,11 +28,8 @@ def _in_the_run(run: Run) -> str:
     assert isinstance(store, Store)
     run.parked()
     run.hit()
-    store.go()
-    try:
+    with store.outage():
         run.goes_on(SAVE_EVERY + 1)
-    finally:
-        store.come_back()
     return "over one checkpoint"
 
 
