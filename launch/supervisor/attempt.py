@@ -205,17 +205,16 @@ class _Supervisor:
         is what counts. So another's death that was seen earlier may turn out to be a consequence.
         """
         moments = dict(self.failed)
-        messages: dict[Process, str] = {}
-        for process in self.plan:
-            if recorded := self.reports.failure(process):
-                moments[process], messages[process] = recorded
+        noted = {process: self.reports.failure(process) for process in self.plan}
+        moments.update({process: failure.time for process, failure in noted.items() if failure})
         if not moments:
             return None
         first = min(moments, key=lambda process: moments[process])
-        code = self.ended[first]
-        if first in messages and code <= 0:
-            code = 1  # it had failed before we ended it
-        return Failure(first, code, moments[first] - self.started, messages.get(first))
+        code, failure = self.ended[first], noted[first]
+        if failure and code <= 0:
+            code = failure.code  # it had failed before we ended it
+        message = failure.message if failure else None
+        return Failure(first, code, moments[first] - self.started, message)
 
     def workers(self) -> list[Popen]:
         return [popen for process, popen in self.running if process.rank is not None]

@@ -22,6 +22,20 @@ class Progress(NamedTuple):
     phases: int
 
 
+class NotedFailure(NamedTuple):
+    """What a rank has noted of its failure (:func:`train.process.health.report`).
+
+    Attributes:
+        time: When it was, in seconds since 1970.
+        message: The last line of its traceback, or the mistake of the user.
+        code: The exit code with which it meant to end.
+    """
+
+    time: float
+    message: str
+    code: int
+
+
 class RankReports:
     """The files in which every rank keeps its step and phase and notes its failure.
 
@@ -57,14 +71,13 @@ class RankReports:
         """Return the step that a rank has come to, None before its first."""
         return self.progress(process).step or None
 
-    def failure(self, process: Process) -> tuple[float, str] | None:
-        """Return what a rank has noted of its failure: when, in seconds since 1970, and a line.
-
-        The line is the last of its traceback, or the mistake of the user.
-        """
+    def failure(self, process: Process) -> NotedFailure | None:
+        """Return what a rank has noted of its failure; None if it has not."""
         try:
             values = json.loads(self._path(process, ERROR).read_text(encoding="utf-8"))
-            return float(values["time"]), str(values["message"])
+            return NotedFailure(
+                float(values["time"]), str(values["message"]), int(values["code"])
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -89,14 +89,15 @@ def report(error: Exception) -> int:
     else:
         text = "".join(traceback.format_exception(error))
     print(text.rstrip(), file=sys.stderr, flush=True)
+    code = USER_ERROR if isinstance(error, UserError) else FAILURE
     # When it happened, which says more than when this process has ended: whose failure was first
-    # decides whose is told.
+    # decides whose is told. And its code, for whoever does not come to its own end in time.
     if path := os.environ.get(ERROR):
         message = traceback.format_exception_only(error)[-1].strip()
-        record = {"time": time.time(), "message": message}
+        record = {"time": time.time(), "message": message, "code": code}
         with contextlib.suppress(OSError):  # told above
             replace_file(Path(path), json.dumps(record).encode())
-    return USER_ERROR if isinstance(error, UserError) else FAILURE
+    return code
 
 
 def leave(code: int) -> None:

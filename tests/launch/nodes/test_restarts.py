@@ -161,7 +161,7 @@ def test_first_is_who_failed_first_not_who_ended_first(
     worker = """
     import json
     if rank == 1:
-        record = {"time": time.time(), "message": "ValueError: the reason"}
+        record = {"time": time.time(), "message": "ValueError: the reason", "code": 1}
         Path(os.environ["MTLN_ERROR"]).write_text(json.dumps(record))
         print("Traceback (most recent call last):", "ValueError: the reason", sep="\\n",
               file=sys.stderr, flush=True)
@@ -177,6 +177,23 @@ def test_first_is_who_failed_first_not_who_ended_first(
     assert err.startswith(f"rank 1 failed first: exit code {told}")
     assert "ValueError: the reason" in err
     assert "lost my peer" not in err
+
+
+def test_mistake_stays_one_though_its_rank_is_killed_before_it_ends(job: ScriptJob) -> None:
+    worker = """
+    import json
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if rank == 1:
+        record = {"time": time.time(), "message": "UserError: too much", "code": 2}
+        Path(os.environ["MTLN_ERROR"]).write_text(json.dumps(record))
+        print("error: too much", file=sys.stderr, flush=True)
+        note("failed")
+        time.sleep(600)
+    while not (notes / "failed").exists(): time.sleep(0.01)
+    raise RuntimeError("lost my peer")
+    """
+    code, _, err = job.start(worker).finish()
+    assert (code, err.splitlines()[0]) == (2, "error: too much")
 
 
 @pytest.mark.parametrize(

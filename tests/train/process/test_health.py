@@ -58,6 +58,7 @@ def test_failure_is_recorded_with_its_time(
     values = json.loads(record.read_text())
     assert before <= values["time"] <= time.time()
     assert "no.yaml" in values["message"]
+    assert values["code"] == 2
     assert capsys.readouterr().err.startswith("error: ")
 
 
