@@ -75,9 +75,7 @@ class RankReports:
         """Return what a rank has noted of its failure; None if it has not."""
         try:
             values = json.loads(self._path(process, ERROR).read_text(encoding="utf-8"))
-            return NotedFailure(
-                float(values["time"]), str(values["message"]), int(values["code"])
-            )
+            return NotedFailure(float(values["time"]), str(values["message"]), int(values["code"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
