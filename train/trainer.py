@@ -18,6 +18,7 @@ from train.data.shares import batch_shares
 from train.distributed.ascend import to_device
 from train.distributed.cluster import Cluster
 from train.evaluation.evaluator import Metrics
+from train.inference.blueprint import NETWORK, describe_network
 from train.optim.ema import ModelAverage
 from train.optim.loss_balance import build_balance
 from train.optim.optimizers import scalar
@@ -288,6 +289,7 @@ class Trainer:
             facts = {
                 "run": run_identity(self.config, self.sets),
                 "classes": {task.name: task.classes for task in self.tasks},
+                NETWORK: describe_network(self.config, self.sets),
                 "world_size": self.cluster.world_size,
                 **self.clock.to_state(),
                 **self.skipped.to_state(),

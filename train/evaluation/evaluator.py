@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
 from train.data.batch import Batch
 from train.data.loader import EvaluationLoader
 from train.distributed.ascend import to_device
 from train.distributed.collectives import Collectives
-from train.model.layers import split
+from train.evaluation.mirror_images import MirrorImages
 from train.step.graph_cache import GraphCache
 from train.tasks.base import Task
 
@@ -106,28 +106,15 @@ class PredictStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.network = network
         self.decisions = tuple(task.decision() for task in tasks)
-        self.flips = flips
-        self.concat = ops.Concat(0)
+        self.mirrors = MirrorImages() if flips else None
 
     def construct(self, *images: Tensor) -> tuple[Tensor, ...]:
         """One uint8 tensor (n_d, H, W, 3) per data set -> the answers, one tensor per task."""
-        if self.flips:
-            images = tuple([self._mirror(pixels) for pixels in images])
+        mirrors = self.mirrors
+        if mirrors is not None:
+            images = tuple([mirrors.make(pixels) for pixels in images])
         answers = []
         for logits, decide in zip(self.network(*images), self.decisions):  # noqa: B905
-            scores = self._merge(decide.probabilities(logits)) if self.flips else logits
+            scores = logits if mirrors is None else mirrors.merge(decide.probabilities(logits))
             answers.append(decide(scores))
         return tuple(answers)
-
-    def _mirror(self, pixels: Tensor) -> Tensor:
-        """(n_d, H, W, 3) -> (4 n_d, H, W, 3): as they are, left-right, up-down, both."""
-        left_right, up_down = ops.flip(pixels, (2,)), ops.flip(pixels, (1,))
-        return self.concat((pixels, left_right, up_down, ops.flip(pixels, (1, 2))))
-
-    def _merge(self, scores: Tensor) -> Tensor:
-        """Return the sums of the scores, mirrored back: (4 n_d, K[, H, W]) -> (n_d, K[, H, W])."""
-        same, left_right, up_down, both = split(scores, (scores.shape[0] // 4,) * 4)
-        if scores.ndim == 4:
-            left_right, up_down = ops.flip(left_right, (3,)), ops.flip(up_down, (2,))
-            both = ops.flip(both, (2, 3))
-        return same + left_right + up_down + both

@@ -171,8 +171,7 @@ class MTLN(nn.Cell):
         """One uint8 tensor (n_d, H, W, 3) per data set -> logits (n_d, classes, ...) per task."""
         counts = tuple([pixels.shape[0] for pixels in images])
         of_tasks = tuple([counts[d] for d in self.dataset_of_task])
-        maps = self.shared.trunk(self._mix(images, counts), counts)
-        levels = [self._by_task(shared, counts) for shared in maps]
+        levels = self.shared_maps(images, counts)
         if self.attention:
             levels = self._distil(levels, of_tasks)
         size = images[0].shape[1:3]
@@ -180,6 +179,11 @@ class MTLN(nn.Cell):
         for of_kind in self.answers_of_kinds:
             answers += of_kind(levels, of_tasks, size)
         return [answers[i] for i in self.order]
+
+    def shared_maps(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> list[Tensor]:
+        """Images as above -> the trunk's map of every level, one task's images after the other."""
+        maps = self.shared.trunk(self._mix(images, counts), counts)
+        return [self._by_task(shared, counts) for shared in maps]
 
     def _mix(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> Tensor:
         """Normalise every data set with its own statistics; return a map of all images."""

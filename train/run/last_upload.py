@@ -17,7 +17,8 @@ from train.errors import FAILURE, UserError
 from train.run.object_storage import build_mirror
 from train.run.run_folder import RunFolder, is_incomplete
 from train.storage.retry import Retry, StorageError
-from train.storage.run_mirror import CONFIG, Mirror
+from train.storage.run_download import CONFIG
+from train.storage.run_mirror import Mirror
 from train.storage.run_upload import Outcome
 
 

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from train.files import parse_json, replace_file, told
-
-CONFIG = "config.yaml"
+from train.storage.run_download import CONFIG
 
 
 class MetricsFile:

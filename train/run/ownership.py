@@ -22,10 +22,9 @@ from typing import Any
 from train.errors import UserError
 from train.files import read_json, replace_file, told
 from train.storage.locks import Lock
+from train.storage.run_download import CONFIG
 
 _LOCK, _NOTE = ".lock", ".owner"
-# The first file that a run writes.
-_CONFIG = "config.yaml"
 _TOUCH_SECONDS = 5.0
 # Another machine's clock is not compared with ours. Compiling may hold the owner's threads for a
 # while, so this is many touches.
@@ -95,7 +94,7 @@ class Ownership:
         if is_ours:
             with contextlib.suppress(OSError):  # the disk has become read-only
                 note.unlink(missing_ok=True)
-        if is_ours and self._is_new and not (self._folder / _CONFIG).exists():
+        if is_ours and self._is_new and not (self._folder / CONFIG).exists():
             with contextlib.suppress(OSError):  # not empty
                 (self._folder / _LOCK).unlink(missing_ok=True)
                 for path in self._made:

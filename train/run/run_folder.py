@@ -25,12 +25,12 @@ from train.run.checkpoint_folder import (
     save_checkpoint,
     whole_in,
 )
-from train.run.metrics_file import CONFIG, MetricsFile
+from train.run.metrics_file import MetricsFile
 from train.run.object_storage import build_uploader
 from train.run.ownership import Ownership
 from train.run.saver import Saver, insist
 from train.storage.retry import StorageError
-from train.storage.run_download import CHECKPOINTS, METRICS, step_of
+from train.storage.run_download import CHECKPOINTS, CONFIG, METRICS, step_of
 from train.storage.run_upload import Outcome
 from train.tasks.registry import percent
 

@@ -19,6 +19,7 @@ CHECKPOINTS = "checkpoints"
 # In the folder of the checkpoints.
 BEST = "best.json"
 METRICS = "metrics.jsonl"
+CONFIG = "config.yaml"
 _CHECKPOINT = re.compile(r"step_(\d{8,})")
 
 
@@ -29,6 +30,7 @@ def fetch_run(
     tries: int,
     say: Callable[[str], None],
     is_whole: Callable[[Path], bool],
+    with_config: bool = False,
 ) -> None:
     """Fetch the newest whole checkpoint of a run, with its metrics, if it is newer than ours.
 
@@ -41,6 +43,7 @@ def fetch_run(
         tries: How often a request is tried.
         say: Called with a line on what was found.
         is_whole: Tells whether a folder on this machine is a whole checkpoint.
+        with_config: Whether to fetch the run's configuration too, which one that goes on has.
 
     Raises:
         UserError: The store cannot be used as it is asked for.
@@ -55,15 +58,16 @@ def fetch_run(
         if ours is not None and step_of(step) <= step_of(ours):
             return
         source = open_store(f"{address}/{CHECKPOINTS}/{step}", variables)
-        if _fetch_checkpoint(source, checkpoints / step, tries, is_whole):
+        if fetch_checkpoint(source, checkpoints / step, tries, is_whole):
             say(f"{source.address} was fetched")
             if (name := f"{CHECKPOINTS}/{BEST}") in found:
                 content = Retry(tries).call(f"{address}/{name}", partial(read_small, store, name))
                 best = best_named(content)
                 if step_of(best) >= 0 and not is_whole(checkpoints / best):
                     source = open_store(f"{address}/{CHECKPOINTS}/{best}", variables)
-                    _fetch_checkpoint(source, checkpoints / best, tries, is_whole)
-            files = {name: found[name] for name in (METRICS, SUMMARY) if name in found}
+                    fetch_checkpoint(source, checkpoints / best, tries, is_whole)
+            names = (METRICS, SUMMARY, *((CONFIG,) if with_config else ()))
+            files = {name: found[name] for name in names if name in found}
             Copier(store, Folder(folder), tries).run(Plan(files, 0))
             return
         say(f"{source.address} is damaged or not whole: it is not used")
@@ -98,10 +102,21 @@ def steps_in(names: Iterable[str], whole: bool = False) -> list[str]:
     return sorted(steps, key=step_of, reverse=True)
 
 
-def _fetch_checkpoint(
+def fetch_checkpoint(
     source: Store, final: Path, tries: int, is_whole: Callable[[Path], bool]
 ) -> bool:
-    """Fetch a checkpoint; False if it is not whole."""
+    """Fetch a checkpoint; False if it is not whole.
+
+    Args:
+        source: Its folder in object storage.
+        final: Where it is put, whole or not at all.
+        tries: How often a request is tried.
+        is_whole: Tells whether a folder on this machine is a whole checkpoint.
+
+    Raises:
+        UserError: The disk refuses.
+        StorageError: The store did not answer.
+    """
     temporary = final.with_name(f".{final.name}.fetched")
     try:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from train.storage.digests import STATE, SUMMARY, Stamp, stamp_of
-from train.storage.run_download import BEST, CHECKPOINTS, METRICS, best_named, steps_in
+from train.storage.run_download import BEST, CHECKPOINTS, CONFIG, METRICS, best_named, steps_in
 from train.storage.stores import File, Folder, Store, read_small, send
 
-CONFIG = "config.yaml"
 LOGS = "logs"
 _BEST = f"{CHECKPOINTS}/{BEST}"
 _LOG = re.compile(rf"{LOGS}/attempt_([0-9]+)/(.+)", re.DOTALL)
