@@ -163,7 +163,9 @@ def _convolved(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarra
     """Convolve maps (N, H, W, C_in) with (C_out, C_in, k, k), in float64."""
     pad = weight.shape[-1] // 2
     padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[-2:], (1, 2))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        padded, (weight.shape[2], weight.shape[3]), axis=(1, 2)
+    )
     result: np.ndarray = np.einsum("nhwcij,ocij->nhwo", windows, weight) + bias
     return result
 
@@ -171,17 +173,18 @@ def _convolved(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarra
 def test_old_and_foreign_checkpoints_are_refused(run: Path, tmp_path: Path) -> None:
     newest = choose_checkpoint(run, "newest", "run")
     checkpoint = load_checkpoint(newest)
-    for change, told in (
+    changes: list[tuple[Any, str]] = [
         (lambda state: state.pop(NETWORK), "written before checkpoints said"),
         (lambda state: state[NETWORK]["config"]["model"].update(depth=11), "model: depth must be"),
         (lambda state: state[NETWORK]["config"]["model"].update(width=2), "has no shared.trunk"),
-    ):
+    ]
+    for change, told in changes:
         state = json.loads(json.dumps(checkpoint.state))
         change(state)
         changed = Checkpoint(4, checkpoint.model, {}, state, checkpoint.average)
         with pytest.raises(UserError, match=told):
             TrainedModel(changed, "runs/x")
-    with pytest.raises(UserError, match="--tasks: no task 'rofs' .*did you mean roofs"):
+    with pytest.raises(UserError, match=r"--tasks: no task 'rofs' .*did you mean roofs"):
         TrainedModel.read(newest, tasks=["rofs"])
     with pytest.raises(UserError, match="--as: no data set 'coast_pixels'"):
         TrainedModel.read(newest, seen_as="coast_pixels")
