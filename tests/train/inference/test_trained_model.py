@@ -161,12 +161,13 @@ _NORM = ("moving_mean", "moving_variance", "gamma", "beta")
 
 def _convolved(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Convolve maps (N, H, W, C_in) with (C_out, C_in, k, k), in float64."""
-    pad = weight.shape[-1] // 2
-    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(
-        padded, (weight.shape[2], weight.shape[3]), axis=(1, 2)
+    size, (height, width) = weight.shape[-1], x.shape[1:3]
+    padded = np.pad(x, ((0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)))
+    result: np.ndarray = bias + sum(
+        padded[:, i : i + height, j : j + width] @ weight[:, :, i, j].T
+        for i in range(size)
+        for j in range(size)
     )
-    result: np.ndarray = np.einsum("nhwcij,ocij->nhwo", windows, weight) + bias
     return result
 
 
