@@ -1,5 +1,6 @@
 """What the tools show while they work and when they are done: progress, and tables."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -64,17 +65,20 @@ def _rate_column(unit: str) -> Any:
 
 def _rated_lines(title: str, total: int, unit: str) -> Advance:
     """Return a function that prints how far a job is, every few seconds."""
-    began = time.monotonic()
-    due, done = began + _LINE_EVERY, 0
+    done, first, began = 0, 0, 0.0
+    due = math.inf
     print(f"{title}: {total:,} {unit} ...", file=sys.stderr, flush=True)
 
     def advance(count: int) -> None:
-        nonlocal due, done
+        nonlocal done, first, began, due
         done += count
-        if (now := time.monotonic()) >= due:
+        now = time.monotonic()
+        if not began:  # what comes before, such as a network being compiled, is no speed
+            first, began, due = done, now, now + _LINE_EVERY
+        elif now >= due:
             due = now + _LINE_EVERY
-            speed = done / (now - began)
-            left = (total - done) / speed if speed else 0
+            speed = (done - first) / (now - began)
+            left = (total - done) / speed
             text = f"{done:,} of {total:,} {unit}, {speed:,.1f} {unit}/s, {left:,.0f} s left"
             print(f"{title}: {text}", file=sys.stderr, flush=True)
 

@@ -61,10 +61,9 @@ def write_tables(work: Work, model: TrainedModel) -> tuple[int, int]:
         work.save("skipped.csv", partial(_write, rows))
     for task in model.tasks:
         if task.label_space is not None:
-            what = {"classes": task.classes, "colours": colours_of(model.blueprint, task)}
-            work.save(f"legend_{task.name}.json", partial(legend.write_json, **what))
-            drawn = partial(legend.write_picture, title=task.name, **what)
-            work.save(f"legend_{task.name}.png", drawn)
+            made = legend.Legend(task.name, task.classes, colours_of(model.blueprint, task))
+            work.save(f"legend_{task.name}.json", made.write_json)
+            work.save(f"legend_{task.name}.png", made.write_picture)
     return read, skipped
 
 

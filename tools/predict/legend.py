@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -21,30 +22,43 @@ def hexadecimal(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def write_json(path: Path, classes: Sequence[str], colours: Sequence[Colour]) -> None:
-    """Write the value in a mask, the name and the colour of every class."""
-    rows = [
-        {"value": value, "class": name, "colour": hexadecimal(colour)}
-        for value, (name, colour) in enumerate(zip(classes, colours, strict=True))
-    ]
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+@dataclass(frozen=True)
+class Legend:
+    """The classes of a task and their colours.
 
+    Attributes:
+        task: Name of the task.
+        classes: Names of the classes, by their value in a mask.
+        colours: Their colours.
+    """
 
-def write_picture(
-    path: Path, title: str, classes: Sequence[str], colours: Sequence[Colour]
-) -> None:
-    """Draw the classes below each other, each beside its colour."""
-    font, bold = typeface(14), typeface(15, bold=True)
-    widest = max(font.getlength(name) + CHIP + 10 for name in classes)
-    width = int(max(widest, bold.getlength(title))) + 2 * _MARGIN
-    sheet = Image.new("RGB", (width, (len(classes) + 1) * _ROW + 2 * _MARGIN), PAPER)
-    pen = ImageDraw.Draw(sheet)
-    pen.text((_MARGIN, _MARGIN - 2), title, INK, bold)
-    for number, (name, colour) in enumerate(zip(classes, colours, strict=True), start=1):
-        y = _MARGIN + number * _ROW
-        chip(pen, _MARGIN, y, colour)
-        pen.text((_MARGIN + CHIP + 10, y - 1), name, INK, font)
-    sheet.save(path, "PNG")
+    task: str
+    classes: Sequence[str]
+    colours: Sequence[Colour]
+
+    def write_json(self, path: Path) -> None:
+        """Write the value in a mask, the name and the colour of every class."""
+        rows = [
+            {"value": value, "class": name, "colour": hexadecimal(colour)}
+            for value, (name, colour) in enumerate(zip(self.classes, self.colours, strict=True))
+        ]
+        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
+
+    def write_picture(self, path: Path) -> None:
+        """Draw the classes below each other, each beside its colour."""
+        font, bold = typeface(14), typeface(15, bold=True)
+        widest = max(font.getlength(name) + CHIP + 10 for name in self.classes)
+        width = int(max(widest, bold.getlength(self.task))) + 2 * _MARGIN
+        sheet = Image.new("RGB", (width, (len(self.classes) + 1) * _ROW + 2 * _MARGIN), PAPER)
+        pen = ImageDraw.Draw(sheet)
+        pen.text((_MARGIN, _MARGIN - 2), self.task, INK, bold)
+        y = _MARGIN
+        for name, colour in zip(self.classes, self.colours, strict=True):
+            y += _ROW
+            chip(pen, _MARGIN, y, colour)
+            pen.text((_MARGIN + CHIP + 10, y - 1), name, INK, font)
+        sheet.save(path, "PNG")
 
 
 def chip(pen: ImageDraw.ImageDraw, x: int, y: int, colour: Colour) -> None:
