@@ -118,7 +118,7 @@ class _Text:
             if share < _SEEN:
                 continue
             room = self._room - CHIP - 8
-            label = wrap(f"{name} {share:.0%}", font, room)[0]
+            label = wrap(f"{share:.0%} {name}", font, room)[0]
             wide = int(font.getlength(label)) + CHIP + 8
             if x and x + wide > self._room:
                 x, self.height = 0, self.height + _LINE
