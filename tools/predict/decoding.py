@@ -62,18 +62,18 @@ class Decoder:
             found = [(recipe, read_picture(data, recipe)) for recipe in self.recipes]
         scaled = [self._scaled(_stored(data, decoded, recipe)) for recipe, decoded in found]
         # Stored at different sizes, they may differ by a pixel.
-        height, width = shape = min((pixels.shape[0], pixels.shape[1]) for pixels in scaled)
+        shape = min((pixels.shape[0], pixels.shape[1]) for pixels in scaled)
         begins = offsets(max(shape), self.size, self.whole)
+        first = found[0][1]
+        size = first.original[::-1] if first.orientation in _LYING else first.original
         if len(begins) > _MOST_SQUARES:
-            raise ValueError(f"{width}x{height}: its longer side is too long for a mask")
+            raise ValueError(f"{size[0]}x{size[1]}: its longer side is too long for a mask")
         squares = []
         for pixels in scaled:
             middle = offsets(max(pixels.shape[:2]), self.size, False)
             places = [*middle, *begins[1:]]
             squares.append(np.stack([square(pixels, place, self.size) for place in places]))
-        first = found[0][1]
-        turned = first.orientation in _LYING
-        return Squares(first.original[::-1] if turned else first.original, shape, begins, squares)
+        return Squares(size, shape, begins, squares)
 
     def _scaled(self, pixels: Pixels) -> Pixels:
         """Do what an evaluation does, but for the crop."""
