@@ -53,9 +53,15 @@ class Job:
             UserError: Something that was asked for is not possible.
             StorageError: Object storage does not answer.
         """
+        # Pillow's own limit is one for all threads; ours is checked for every picture.
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            self._run()
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+    def _run(self) -> None:
         options = self._options
-        # Pillow warns from a size on, or refuses, by itself; ours is checked for every picture.
-        Image.MAX_IMAGE_PIXELS = None
         checkpoint = self._checkpoint()
         blueprint = Blueprint.of(checkpoint.state, options.run).only(options.tasks)
         kinds = Kinds(options.forced_scenes, options.max_pixels, blueprint.config.image.size)
