@@ -214,9 +214,13 @@ class Inputs:
 
 
 def _stems(name: str, file: str) -> Iterator[str]:
-    """Yield names for what is made of a file, the plainest first."""
-    yield posixpath.splitext(name)[0]
-    yield name
-    whole = "/".join(part for part in file.split("/") if part not in ("", ".", "..", "s3:", "obs:"))
+    """Yield names for what is made of a file, the plainest first; none leads out of a folder."""
+    short, whole = ("/".join(filter(_is_plain, text.split("/"))) for text in (name, file))
+    yield posixpath.splitext(short)[0]
+    yield short
     yield whole
     yield from (f"{whole}_{number}" for number in count(2))
+
+
+def _is_plain(part: str) -> bool:
+    return part not in ("", ".", "..", "s3:", "obs:")

@@ -124,6 +124,13 @@ def test_addresses(
             inputs.add([object_store.url("nowhere")])
 
 
+def test_no_name_leads_out_of_the_output_folder() -> None:
+    """Keys in object storage may hold anything."""
+    with Inputs(PICTURES.is_scene) as inputs:
+        inputs._take("s3://bucket/x", [("../../etc/a.png", ""), ("/b//./c.png", "")])
+        assert [stem for _, stem in files(inputs)] == ["etc/a", "b/c"]
+
+
 def test_scenes_are_large_and_georeferenced_or_very_large(tmp_path: Path) -> None:
     """Beside the rule, --scenes and --as-pictures decide."""
     georeferenced = {33550: (10.0, 10.0, 0.0), 33922: (0.0, 0.0, 0.0, 5e5, 4e6, 0.0)}
