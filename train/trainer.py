@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from mindspore import Tensor
@@ -24,6 +25,7 @@ from train.optim.optimizers import scalar
 from train.process.health import Heartbeat
 from train.process.save import save_requests
 from train.process.stop import StopRequest
+from train.run import object_storage
 from train.run.checkpoint import VALIDATION
 from train.run.clock import RunClock
 from train.run.divergence_report import DivergenceReport
@@ -52,6 +54,7 @@ class Trainer:
         cluster: This rank's place among the others.
         owner: What keeps other runs out of the run folder, on rank 0.
         heartbeat: Where the rank tells how far it is; by default, where the environment says.
+        weights: Where what ``init_from`` names is on this machine, if it was downloaded.
     """
 
     def __init__(
@@ -60,10 +63,12 @@ class Trainer:
         cluster: Cluster,
         owner: Ownership | None = None,
         heartbeat: Heartbeat | None = None,
+        weights: Path | None = None,
     ) -> None:
         # Parts that are put together from several sections of the configuration come from build.
         self.config = config = build.with_precision(config)
         self.cluster = cluster
+        self.weights = weights
         build.configure_device(config, cluster)
         self.folder = RunFolder(config, cluster.is_first, owner)
         self.schedule = Schedule(config)
@@ -142,7 +147,7 @@ class Trainer:
             self._tell_what_is_used()
             if self.cluster.is_first:
                 if self.config.init_from is not None and start == 0:
-                    self.log.say(start_from(self.network, self.config.init_from))
+                    self.log.say(self._start_from(self.config.init_from))
                 self.folder.start(start, self.state.num_bytes)
                 self.log.changed(start, self.changes)
             self.state.broadcast(self.collectives)
@@ -183,6 +188,14 @@ class Trainer:
         self.heartbeat.enter("prepare", start)
         self.saved = start or None
         return start
+
+    def _start_from(self, source: Path | str) -> str:
+        """Start the shared branch from ``init_from``; return a line on what was taken."""
+        if isinstance(source, Path):
+            return start_from(self.network, source)
+        # There may have been a checkpoint to resume from, which turned out to be damaged.
+        weights = self.weights or object_storage.download(self.config, source, self.heartbeat.beat)
+        return start_from(self.network, weights, source)
 
     def _tell_what_is_used(self) -> None:
         """Show what is unusual about operators and data, if anything is."""
