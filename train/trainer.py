@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,8 @@ class Trainer:
         losses = TaskLosses(
             self.tasks, self.loader.layout, self.loader.weights, self.network.backend
         )
-        self.train_step = build.build_step(
+        new_step = partial(
+            build.build_step,
             config,
             self.network,
             losses,
@@ -112,7 +114,10 @@ class Trainer:
             self.collectives,
             self.loss_scale,
         )
-        self.compiled_sizes: set[int] = set()
+        self.train_step = new_step()
+        self.frozen_steps = config.optimizer.freeze_trunk
+        self.frozen_step = new_step(frozen_trunk=True) if self.frozen_steps else self.train_step
+        self.compiled: set[tuple[int, bool]] = set()
         self.graphs = build.build_graph_cache(config, cluster, self.collectives, self.sets)
         self.heartbeat = heartbeat or Heartbeat(os.environ)
         self.evaluator = build.build_evaluator(
@@ -215,25 +220,32 @@ class Trainer:
         results: list[Tensor] = []
         self.heartbeat.enter("data")
         for step, batch in enumerate(self.clock.waited(batches), start=interval.first):
-            self.heartbeat.enter("step" if interval.size in self.compiled_sizes else "compile")
+            kind = interval.size, step < self.frozen_steps
+            self.heartbeat.enter("step" if kind in self.compiled else "compile")
             inputs = scalar(self.schedule.learning_rate(step)), *map(Tensor, batch)
-            results.append(self._update(interval.size, to_device(inputs)))
+            results.append(self._update(*kind, to_device(inputs)))
             done = step + 1
             if done % self.config.log_every == 0 or done == interval.last:
                 self._report(done, results, inputs[1:])
                 results = []
             self.heartbeat.enter("data", done)
 
-    def _update(self, size: int, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Make a step; the first one with images of a size compiles, which is no training time."""
-        if size in self.compiled_sizes:
-            result = self.train_step(*inputs)
+    def _update(self, size: int, frozen: bool, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Make a step; the first one with images of a size compiles, which is no training time.
+
+        So does the first one after those with a frozen trunk.
+        """
+        train_step = self.frozen_step if frozen else self.train_step
+        if (size, frozen) in self.compiled:
+            result = train_step(*inputs)
             self.clock.count(sum(self.shares.values()), size)
             return result
-        with self.graphs.compiling("step", size):
-            result = self.train_step(*inputs)
+        if self.frozen_steps:
+            self.network.freeze_trunk(frozen)
+        with self.graphs.compiling("frozen step" if frozen else "step", size):
+            result = train_step(*inputs)
         result.asnumpy()
-        self.compiled_sizes.add(size)
+        self.compiled.add((size, frozen))
         self.clock.restart()
         return result
 
@@ -252,7 +264,7 @@ class Trainer:
 
     def _consolidate(self, interval: Interval) -> None:
         self.heartbeat.enter("consolidation")
-        self.consolidator.consolidate()
+        self.consolidator.consolidate(frozen_trunk=interval.last <= self.frozen_steps)
         self.balance.consolidate()
         values = self.state.read()
         self.replicas.require_equal(interval.last, values)

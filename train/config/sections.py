@@ -258,6 +258,12 @@ class OptimizerConfig(Section):
     """``sgd``: with momentum. ``adamw``: Adam with decoupled weight decay."""
     learning_rate: PositiveFloat = 0.05
     """Peak of the schedule."""
+    trunk_rate: PositiveFloat = 1.0
+    """Factor of the learning rate for the trunk, such as 0.1 for one that is trained already."""
+    freeze_trunk: NonNegativeInt = 0
+    """So many steps at the start leave the trunk as it is, and run it as evaluation does, with the
+    statistics that its norms have. Where it thaws, a second graph is compiled. Not less than
+    ``schedule.steps``: it never does."""
     weight_decay: NonNegativeFloat = 5e-4
     """On weights; never on biases and the scales of norms."""
     clip_norm: NonNegativeFloat = 0.0

@@ -129,9 +129,11 @@ class Backend:
         """Return the cell that undoes a change; see :class:`train.optim.update.Restore`."""
         return Restore(parameters)
 
-    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
+    def update(
+        self, optimizer: FlatOptimizer, parameters: Sequence[Parameter], frozen: bool = False
+    ) -> nn.Cell:
         """Return the cell that updates parameters; see :class:`train.optim.update.Update`."""
-        return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
+        return Update(optimizer, parameters, self.flatten(), Subtract(parameters), frozen)
 
 
 class AclnnBackend(Backend):
@@ -185,11 +187,14 @@ class NativeBackend(Backend):
         """See the base class."""
         return native_update.Restore(parameters)
 
-    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
+    def update(
+        self, optimizer: FlatOptimizer, parameters: Sequence[Parameter], frozen: bool = False
+    ) -> nn.Cell:
         """See the base class."""
-        if isinstance(optimizer, SGD):
+        # The operator knows one rate, for all.
+        if isinstance(optimizer, SGD) and optimizer.trunk.rate == 1.0 and not frozen:
             decay, momentum = optimizer.decay, optimizer.momentum
             mu, nesterov = optimizer.mu, optimizer.nesterov
             return native_update.SGDUpdate(parameters, decay, momentum, mu, nesterov)
         subtract = native_update.Subtract(parameters)
-        return Update(optimizer, parameters, self.flatten(), subtract)
+        return Update(optimizer, parameters, self.flatten(), subtract, frozen)

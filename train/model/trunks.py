@@ -33,6 +33,9 @@ class Trunk(Protocol):
         orders the axes.
         """
 
+    def set_train(self, mode: bool = True) -> nn.Cell:
+        """See ``nn.Cell``."""
+
 
 class WideBlock(nn.Cell):
     """Norm-ReLU-conv twice, plus the identity or a 1x1 convolution of the input."""

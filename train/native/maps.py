@@ -24,9 +24,9 @@ def max_pool_options(kernel: int, stride: int, symmetric: bool = False) -> Tenso
 def max_pool(stride: int) -> ops.Custom:
     """Return an operator like ``mindspore.nn.MaxPool2d(..., pad_mode="same")``.
 
-    H becomes ceil(H / stride), and where a window, if it is not ``symmetric``, reaches over the edge, there is as much below and
-    right as above and left, or one more. Unlike there, NaN gets the gradient where it wins, and a
-    window of negative infinities has its own value.
+    H becomes ceil(H / stride), and where a window reaches over the edge (if it is not
+    ``symmetric``), there is as much below and right as above and left, or one more. Unlike there,
+    NaN gets the gradient where it wins, and a window of negative infinities has its own value.
 
     Inputs: x (N, H, W, C), :func:`max_pool_options`.
 
