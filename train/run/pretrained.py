@@ -67,7 +67,7 @@ def start_from(network: MTLN, path: Path, shown: str | None = None) -> str:
     """
     source, there = _read(path, shown or str(path))
     wanted = [p for p in network.get_parameters() if is_shared(p.name)]
-    arrays, note = _by_our_names(there, wanted)
+    arrays, note, is_foreign = _by_our_names(there, wanted)
     names = {p.name: p.name if p.name in arrays else _DOMAIN.sub("", p.name) for p in wanted}
     found = {name: arrays[there] for name, there in names.items() if there in arrays}
     taken = [p for p in wanted if p.name in found and tuple(found[p.name].shape) == p.shape]
@@ -79,24 +79,30 @@ def start_from(network: MTLN, path: Path, shown: str | None = None) -> str:
         raise _problem(source, str(reason)) from None
     for parameter, value in zip(taken, values, strict=True):
         parameter.set_data(Tensor(value))
+    if is_foreign and getattr(network.shared.trunk, "symmetric", True) is False:
+        note += "; PyTorch's max-pool pads on all sides, as with model.max_pool=symmetric"
     return f"init_from: {source}: {_report(wanted, taken, found)}{note}"
 
 
-def _by_our_names(there: _Arrays, wanted: Sequence[Parameter]) -> tuple[_Arrays, str]:
-    """Return what is in a file by the names of our networks, and a note on where it was."""
+def _by_our_names(there: _Arrays, wanted: Sequence[Parameter]) -> tuple[_Arrays, str, bool]:
+    """Return what is in a file by the names of our networks.
+
+    Beside it, a note on where it was, and whether it had PyTorch's names.
+    """
     if of_network := {name: there[name] for name in there if name.startswith("shared.")}:
-        return of_network, ""
+        return of_network, "", False
     trunk = [p.name.removeprefix(_TRUNK) for p in wanted if p.name.startswith(_TRUNK)]
     trunk += [_DOMAIN.sub("", name) for name in trunk]
     part = find_part(there, list(dict.fromkeys(trunk)))
     if part is None or not (part.prefix or part.is_foreign):
-        return {f"{_TRUNK}{name}": values for name, values in there.items()}, ""
+        return {f"{_TRUNK}{name}": values for name, values in there.items()}, "", False
     arrays = {
         f"{_TRUNK}{name}": there[f"{part.prefix}{its}"]
         for name, its in part.names.items()
         if f"{part.prefix}{its}" in there
     }
-    return arrays, f"; from {part.prefix}* in it" if part.prefix else ""
+    note = f"; from {part.prefix}* in it" if part.prefix else ""
+    return arrays, note, part.is_foreign
 
 
 def _read(path: Path, shown: str) -> tuple[str, _Arrays]:

@@ -175,7 +175,7 @@ def _records(archive: zipfile.ZipFile) -> dict[str, int]:
     for info, end in zip(infos, ends, strict=True):
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise Refused("refused: it is compressed, which PyTorch never does")
-        if info.header_offset + _HEADER_BYTES + info.file_size > end:
+        if info.header_offset < 0 or info.header_offset + _HEADER_BYTES + info.file_size > end:
             raise Refused("damaged: its records overlap")
     records = {info.filename: info.file_size for info in infos}
     if len(records) != len(infos):

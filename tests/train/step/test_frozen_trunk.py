@@ -5,7 +5,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Parameter, Tensor
+from mindspore import Parameter, Tensor, nn
 
 from tests.train.networks import SIZE, make_network, make_step, scene, trainable, values
 from train.model.backend import Backend, NativeBackend
@@ -98,9 +98,24 @@ def test_updates_against_numpy(name: str, rate: float, backend: Backend) -> None
     assert (found[:size] != before[:size]).all()
 
 
+class TinyTrunk(nn.Cell):
+    """A convolution and a norm: quick to compile."""
+
+    channels, strides = (8, 16), (1, 2)
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self.stem, self.conv = backend.stem(8, 3), backend.conv(8, 16, 3, 2)
+        self.norm1, self.norm2 = backend.norm(8, relu=True), backend.norm(16)
+
+    def construct(self, x: Tensor, counts: Any) -> list[Tensor]:
+        first = self.norm1(self.stem(x), counts)
+        return [first, self.norm2(self.conv(first), counts)]
+
+
 def make_steps(backend: Backend, name: str) -> tuple[MTLN, FlatOptimizer, dict[bool, TrainStep]]:
     """A network with batch norm, and its steps: with a frozen trunk, and without."""
-    network = make_network(backend, ["ucm"], TASKS)
+    network = make_network(backend, ["ucm"], TASKS, TinyTrunk(backend))
     shared, _ = split_by_branch(network)
     size = sum(p.size for p in shared if is_trunk(p.name))
     optimizer = make_optimizer(name, trainable(network), TrunkOptions(size, 0.5, thaws=True))
