@@ -157,9 +157,8 @@ def test_the_edges_of_the_max_pool(size: tuple[int, int], backend: type[Backend]
     if not any(n % 2 for n in size):
         moved = np.roll(x, (1, 1), axis=(2, 3))
         same = pools[False](Tensor(x)).asnumpy()[:, :, :-1, :-1]
-        np.testing.assert_array_equal(
-            same[:, :, 1:, 1:], pools[True](Tensor(moved)).asnumpy()[:, :, 1:-1, 1:-1]
-        )
+        there = pools[True](Tensor(moved)).asnumpy()[:, :, 1:, 1:]
+        np.testing.assert_array_equal(same, there)
 
 
 def test_the_configuration_chooses_the_edges() -> None:

@@ -45,7 +45,8 @@ struct Pooling {
 bool fits(const Tensor &options, const Tensor &in, const Tensor &out) {
     const int64_t kernel = options.integers()[0], stride = options.integers()[1];
     const bool symmetric = options.integers()[2] != 0;
-    if (stride >= 1 && kernel >= stride && kernel <= 15 && (!symmetric || kernel % 2 == 1) &&
+    if (stride >= 1 && kernel >= stride && kernel <= 15 &&
+        (!symmetric || (kernel % 2 == 1 && kernel > stride)) &&
         out.shape[1] == (in.shape[1] + stride - 1) / stride &&
         out.shape[2] == (in.shape[2] + stride - 1) / stride)
         return true;
