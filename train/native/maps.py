@@ -14,8 +14,8 @@ from train.native.operators import operator, options
 def max_pool_options(kernel: int, stride: int, symmetric: bool = False) -> Tensor:
     """Return the last input of :func:`max_pool`: 1 <= stride <= kernel <= 15.
 
-    With ``symmetric``, for which the kernel must be odd and larger than the stride, windows reach over the edge as far above
-    and left as below and right, by kernel // 2, as in PyTorch.
+    With ``symmetric``, windows reach over the edge as far above and left as below and right, by
+    kernel // 2, as in PyTorch; the kernel must be odd then, and larger than the stride.
     """
     return options(kernel, stride, int(symmetric))
 
