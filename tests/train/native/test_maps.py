@@ -83,6 +83,23 @@ def test_max_pool(
     assert_close(dx, expected_dx, TOLERANCE)
 
 
+def test_the_stock_layer_has_the_same_gradient(eager: None) -> None:
+    """Behind a ReLU, whose zeros its padding, of zeros too, may win against."""
+    import mindspore as ms
+    from mindspore import Tensor, ops
+
+    from train.model.layers import SymmetricMaxPool
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(-0.7, 1, (2, 8, 7, 3)).astype(np.float32)
+    dy = rng.normal(0, 1, pooled(x.shape, 2)).astype(np.float32)
+    pool, weights = SymmetricMaxPool(3, 2), Tensor(dy.transpose(0, 3, 1, 2))
+    gradient = ms.grad(lambda z: (pool(ops.relu(z)) * weights).sum())
+    found = gradient(Tensor(x.transpose(0, 3, 1, 2))).asnumpy().transpose(0, 2, 3, 1)
+    _, expected = numpy_max_pool(np.maximum(x, 0), 3, 2, dy, symmetric=1)
+    assert_close(found, expected * (x > 0), TOLERANCE)
+
+
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_max_pool_of_what_is_not_finite(kernel: int) -> None:
     """NaN wins, wherever it is, and has the gradient; -inf wins against nothing but itself."""
