@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 import numpy.typing as npt
 from mindspore import Parameter, Tensor
-from safetensors import SafetensorError
+from safetensors import SafetensorError, deserialize
 from safetensors.numpy import load_file
 
 from train.errors import UserError
@@ -136,13 +136,27 @@ def _read_checkpoint(path: Path, shown: str) -> tuple[Path, Checkpoint]:
 
 def _read_file(path: Path) -> _Arrays:
     if path.suffix == ".safetensors":
-        return load_file(path)
+        return _read_safetensors(path)
     # Lightning, too, calls its files .ckpt.
     if path.suffix in (".pth", ".pt") or is_torch_file(path):
         return {name: values for name, values in read_torch_file(path).items() if values.is_float}
     # Beside parameters there may be texts, which whoever saved it appended.
     content = ms.load_checkpoint(str(path))
     return {name: p.asnumpy() for name, p in content.items() if isinstance(p, Parameter)}
+
+
+def _read_safetensors(path: Path) -> _Arrays:
+    try:
+        return load_file(path)
+    except TypeError:  # numpy has no bfloat16, which is the upper half of a float32
+        kinds = {"BF16": "<u2", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for name, part in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
+            if kind := kinds.get(part["dtype"]):
+                array = np.frombuffer(part["data"], kind).reshape(part["shape"])
+                is_half = part["dtype"] == "BF16"
+                arrays[name] = (array.astype("<u4") << 16).view("<f4") if is_half else array
+        return arrays
 
 
 def _why_nothing_fits(wanted: Sequence[Parameter], found: _Arrays, arrays: _Arrays) -> str:

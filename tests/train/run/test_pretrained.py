@@ -1,5 +1,6 @@
 """Starting the shared branch from files of MindSpore and from checkpoints of runs."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,6 +181,24 @@ def test_other_precisions(tmp_path: Path, dtype: Any) -> None:
     assert_equal(values_of(network), {**before, "shared.trunk.stem.bias": expected})
     dtypes = {p.dtype for p in network.get_parameters()}
     assert dtypes == {ms.float32}
+
+
+def test_bfloat16_of_other_programs(tmp_path: Path) -> None:
+    """In a file with other types, of which numpy knows all but this one."""
+    halves = (np.arange(16, dtype="<f4").view("<u4") >> 16).astype("<u2").tobytes()
+    header = json.dumps(
+        {
+            "stem.bias": {"dtype": "BF16", "shape": [16], "data_offsets": [0, 32]},
+            "stem.number": {"dtype": "I64", "shape": [1], "data_offsets": [32, 40]},
+        }
+    ).encode()
+    content = len(header).to_bytes(8, "little") + header + halves + bytes(8)
+    (tmp_path / "file.safetensors").write_bytes(content)
+    network = wide()
+    before = randomise(network, 1)
+    start_from(network, tmp_path / "file.safetensors")
+    expected = {"shared.trunk.stem.bias": np.arange(16, dtype=np.float32)}
+    assert_equal(values_of(network), {**before, **expected})
 
 
 def test_unreadable_sources(tmp_path: Path) -> None:
