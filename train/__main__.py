@@ -60,10 +60,11 @@ def _run(arguments: Sequence[str]) -> int:
         heartbeat.enter("download")
         shown = place.shows_progress
         data = object_storage.fetch(config, place.is_first, shown, heartbeat.beat)
+        weights = object_storage.initial_weights(config, heartbeat.beat) if place.is_first else None
         heartbeat.enter("join")
         cluster.start(place)
         heartbeat.enter("prepare")
-        trainer = Trainer(config, place, owner, heartbeat)
+        trainer = Trainer(config, place, owner, heartbeat, weights)
         folder = trainer.folder
         trainer.run()
         heartbeat.enter("upload")

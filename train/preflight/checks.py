@@ -109,9 +109,10 @@ def check_folder(config: Config) -> None:
     require_same_run(state["run"], identity, str(config.run_folder))
 
 
-def _require_beginning(path: Path | None) -> None:
+def _require_beginning(path: Path | str | None) -> None:
     try:
-        if path is None or path.exists():
+        # What an address stands for shows when it is downloaded.
+        if not isinstance(path, Path) or path.exists():
             return
     except OSError as error:
         raise UserError(f"init_from: {error.strerror}: {path!s:.200}") from None
