@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from tools.common.command_line import check_ranges, describe, refused
 from train.errors import UserError
 from train.files import replace_file
+from train.run.final_report import REPORT
 
 if TYPE_CHECKING:
     from tools.report.looks import Looks
     from tools.report.runs import RunRecord
-
-REPORT = "report.html"
 
 _EPILOG = """\
 The page needs no other file and loads nothing. Every figure is that of summary.json. For pictures

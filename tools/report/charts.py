@@ -44,7 +44,7 @@ def swatch(series: Series) -> str:
 
 
 def chart(
-    title: str, series: Sequence[Series], form: Callable[[float], str], note: str = ""
+    title: str, series: Sequence[Series], form: Callable[[float], str], span: float = 0.0
 ) -> str:
     """Return a chart with its title and legend; nothing where no series has a point.
 
@@ -52,7 +52,7 @@ def chart(
         title: What is shown.
         series: The lines.
         form: Writes a value of the vertical axis.
-        note: A line below it.
+        span: The least that the vertical axis shows, so that noise does not look like progress.
     """
     drawn = [Series(s.name, _thinned(s.points), s.colour, s.marked) for s in series]
     drawn = [s for s in drawn if s.points]
@@ -60,18 +60,19 @@ def chart(
         return ""
     steps = [x for s in drawn for x, _ in s.points]
     values = [y for s in drawn for _, y in s.points]
-    across, up = _ticks(min(steps), max(steps)), _ticks(min(values), max(values))
-    low = min(min(values), up[0])
-    place = _Place(min(min(steps), across[0]), max(steps), low, max(max(values), up[-1]))
+    low, high = min(values), max(values)
+    spare = max(0.0, span - (high - low)) / 2
+    across, up = _ticks(min(steps), max(steps)), _ticks(low - spare, high + spare)
+    place = _Place(min(min(steps), across[0]), max(steps), min(low, up[0]), max(high, up[-1]))
     parts = [*(_level(place, y, form(y)) for y in up), *(_column(place, x) for x in across)]
     parts += [_line(place, s, form) for s in drawn]
     ends = "; ".join(f"{s.name}: {form(s.points[-1][1])} at {s.points[-1][0]:,.0f}" for s in drawn)
     names = legend([s.name for s in drawn], [swatch(s) for s in drawn])
-    below = f'<p class="note">{text(note)}</p>' if note else ""
+    alone = "" if len(drawn) > 1 else " alone"
     return (
-        f'<figure class="chart"><figcaption>{text(title)}</figcaption>'
+        f'<figure class="chart{alone}"><figcaption>{text(title)}</figcaption>'
         f'<svg role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" aria-label="{text(f"{title}. {ends}")}">'
-        f"{''.join(parts)}</svg>{names if len(drawn) > 1 else ''}{below}</figure>"
+        f"{''.join(parts)}</svg>{'' if alone else names}</figure>"
     )
 
 

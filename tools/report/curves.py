@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tools.report.charts import COLOURS, Series, chart
 from tools.report.runs import RunRecord
-from train.tasks.registry import KINDS, percent
+from train.tasks.registry import KINDS
 
 # With more tasks, the lines of one chart cannot be told apart.
 _MOST_LINES = COLOURS
-# Keys of metrics.jsonl: what the charts of whole runs show.
-_OF_RUNS: tuple[tuple[str, str, Callable[[float], str]], ...]
+# Of the axes of metrics in 0..1.
+_SPAN = 0.1
 
 
 def _plain(value: float) -> str:
@@ -20,7 +20,8 @@ def _short_percent(value: float) -> str:
     return f"{100 * value:.4g} %"
 
 
-_OF_RUNS = (
+# What the charts of whole runs show: titles, keys of metrics.jsonl.
+_OF_RUNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("Learning rate", "learning_rate", _plain),
     ("Images/s, all ranks", "images_per_second", _plain),
     ("Time spent waiting for data", "data_wait", _short_percent),
@@ -44,16 +45,18 @@ def _of_tasks(runs: Sequence[RunRecord]) -> Iterator[str]:
         for kind, what in KINDS.items():
             own = [(i, t) for i, t in enumerate(tasks) if run.kind(t) == kind]
             lines = [Series(t, run.validation(t), i, marked=True) for i, t in own]
-            yield chart(f"{_capital(what.main.heading)} on val", lines, _short_percent)
+            yield chart(f"{_capital(what.main.heading)} on val", lines, _short_percent, _SPAN)
         weights = [_weight(run, t, t, i) for i, t in enumerate(tasks)]
         yield chart("Weights of the losses", weights, _plain)
         return
     for task in tasks:
         with_it = [(i, run) for i, run in enumerate(runs) if task in run.tasks]
-        yield chart(f"{task}: loss on train", [_loss(r, task, r.name, i) for i, r in with_it], _plain)
+        yield chart(
+            f"{task}: loss on train", [_loss(r, task, r.name, i) for i, r in with_it], _plain
+        )
         main = KINDS[with_it[0][1].kind(task)].main.heading
         lines = [Series(r.name, r.validation(task), i, marked=True) for i, r in with_it]
-        yield chart(f"{task}: {main} on val", lines, _short_percent)
+        yield chart(f"{task}: {main} on val", lines, _short_percent, _SPAN)
         weights = [_weight(r, task, r.name, i) for i, r in with_it]
         if any(len({y for _, y in line.points}) > 1 for line in weights):
             yield chart(f"{task}: weight of the loss", weights, _plain)
@@ -77,9 +80,3 @@ def _weight(run: RunRecord, task: str, name: str, colour: int) -> Series:
 
 def _capital(words: str) -> str:
     return words[0].upper() + words[1:] if words.islower() else words
-
-
-def mean_waiting(run: RunRecord) -> str:
-    """Return the share of the time that a run has waited for data, as far as it is known."""
-    points = run.curve("data_wait")
-    return percent(sum(y for _, y in points) / len(points)) if points else "-"

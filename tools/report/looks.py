@@ -286,17 +286,19 @@ def _attention(
 ) -> list[Attended]:
     """Return the attention of all tasks on some pictures of every data set."""
     each = max(1, min(2, _ATTENTION_PICTURES // len(sets)))
-    found = []
+    chosen, pixels = [], []
     for record_set in sets[:_ATTENTION_PICTURES]:
-        own = numbers[record_set.name]
+        name, own = record_set.name, numbers[record_set.name]
         # Neither the first nor the last: those are often alike.
-        chosen = sorted({own[(2 * i + 1) * len(own) // (2 * each)] for i in range(each)})
-        [batch] = _batches(record_set, splits[record_set.name], chosen, (), model.image_size)
-        maps = model.attention(batch[0])
-        for i, number in enumerate(chosen):
-            of_picture = [[level[i] for level in of_task] for of_task in maps]
-            found.append(Attended(record_set.name, number, of_picture))
-    return found
+        of_set = sorted({own[(2 * i + 1) * len(own) // (2 * each)] for i in range(each)})
+        [batch] = _batches(record_set, splits[name], of_set, (), model.image_size)
+        pixels.append(batch[0])
+        chosen += [(name, number) for number in of_set]
+    maps = model.attention(np.concatenate(pixels))
+    return [
+        Attended(name, number, [[level[i] for level in of_task] for of_task in maps])
+        for i, (name, number) in enumerate(chosen)
+    ]
 
 
 def _originals(

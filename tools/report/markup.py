@@ -39,12 +39,21 @@ def row(cells: Iterable[str], heading: str | None = None) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[str], css: str = "") -> str:
-    """Return a table of ready rows; wider ones than the page scroll on their own."""
+    """Return a table of ready rows; wider ones than the page scroll on their own.
+
+    Cells repeat their headings, which stand before them where a narrow page shows a row as a block.
+    """
     head = "".join(f'<th scope="col">{text(heading)}</th>' for heading in headings)
     return (
         f'<div class="scroll"><table class="{css}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f"<tbody>{''.join(_labelled(r, headings[1:]) for r in rows)}</tbody></table></div>"
     )
+
+
+def _labelled(ready: str, headings: Sequence[str]) -> str:
+    first, *cells = ready.split("<td")
+    pairs = zip(headings, cells, strict=True)
+    return first + "".join(f'<td data-label="{text(name)}"{cell}' for name, cell in pairs)
 
 
 def number(value: object) -> str:

@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 
 
 def _megabytes(value: Any) -> str:
-    return f"{value / 1e6:,.2f} MB"
+    return f"{value / 1e6:,.2f} MB" if value else "nothing"
 
 
 # What is told of every run: its name, where it stands in summary.json, how it is written.
@@ -119,7 +119,9 @@ def settings(runs: Sequence[RunRecord]) -> str:
     for run in runs:
         written = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)
         title = "config.yaml" if len(runs) == 1 else f"{run.name}: config.yaml"
-        parts.append(f"<details><summary>{text(title)}</summary><pre>{text(written)}</pre></details>")
+        parts.append(
+            f"<details><summary>{text(title)}</summary><pre>{text(written)}</pre></details>"
+        )
     lines = [
         row(
             (figure_cell(r.name, ("versions", k), _written(r, ("versions", k), str)) for r in runs),

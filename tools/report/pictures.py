@@ -98,35 +98,43 @@ def _level_names(attended: Attended) -> list[str]:
 
 
 def _level(looks: Looks, level: int) -> str:
-    values = np.concatenate([m[level].ravel() for a in looks.attention for m in a.maps])
-    low, high = map(float, np.percentile(values, _LIMITS))
     tasks = list(looks.tasks)
+    # Where a task looks is what counts, not how much it lets through in all: each has its scale.
+    scales = [
+        np.percentile(np.concatenate([a.maps[i][level].ravel() for a in looks.attention]), _LIMITS)
+        for i in range(len(tasks))
+    ]
     pieces = []
     for attended in looks.attention:
         original = looks.originals[attended.dataset, attended.number]
         cells = [_cell(picture(original.pixels, original.key), attended.dataset, "own")]
-        for task, of_task in zip(tasks, attended.maps, strict=True):
-            heated = _heated(original, of_task[level], low, high)
+        for task, of_task, (low, high) in zip(tasks, attended.maps, scales, strict=True):
+            heated = _heated(original, of_task[level], float(low), float(high))
             own = "own" if looks.tasks[task].task.dataset == attended.dataset else ""
-            cells.append(_cell(picture(heated, f"attention of {task} on {original.key}"), task, own))
+            cells.append(
+                _cell(picture(heated, f"attention of {task} on {original.key}"), task, own)
+            )
         pieces.append(
             f'<figure class="strip"><div>{"".join(cells)}</div>'
             f'<figcaption class="key">{text(original.key)}</figcaption></figure>'
         )
-    scale = (
-        f'<p class="note">All of one scale: <span class="scale"></span> {low:.3f} to {high:.3f}, '
-        "the mean of a soft mask over the channels.</p>"
+    ranges = ", ".join(
+        f'<span class="n">{text(task)} {low:.2f}–{high:.2f}</span>'  # noqa: RUF001
+        for task, (low, high) in zip(tasks, scales, strict=True)
     )
-    return f'<div class="level level{level}">{scale}{"".join(pieces)}</div>'
+    scale = (
+        '<p class="note"><span class="scale"></span> from the least to the most of each task; the '
+        f"mean of its soft mask over the channels: {ranges}.</p>"
+    )
+    strips = f'<div class="strips">{"".join(pieces)}</div>'
+    return f'<div class="level level{level}">{scale}{strips}</div>'
 
 
 def _cell(image: str, name: str, css: str) -> str:
     return f'<div class="cell {css}">{image}<span>{text(name)}</span></div>'
 
 
-def _heated(
-    original: Original, values: npt.NDArray[np.float32], low: float, high: float
-) -> Pixels:
+def _heated(original: Original, values: npt.NDArray[np.float32], low: float, high: float) -> Pixels:
     """Return a picture, in grey, below a map in colours."""
     import matplotlib
 

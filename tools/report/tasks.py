@@ -51,7 +51,7 @@ def _of_kind(runs: Sequence[RunRecord], tasks: Sequence[str], kind: str) -> str:
     headings = [what.title, *(f.heading.replace("\n", " ") for f in what.table)]
     headings += ["95 %"] if kind == "scene" else []
     note = f'<p class="note">{text(what.caption)}</p>' if what.caption and len(lines) > 1 else ""
-    return f"{table(headings, lines)}{note}"
+    return f"{table(headings, lines, 'stack')}{note}"
 
 
 def _figure(run: RunRecord, task: str, figure: Figure, below: tuple[str, ...]) -> str:
@@ -81,7 +81,9 @@ def section(task: str, runs: Sequence[RunRecord], seen: Seen) -> str:
     for run in own:
         metrics = run.metrics(task, "test") or {}
         heading = "" if len(runs) == 1 else f"<h4>{text(run.name)}</h4>"
-        parts.append(f'<div class="run">{heading}{"".join(_of_run(task, run, metrics, seen))}</div>')
+        parts.append(
+            f'<div class="run">{heading}{"".join(_of_run(task, run, metrics, seen))}</div>'
+        )
     return "".join(parts)
 
 
@@ -149,11 +151,14 @@ def _bar(value: float | None, interval: Interval | None) -> str:
 def _of_run(task: str, run: RunRecord, metrics: dict[str, Any], seen: Seen) -> Iterator[str]:
     kind, counts = run.kind(task), as_matrix(metrics)
     classes = list(metrics["per_class" if kind == "scene" else "per_class_iou"])
-    yield "<h3>Confusions</h3>"
-    yield confusion.matrix(counts, classes, task, of_pixels=kind != "scene")
     unit = "images" if kind == "scene" else "share of the row in percent, of pixels"
-    yield f'<p class="note">Rows: true class. Columns: answer. Cells: {unit}.</p>'
-    yield _pairs(task, run, counts, classes, seen)
+    beside = " beside" if len(classes) <= confusion.MOST_WITH_NUMBERS else ""
+    yield (
+        f'<div class="both{beside}"><div><h3>Confusions</h3>'
+        f"{confusion.matrix(counts, classes, task, of_pixels=kind != 'scene')}"
+        f'<p class="note">Rows: true class. Columns: answer. Cells: {unit}.</p></div>'
+        f"<div>{_pairs(task, run, counts, classes, seen)}</div></div>"
+    )
     looks = seen.get(run.name)
     if looks is None:
         return
@@ -163,7 +168,9 @@ def _of_run(task: str, run: RunRecord, metrics: dict[str, Any], seen: Seen) -> I
     from tools.report import pictures
 
     look = looks.tasks[task]
-    agreed = None if look.matrix.sum() != counts.sum() else bool(np.array_equal(look.matrix, counts))
+    agreed = (
+        None if look.matrix.sum() != counts.sum() else bool(np.array_equal(look.matrix, counts))
+    )
     if kind == "scene":
         yield f"<h3>Most confident mistakes</h3>{pictures.mistakes(looks, task)}"
     else:
@@ -171,9 +178,7 @@ def _of_run(task: str, run: RunRecord, metrics: dict[str, Any], seen: Seen) -> I
     yield pictures.how_looked(looks, [task], agreed)
 
 
-def _pairs(
-    task: str, run: RunRecord, counts: Any, classes: Sequence[str], seen: Seen
-) -> str:
+def _pairs(task: str, run: RunRecord, counts: Any, classes: Sequence[str], seen: Seen) -> str:
     pairs = confused_pairs(counts)
     if not pairs:
         return '<p class="note">No class was taken for another.</p>'
@@ -190,7 +195,7 @@ def _pairs(
         lines.append(row(cells, classes[pair.true]))
     unit = "images" if run.kind(task) == "scene" else "pixels"
     headings = ["true class", "taken for", unit, "of the class", *(["such as"] if shown else [])]
-    return f"<h3>Most confused</h3>{table(headings, lines)}"
+    return f"<h3>Most confused</h3>{table(headings, lines, 'pairs stack')}"
 
 
 def _look(seen: Seen, run: RunRecord, task: str) -> Look | None:

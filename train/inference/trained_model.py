@@ -90,6 +90,7 @@ class TrainedModel:
         arrays = checkpoint.average or checkpoint.model
         _load(self._network, arrays, sets[0].name, self.tasks[0].name, where)
         self._probabilities = Probabilities(self._network, self.tasks, flips)
+        self._attention: Attention | None = None
         self._graphs = build.build_graph_cache(config, place, OneProcess(), sets)
         self._names = [t.name for t in self.tasks], seen_as, flips
         self._compiled: set[tuple[object, ...]] = set()
@@ -120,7 +121,7 @@ class TrainedModel:
     def probabilities(self, images: Images) -> list[Floats]:
         """uint8 RGB images (n, H, W, 3) -> for every task, (n, K) or (n, K, H, W)."""
         batches = [[pixels] * self._copies for pixels in self._batches(images)]
-        parts = [self._call("probabilities", self._probabilities, batch) for batch in batches]
+        parts = [self._answers(batch) for batch in batches]
         answers = [np.concatenate(of_task) for of_task in zip(*parts, strict=True)]
         return [answer[: len(images)] for answer in answers]
 
@@ -138,7 +139,7 @@ class TrainedModel:
             For every task, (n_d, K) or (n_d, K, H, W).
         """
         padded = [self._batches(of_set)[0] for of_set in images]
-        answers = self._call("probabilities", self._probabilities, padded)
+        answers = self._answers(padded)
         counts = {s.name: len(i) for s, i in zip(self.blueprint.sets, images, strict=True)}
         own = zip(self.tasks, answers, strict=True)
         return [answer[: counts[task.dataset]] for task, answer in own]
@@ -148,10 +149,11 @@ class TrainedModel:
 
         It is the mean of the task's soft mask over the channels.
         """
-        cell = Attention(self._network)
+        if self._attention is None:
+            self._attention = Attention(self._network)
         parts = []
         for pixels in self._batches(images):
-            maps = cell(*_inputs([pixels] * self._copies))
+            maps = self._call("attention", self._attention, [pixels] * self._copies)
             parts.append([[level.asnumpy() for level in of_task] for of_task in maps])
         return [
             [np.concatenate(level)[: len(images)] for level in zip(*of_task, strict=True)]
@@ -165,7 +167,11 @@ class TrainedModel:
         padded[: len(images)] = images
         return list(padded.reshape(count, self.batch, *images.shape[1:]))
 
-    def _call(self, name: str, cell: nn.Cell, images: Sequence[Images]) -> list[Floats]:
+    def _answers(self, images: Sequence[Images]) -> list[Floats]:
+        answers = self._call("probabilities", self._probabilities, images)
+        return [answer.asnumpy() for answer in answers]
+
+    def _call(self, name: str, cell: nn.Cell, images: Sequence[Images]) -> Any:
         key = name, *images[0].shape
         inputs = _inputs(images)
         if key in self._compiled:
@@ -174,7 +180,7 @@ class TrainedModel:
             with self._graphs.compiling(*key, *self._names):
                 answers = cell(*inputs)
             self._compiled.add(key)
-        return [answer.asnumpy() for answer in answers]
+        return answers
 
 
 def _inputs(images: Sequence[Images]) -> tuple[Tensor, ...]:
