@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.common.command_line import check_ranges, describe, refused
-from train.errors import UserError
+from train.errors import FAILURE, UserError, error_text
 from train.files import replace_file
 from train.run.final_report import REPORT
+from train.storage.retry import StorageError
 
 if TYPE_CHECKING:
     from tools.report.looks import Looks
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 The page needs no other file and loads nothing. Every figure is that of summary.json. For pictures
-(confident mistakes, attention, masks beside answers) the newest checkpoint answers again, on records
-that are on this disk. A run that is not completed is reported as far as it is."""
+(confident mistakes, attention, masks beside answers) the newest checkpoint answers again, on
+records that are on this disk. A run that is not completed is reported as far as it is."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code."""
+    try:
+        return _report(arguments)
+    except StorageError as error:
+        _say(error_text(error))
+        return FAILURE
+
+
+def _report(arguments: argparse.Namespace) -> int:
     from tools.report.page import page
     from tools.report.runs import MOST_RUNS, RunRecord, named_apart
     from train.inference.checkpoint_source import on_this_disk

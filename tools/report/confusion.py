@@ -34,7 +34,8 @@ def matrix(counts: Matrix, classes: Sequence[str], title: str, of_pixels: bool) 
             f'<text x="{margin - 6}" y="{middle + 4}" text-anchor="end">{text(name)}</text>'
         )
         parts.append(
-            f'<text transform="translate({middle + 4} {margin - 6}) rotate(-90)">{text(name)}</text>'
+            f'<text transform="translate({middle + 4} {margin - 6}) rotate(-90)">'
+            f"{text(name)}</text>"
         )
     for true, row in enumerate(counts):
         total = int(row.sum())

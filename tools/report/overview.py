@@ -101,7 +101,8 @@ def _events(run: RunRecord, prefix: str) -> Iterator[str]:
     for line in run.lines:
         step, kind = f"{prefix}step {line['step']:,}", line.get("kind")
         if kind == "resumed":
-            yield f"{step}: went on with {line.get('ranks')} ranks, after {line.get('ranks_before')}"
+            before, now = line.get("ranks_before"), line.get("ranks")
+            yield f"{step}: went on with {now} ranks, after {before}"
         elif kind == "changed":
             yield f"{step}: {line.get('key')} is {line.get('now')}, after {line.get('before')}"
         elif kind == "skipped" or line.get("skipped_steps"):

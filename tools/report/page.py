@@ -26,8 +26,9 @@ def page(runs: Sequence[RunRecord], seen: Seen) -> str:
     names = list(dict.fromkeys(task for run in runs for task in run.tasks))
     title = " · ".join(run.name for run in runs)
     one = runs[0] if len(runs) == 1 else None
+    mark = overview.status(one) if one else ""
     parts = [
-        f"<header><p>Training report</p><h1>{text(title)} {overview.status(one) if one else ''}</h1>"
+        f"<header><p>Training report</p><h1>{text(title)} {mark}</h1>"
         f"{overview.key_figures(runs)}{overview.events(runs)}</header>",
         _navigation(names),
         _section("results", "Results", tasks.figures(runs, names)),

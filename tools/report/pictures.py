@@ -12,8 +12,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from tools.describe.mask_colours import Colours, colours_of, paint
-from tools.report.markup import Pixels, legend, picture, text
-from tools.report.statistics import Pair
 from tools.report.looks import (
     MOST_MISTAKES,
     SIDE,
@@ -25,6 +23,8 @@ from tools.report.looks import (
     Painted,
     resized,
 )
+from tools.report.markup import Pixels, legend, picture, text
+from tools.report.statistics import Pair
 from train.data.records import IGNORE_INDEX
 from train.tasks.registry import percent
 

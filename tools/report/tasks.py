@@ -34,10 +34,10 @@ def figures(runs: Sequence[RunRecord], tasks: Sequence[str]) -> str:
 
 def _of_kind(runs: Sequence[RunRecord], tasks: Sequence[str], kind: str) -> str:
     what = KINDS[kind]
-    lines = []
+    lines, note = [], ""
     for task in tasks:
         for run in runs:
-            if task not in run.tasks or run.kind(task) != kind:
+            if run.metrics(task, "test") is None or run.kind(task) != kind:
                 continue
             name = task if len(runs) == 1 else f"{task} · {run.name}"
             cells = [_figure(run, task, figure, ()) for figure in what.table]
@@ -46,11 +46,11 @@ def _of_kind(runs: Sequence[RunRecord], tasks: Sequence[str], kind: str) -> str:
             if reference and (run.metrics(task, "test") or {}).get(reference):
                 under = [_figure(run, task, f, (reference,)) for f in what.table]
                 lines.append(row(under, f"– {reference}"))  # noqa: RUF001
+                note = f'<p class="note">{text(what.caption)}</p>'
     if not lines:
         return ""
     headings = [what.title, *(f.heading.replace("\n", " ") for f in what.table)]
     headings += ["95 %"] if kind == "scene" else []
-    note = f'<p class="note">{text(what.caption)}</p>' if what.caption and len(lines) > 1 else ""
     return f"{table(headings, lines, 'stack')}{note}"
 
 
@@ -65,10 +65,7 @@ def _figure(run: RunRecord, task: str, figure: Figure, below: tuple[str, ...]) -
 def _accuracy_interval(run: RunRecord, task: str, kind: str) -> list[str]:
     if kind != "scene":
         return []
-    metrics = run.metrics(task, "test")
-    if metrics is None:
-        return [number("-")]
-    counts = as_matrix(metrics)
+    counts = as_matrix(run.metrics(task, "test") or {})
     return [number(interval_text(wilson(int(np.trace(counts)), int(counts.sum()))))]
 
 
