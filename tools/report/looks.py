@@ -309,7 +309,8 @@ def _originals(
 ) -> dict[tuple[str, int], Original]:
     wanted: dict[str, set[int]] = {s.name: set() for s in sets}
     for seen in looks:
-        wanted[seen.task.dataset] |= {m.number for m in (*seen.shown(), *seen.painted)}
+        wanted[seen.task.dataset] |= {mistake.number for mistake in seen.shown()}
+        wanted[seen.task.dataset] |= {painted.number for painted in seen.painted}
     for attended in attention:
         wanted[attended.dataset].add(attended.number)
     found = {}

@@ -59,6 +59,8 @@ def _figure(run: RunRecord, task: str, figure: Figure, below: tuple[str, ...]) -
     shown = "-" if metrics is None else figure.text(metrics)
     if below and metrics is not None:
         shown = figure.text_of_reference(metrics[below[0]])
+    if not shown:  # a reference has no such figure
+        return number("")
     return figure_cell(run.name, ("tasks", task, figure.split, *below, *figure.path), shown)
 
 

@@ -29,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every",
         metavar="SECONDS",
         type=float,
-        help=f"look again after so long (default: {_EVERY:g}; in object storage "
-        f"{_EVERY_REMOTE:g})",
+        help=f"look again after so long (default: {_EVERY:g}; in object storage {_EVERY_REMOTE:g})",
     )
 
 

@@ -48,7 +48,7 @@ def seconds_left(train: Sequence[Values], steps: int) -> float | None:
     if len(recent) < 2 or recent[-1]["step"] <= recent[0]["step"]:
         return None
     per_step = (recent[-1]["time"] - recent[0]["time"]) / (recent[-1]["step"] - recent[0]["step"])
-    return max(0.0, per_step * (steps - recent[-1]["step"]))
+    return float(max(0.0, per_step * (steps - recent[-1]["step"])))
 
 
 def view(state: State, name: str) -> RenderableType:

@@ -5,6 +5,7 @@ TensorBoard is not needed by anything else, so it is imported only where a run a
 
 import contextlib
 import importlib.util
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ _OF_THE_RUN = (
     *("learning_rate", "gradient_norm", "loss_scale"),
     *("images_per_second", "data_wait", "saving"),
 )
+# Of an evaluation; always the same.
+_COUNTS = ("images", "pixels")
 
 
 def is_installed() -> bool:
@@ -30,8 +33,9 @@ def is_installed() -> bool:
 class EventFiles:
     """The event file of a run, which grows with its metrics.
 
-    A run that goes on writes a new one, of all that counts, and removes those before: a step is
-    never in two of them, whatever reads them. TensorBoard, if it looks on, begins anew.
+    A run that goes on writes a new one, of all that counts, and empties those before: a step is
+    never in two of them, whatever reads them. A TensorBoard that looks on begins anew with the new
+    one; it would get stuck at a file that has gone.
 
     Args:
         folder: Where they are; made when the run begins.
@@ -48,7 +52,7 @@ class EventFiles:
         with self._dispensable():
             self._folder.mkdir(exist_ok=True)
             for old in self._folder.glob(f"{_PREFIX}.*"):
-                old.unlink()
+                os.truncate(old, 0)
             self._file = EventFile(self._folder, "run")
             for line in metrics.read_bytes().splitlines():
                 with contextlib.suppress(ValueError):
@@ -139,7 +143,12 @@ def scalars(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         found += [(f"run/{key}", line.get(key)) for key in _OF_THE_RUN]
     elif kind == "evaluation":
         split = line.get("split")
-        found += [(f"{split}_{k}/{t}", value) for t, v in tasks.items() for k, value in v.items()]
+        found += [
+            (f"{split}_{key}/{task}", value)
+            for task, values in tasks.items()
+            for key, value in values.items()
+            if key not in _COUNTS
+        ]
     for tag, value in found:
         if isinstance(value, (int, float)):
             yield tag, float(value)

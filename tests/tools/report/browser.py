@@ -21,6 +21,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _SECONDS = 60.0
 
 Values = dict[str, Any]
+Socket = aiohttp.ClientWebSocketResponse[Any]
 
 
 class Page:
@@ -30,7 +31,7 @@ class Page:
         events: What the browser has told of it, in its order.
     """
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, session: str) -> None:
+    def __init__(self, socket: Socket, session: str) -> None:
         self._socket = socket
         self._session = session
         self._numbers = itertools.count(10)
@@ -132,7 +133,7 @@ async def _work(address: str, work: Callable[[Page], Coroutine[Any, Any, None]])
         await work(Page(socket, (await _answer(socket, 2))["sessionId"]))
 
 
-async def _answer(socket: aiohttp.ClientWebSocketResponse, number: int) -> Values:
+async def _answer(socket: Socket, number: int) -> Values:
     while True:
         answer: Values = await socket.receive_json(timeout=_SECONDS)
         if answer.get("id") == number:
