@@ -85,6 +85,10 @@ def _report(arguments: argparse.Namespace) -> int:
         if not arguments.no_pictures:
             seen = {r.name: _look(r, arguments.looked_at, arguments.device) for r in runs}
         content = page(runs, seen)
+        for record in runs:
+            looks = seen.get(record.name)
+            if looks is not None and not isinstance(looks, str):
+                _add_to_events(record, looks)
     with refused(out, "cannot be written"):
         replace_file(out, content.encode())
     print(out)
@@ -104,3 +108,16 @@ def _look(run: "RunRecord", most: int, device: str) -> "Looks | str":
     except UserError as error:
         _say(f"note: {run.name}: no pictures: {error}")
         return str(error)
+
+
+def _add_to_events(run: "RunRecord", looks: "Looks") -> None:
+    """Let TensorBoard show the pictures of a run that has event files, where that is installed."""
+    from train.run.event_files import FOLDER, is_installed
+
+    if (run.folder / FOLDER).is_dir() and is_installed():
+        from tools.report import event_pictures
+
+        try:
+            event_pictures.write(run.folder, looks)
+        except OSError as error:
+            _say(f"note: {run.name}: no pictures for TensorBoard: {error.strerror}")

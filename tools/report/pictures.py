@@ -97,19 +97,39 @@ def _level_names(attended: Attended) -> list[str]:
     return [f"level {i + 1}, {shape[0]} × {shape[1]}" for i, shape in enumerate(shapes)]  # noqa: RUF001
 
 
-def _level(looks: Looks, level: int) -> str:
-    tasks = list(looks.tasks)
-    # Where a task looks is what counts, not how much it lets through in all: each has its scale.
-    scales = [
-        np.percentile(np.concatenate([a.maps[i][level].ravel() for a in looks.attention]), _LIMITS)
-        for i in range(len(tasks))
+def _scales(looks: Looks, level: int) -> list[tuple[float, float]]:
+    """Return what is dark and what is bright of every task on a level.
+
+    Where a task looks is what counts, not how much it lets through in all: each has its own.
+    """
+    values = [
+        np.concatenate([attended.maps[i][level].ravel() for attended in looks.attention])
+        for i in range(len(looks.tasks))
     ]
-    pieces = []
+    limits = [np.percentile(of_task, _LIMITS) for of_task in values]
+    return [(float(low), float(high)) for low, high in limits]
+
+
+def attention_rows(looks: Looks, level: int) -> list[list[Pixels]]:
+    """Return, for every picture, the picture and the attention of every task on a level."""
+    scales = _scales(looks, level)
+    rows = []
     for attended in looks.attention:
         original = looks.originals[attended.dataset, attended.number]
-        cells = [_cell(picture(original.pixels, original.key), attended.dataset, "own")]
-        for task, of_task, (low, high) in zip(tasks, attended.maps, scales, strict=True):
-            heated = _heated(original, of_task[level], float(low), float(high))
+        maps = zip(attended.maps, scales, strict=True)
+        heated = [_heated(original, of_task[level], *scale) for of_task, scale in maps]
+        rows.append([original.pixels, *heated])
+    return rows
+
+
+def _level(looks: Looks, level: int) -> str:
+    tasks, scales, pieces = list(looks.tasks), _scales(looks, level), []
+    for attended, (pixels, *maps) in zip(
+        looks.attention, attention_rows(looks, level), strict=True
+    ):
+        original = looks.originals[attended.dataset, attended.number]
+        cells = [_cell(picture(pixels, original.key), attended.dataset, "own")]
+        for task, heated in zip(tasks, maps, strict=True):
             own = "own" if looks.tasks[task].task.dataset == attended.dataset else ""
             cells.append(
                 _cell(picture(heated, f"attention of {task} on {original.key}"), task, own)
@@ -154,19 +174,24 @@ def painted(looks: Looks, task: str) -> str:
     swatches = [
         f'<i style="background:rgb{colour}"></i>' for colour in (*colours.classes, colours.no_class)
     ]
-    rows = "".join(_painted(looks, look, p, colours) for p in look.painted)
+    rows = "".join(_painted(looks, look, p) for p in look.painted)
     return f"{legend(names, swatches)}{rows}"
 
 
-def _painted(looks: Looks, look: Look, shown: Painted, colours: Colours) -> str:
+def painted_row(looks: Looks, look: Look, shown: Painted) -> list[Pixels]:
+    """Return a picture, its truth, its answer and its wrong pixels."""
     original = looks.originals[look.task.dataset, shown.number]
-    truth, answer = (_covered(original, mask, colours) for mask in (shown.truth, shown.answer))
-    cells = (
-        (original.pixels, "picture"),
-        (truth, "truth"),
-        (answer, "answer"),
-        (_wrong(original, shown), "wrong pixels"),
-    )
+    if look.space is None:
+        return [original.pixels]
+    colours = colours_of(look.space)
+    covered = [_covered(original, mask, colours) for mask in (shown.truth, shown.answer)]
+    return [original.pixels, *covered, _wrong(original, shown)]
+
+
+def _painted(looks: Looks, look: Look, shown: Painted) -> str:
+    original = looks.originals[look.task.dataset, shown.number]
+    names = ("picture", "truth", "answer", "wrong pixels")
+    cells = zip(painted_row(looks, look, shown), names, strict=True)
     drawn = "".join(_cell(picture(p, f"{original.key}: {name}"), name, "") for p, name in cells)
     return (
         f'<figure class="strip four"><div>{drawn}</div><figcaption class="key">'

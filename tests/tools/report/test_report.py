@@ -1,6 +1,7 @@
 """The report of a run: its figures are those of summary.json, its pictures those of the records."""
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.tools.commands import Tools
 from tests.tools.report.conftest import Reported
@@ -234,3 +237,24 @@ def test_mistakes_of_the_user_are_one_line(
     (half / "summary.json").write_text("{")
     tools("report", half).assert_error("half: summary.json: cannot be read")
     assert not (tmp_path / "none").exists()
+
+
+def test_tensorboard_reads_scalars_and_pictures(
+    reported: Reported, summary: dict[str, Any]
+) -> None:
+    """By its own reader: every line of the metrics, and the pictures of the report."""
+    reader = EventAccumulator(str(reported.folder / "tensorboard"), {"scalars": 0, "images": 0})
+    reader.Reload()
+    lines = [json.loads(line) for line in (reported.folder / "metrics.jsonl").open()]
+    train = [line for line in lines if line["kind"] == "train"]
+    for task in summary["tasks"]:
+        found = [(event.step, event.value) for event in reader.Scalars(f"loss/{task}")]
+        expected = [(line["step"], pytest.approx(line["tasks"][task]["loss"])) for line in train]
+        assert found == expected
+    [accuracy] = reader.Scalars("test_accuracy/roofs")
+    assert accuracy.value == pytest.approx(summary["tasks"]["roofs"]["test"]["accuracy"])
+    tags = [*(f"attention/level_{level}" for level in (1, 2, 3, 4)), "mistakes/roofs"]
+    for tag in [*tags, "truth_answer_wrong/coast_pixels"]:
+        [event] = reader.Images(tag)
+        image = Image.open(io.BytesIO(event.encoded_image_string))
+        assert (event.step, image.size) == (4, (event.width, event.height))
