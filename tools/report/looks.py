@@ -41,7 +41,7 @@ MOST_MISTAKES = 12
 PER_PAIR = 3
 _EXAMPLES = 3
 _ATTENTION_PICTURES = 8
-_BATCH = 32
+_MOST_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,10 @@ def look(run: RunRecord, most: int, device: str) -> Looks:
             raise UserError(f"{record_set.folder}: neither a test nor a val split")
         check_shards(record_set.folder, record_set.manifest, splits[record_set.name])
     flips = config.evaluate.flips
-    model = TrainedModel(checkpoint, path, flips=flips, batch=_BATCH, device=device)
+    # As many as the run's own evaluation takes at once, which its memory was enough for.
+    batch = config.evaluate.images // (len(sets) * (4 if flips else 1))
+    batch = max(1, min(batch, _MOST_AT_ONCE))
+    model = TrainedModel(checkpoint, path, flips=flips, batch=batch, device=device)
     numbers = {s.name: evenly(s.num_records(splits[s.name]), most) for s in sets}
     masks = wanted_masks(model.tasks)
     tallies = [
@@ -183,8 +186,7 @@ def look(run: RunRecord, most: int, device: str) -> Looks:
         for task in model.tasks
     ]
     pipelines = [
-        _batches(s, splits[s.name], numbers[s.name], masks.get(s.name, ()), model.image_size)
-        for s in sets
+        _batches(model, s, splits[s.name], numbers[s.name], masks.get(s.name, ())) for s in sets
     ]
     empty = np.zeros((0, model.image_size, model.image_size, 3), np.uint8)
     for batches in itertools.zip_longest(*pipelines):
@@ -206,11 +208,16 @@ def _require_same_records(saved: dict[str, object], now: dict[str, object]) -> N
 
 
 def _batches(
-    record_set: RecordSet, split: str, numbers: Sequence[int], masks: Sequence[str], size: int
+    model: TrainedModel,
+    record_set: RecordSet,
+    split: str,
+    numbers: Sequence[int],
+    masks: Sequence[str] = (),
 ) -> Iterator[Columns]:
     stored = stored_records(record_set, split, np.asarray(numbers), masks)
-    transforms = evaluation_transforms(size), evaluation_transforms(size, Inter.NEAREST)
-    return transformed_batches(stored, masks, *transforms, _BATCH)
+    ways = Inter.LINEAR, Inter.NEAREST
+    transforms = [evaluation_transforms(model.image_size, way) for way in ways]
+    return transformed_batches(stored, masks, *transforms, model.batch)
 
 
 class _SceneTally:
@@ -291,8 +298,7 @@ def _attention(
         name, own = record_set.name, numbers[record_set.name]
         # Neither the first nor the last: those are often alike.
         of_set = sorted({own[(2 * i + 1) * len(own) // (2 * each)] for i in range(each)})
-        [batch] = _batches(record_set, splits[name], of_set, (), model.image_size)
-        pixels.append(batch[0])
+        pixels += [batch[0] for batch in _batches(model, record_set, splits[name], of_set)]
         chosen += [(name, number) for number in of_set]
     maps = model.attention(np.concatenate(pixels))
     return [

@@ -74,6 +74,9 @@ class TrainedModel:
         self.blueprint = blueprint = whole.only(tasks)
         target = cluster.device_target(device)
         changes = {"device": target, "seed": 1}
+        # A CPU has no bfloat16, and float16 is slower there; the parameters are float32 anyway.
+        if target == "CPU":
+            changes["precision"] = "float32"
         config = build.with_precision(blueprint.config.model_copy(update=changes))
         place = _start(target)
         build.configure_device(config, place)

@@ -15,7 +15,7 @@ from train.environment import ERROR, HEARTBEAT
 REPORT = "report.html"
 
 _ROOT = Path(__file__).resolve().parents[2]
-_LONGEST = 300.0
+_LONGEST, _LONGEST_WITHOUT = 300.0, 60.0
 _BETWEEN_BEATS = 0.5
 # What makes a process one rank of many.
 _OF_A_RANK = ("MS_ROLE", "MS_SCHED_", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_", "OMPI_", "PMIX_")
@@ -31,29 +31,30 @@ def write_report(folder: Path, alive: Callable[[], None], say: Callable[[str], N
     """
     if (path := folder / REPORT).exists():
         return
-    command = [sys.executable, "-m", "tools", "report", str(folder.absolute()), "--device", "CPU"]
-    try:
-        problem = _run(command, alive)
-    except OSError as error:
-        problem = str(error)
-    if problem is None and path.exists():
-        say(f"Report: {path}")
-    else:
-        say(f"warning: no {REPORT}: {problem} (python -m tools report {folder} tries again)")
+    command = [sys.executable, "-m", "tools", "report", str(folder.absolute())]
+    again = f"(python -m tools report {folder} tries again)"
+    problem = _run([*command, "--device", "CPU"], _LONGEST, alive)
+    if problem is not None and _run([*command, "--no-pictures"], _LONGEST_WITHOUT, alive) is None:
+        say(f"warning: {REPORT} has no pictures: {problem} {again}")
+        problem = None
+    say(f"Report: {path}" if problem is None else f"warning: no {REPORT}: {problem} {again}")
 
 
-def _run(command: list[str], alive: Callable[[], None]) -> str | None:
+def _run(command: list[str], seconds: float, alive: Callable[[], None]) -> str | None:
     """Run a command in the current folder; return what is wrong, if anything is."""
-    process = subprocess.Popen(
-        command,
-        env=_environment(os.environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    deadline = time.monotonic() + _LONGEST
+    try:
+        process = subprocess.Popen(
+            command,
+            env=_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        return str(error)
+    deadline = time.monotonic() + seconds
     while True:
         try:
             _, told = process.communicate(timeout=_BETWEEN_BEATS)
@@ -63,7 +64,7 @@ def _run(command: list[str], alive: Callable[[], None]) -> str | None:
         if time.monotonic() > deadline:
             process.kill()
             process.communicate()
-            return f"it took more than {_LONGEST:.0f} s"
+            return f"it took more than {seconds:.0f} s"
     lines = told.strip().splitlines()
     return None if process.returncode == 0 else lines[-1] if lines else f"code {process.returncode}"
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.object_store import ObjectStore
 from tests.tools.commands import Tools
 from tests.tools.report.conftest import Reported
 from tests.tools.report.html_page import Element, read
@@ -207,6 +208,27 @@ def test_several_runs_side_by_side(
     assert differing == ["seed171"]
     legends = [e.text for e in page.id("curves").all("p", "legend")]
     assert "run (1)run (2)going on" in legends
+
+
+def test_a_run_in_object_storage(
+    reported: Reported,
+    summary: dict[str, Any],
+    tools: Tools,
+    object_store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Its page is written here, with the figures of the summary that is there."""
+    for path in reported.folder.rglob("*.*"):
+        if path.is_file():
+            object_store.put(f"r/run/{path.relative_to(reported.folder)}", path.read_bytes())
+    for name, value in object_store.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert tools("report", object_store.url("r/run"), "--no-pictures").code == 0
+    found = {(name, path): shown for name, path, shown in figures(read(tmp_path / "report.html"))}
+    accuracy = summary["tasks"]["roofs"]["test"]["accuracy"]
+    assert found["run", "tasks/roofs/test/accuracy"] == written("accuracy", accuracy)
 
 
 def test_without_records_it_says_so(reported: Reported, tools: Tools, tmp_path: Path) -> None:
