@@ -176,9 +176,9 @@ def look(run: RunRecord, most: int, device: str) -> Looks:
         check_shards(record_set.folder, record_set.manifest, splits[record_set.name])
     flips = config.evaluate.flips
     # As many as the run's own evaluation takes at once, which its memory was enough for.
-    batch = config.evaluate.images // (len(sets) * (4 if flips else 1))
-    batch = max(1, min(batch, _MOST_AT_ONCE))
-    model = TrainedModel(checkpoint, path, flips=flips, batch=batch, device=device)
+    images = config.evaluate.images // (len(sets) * (4 if flips else 1))
+    at_once = max(1, min(images, _MOST_AT_ONCE))
+    model = TrainedModel(checkpoint, path, flips=flips, batch=at_once, device=device)
     numbers = {s.name: evenly(s.num_records(splits[s.name]), most) for s in sets}
     masks = wanted_masks(model.tasks)
     tallies = [
@@ -215,9 +215,9 @@ def _batches(
     masks: Sequence[str] = (),
 ) -> Iterator[Columns]:
     stored = stored_records(record_set, split, np.asarray(numbers), masks)
-    ways = Inter.LINEAR, Inter.NEAREST
-    transforms = [evaluation_transforms(model.image_size, way) for way in ways]
-    return transformed_batches(stored, masks, *transforms, model.batch)
+    of_images = evaluation_transforms(model.image_size)
+    of_masks = evaluation_transforms(model.image_size, Inter.NEAREST)
+    return transformed_batches(stored, masks, of_images, of_masks, model.batch)
 
 
 class _SceneTally:

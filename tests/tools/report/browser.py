@@ -6,7 +6,9 @@ https://chromedevtools.github.io/devtools-protocol/
 import asyncio
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,7 +20,7 @@ import aiohttp
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 Values = dict[str, Any]
 Socket = aiohttp.ClientWebSocketResponse[Any]
@@ -94,7 +96,8 @@ def browse(work: Callable[[Page], Coroutine[Any, Any, None]]) -> None:
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip("no Chromium: apt-get install chromium (bash .ci/packages.sh)")
-    with tempfile.TemporaryDirectory() as profile:
+    # Its processes may still write while they are killed.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         options += ["--no-first-run", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
         process = subprocess.Popen(
@@ -102,11 +105,12 @@ def browse(work: Callable[[Page], Coroutine[Any, Any, None]]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             asyncio.run(_work(_address(process, Path(profile)), work))
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
