@@ -101,7 +101,7 @@ def _say(line: str) -> None:
 
 def _look(run: "RunRecord", most: int, device: str) -> "Looks | str":
     """Return what was seen of a run's pictures, or why nothing was."""
-    from tools.report.looks import look
+    from tools.report.asking import look
 
     try:
         return look(run, most, device)
