@@ -9,7 +9,7 @@ _CELL = 34
 _LETTER = 6.6
 _LONGEST = 24
 # With more classes, numbers in the cells are too small to be read: they are in the titles.
-MOST_WITH_NUMBERS = 16
+_MOST_WITH_NUMBERS = 16
 
 
 def matrix(counts: Matrix, classes: Sequence[str], title: str, of_pixels: bool) -> str:
@@ -70,7 +70,7 @@ def _cell(
         f'<rect class="{css}" x="{x + 0.5}" y="{y + 0.5}" width="{_CELL - 1}" '
         f'height="{_CELL - 1}" fill-opacity="{strength:.2f}"/>'
     )
-    if len(classes) <= MOST_WITH_NUMBERS and not (of_pixels and share < 0.005):
+    if len(classes) <= _MOST_WITH_NUMBERS and not (of_pixels and share < 0.005):
         strong = ' class="on"' if strength > 0.55 else ""
         drawn += (
             f'<text{strong} x="{x + _CELL / 2}" y="{y + _CELL / 2 + 4}" '

@@ -175,7 +175,7 @@ def painted(looks: Looks, task: str) -> str:
         f'<i style="background:rgb{colour}"></i>' for colour in (*colours.classes, colours.no_class)
     ]
     rows = "".join(_painted(looks, look, p) for p in look.painted)
-    return f"{legend(names, swatches)}{rows}"
+    return f'{legend(names, swatches)}<div class="strips">{rows}</div>'
 
 
 def painted_row(looks: Looks, look: Look, shown: Painted) -> list[Pixels]:

@@ -23,6 +23,8 @@ from train.tasks.registry import KINDS, Figure, percent
 if TYPE_CHECKING:
     from tools.report.looks import Look, Looks
 
+# With more classes, the matrix needs the width of the page.
+_MOST_BESIDE = 10
 # What was seen of the pictures of a run, or why nothing was.
 Seen = Mapping[str, "Looks | str | None"]
 
@@ -151,7 +153,7 @@ def _of_run(task: str, run: RunRecord, metrics: dict[str, Any], seen: Seen) -> I
     kind, counts = run.kind(task), as_matrix(metrics)
     classes = list(metrics["per_class" if kind == "scene" else "per_class_iou"])
     unit = "images" if kind == "scene" else "share of the row in percent, of pixels"
-    beside = " beside" if len(classes) <= confusion.MOST_WITH_NUMBERS else ""
+    beside = " beside" if len(classes) <= _MOST_BESIDE else ""
     yield (
         f'<div class="both{beside}"><div><h3>Confusions</h3>'
         f"{confusion.matrix(counts, classes, task, of_pixels=kind != 'scene')}"
