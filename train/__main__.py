@@ -17,6 +17,7 @@ from train.process.health import Heartbeat
 from train.process.save import save_requests
 from train.program.ending import exit_code, outlive_output
 from train.run import object_storage
+from train.run.final_report import write_report
 from train.run.ownership import Ownership
 from train.run.run_folder import RunFolder
 
@@ -68,6 +69,8 @@ def _run(arguments: Sequence[str]) -> int:
         folder = trainer.folder
         trainer.run()
         heartbeat.enter("upload")
+        if place.is_first and config.report and folder.read_summary() is not None:
+            write_report(folder.path, heartbeat.beat, _say)
         folder.close()
         cluster.close(place)
         data.release()

@@ -75,6 +75,12 @@ class Config(Section):
         sections.CheckpointConfig()
     )
     storage: Annotated[StorageConfig, FREE_ON_RESUME, NOT_IN_GRAPHS] = StorageConfig()
+    report: Annotated[bool, FREE_ON_RESUME, NOT_IN_GRAPHS] = True
+    """Write ``report.html`` into the run folder at the end: curves, figures, mistakes, attention.
+    Rank 0 starts ``python -m tools report`` for it, which takes a few seconds on the CPU."""
+    tensorboard: Annotated[bool, FREE_ON_RESUME, NOT_IN_GRAPHS] = False
+    """Write event files for TensorBoard into the folder ``tensorboard`` of the run folder while the
+    run goes on; needs requirements-tensorboard.txt."""
     on_bad_record: Annotated[Literal["stop"], Field(exclude=True)] = "stop"
     """There for older configurations only: a damaged record always ends the run at the next
     consolidation point, with a checkpoint."""
