@@ -1,0 +1,55 @@
+"""The ONNX graph in onnxruntime against MindSpore's operators, for every kind of layer there is."""
+
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.tools.export.networks import SMALL, logits_of, made, pictures
+from tools.export.onnx_graph.network import build_model, input_name
+
+
+@pytest.fixture(autouse=True)
+def eager_mode() -> Any:
+    """Operator by operator: nothing has to be compiled."""
+    ms.set_device("CPU")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    yield
+    ms.set_context(mode=ms.GRAPH_MODE)
+
+
+def session(model: Any) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SMALL,
+        {**SMALL, "norm": "domain"},
+        {**SMALL, "norm": "group"},
+        {**SMALL, "branch": "linear", "depth": 16},
+        {"trunk": "resnet18", "norm": "domain", "branch": "linear"},
+        {"trunk": "resnet18"},
+        {"trunk": "resnet50", "branch": "linear"},
+    ],
+    ids=lambda model: " ".join(map(str, model.values())),
+)
+def test_logits_are_those_of_mindspore(model: dict[str, Any]) -> None:
+    """At even and odd sizes, and for one picture and several, by the same file."""
+    network, subject = made(**model)
+    running = session(build_model(subject, "logits"))
+    for shape in (
+        [(1, 64, 64), (5, 33, 47)]
+        if model["trunk"] != "wide_resnet"
+        else [(1, 16, 16), (5, 13, 18)]
+    ):
+        pixels = pictures(*shape)
+        found = running.run(None, {input_name(subject): pixels})
+        for mine, theirs in zip(found, logits_of(network, pixels), strict=True):
+            # Weights that were never trained make logits of any size: on that of a trained one's.
+            size = np.abs(theirs).max() / 10
+            np.testing.assert_allclose(mine / size, theirs / size, atol=1e-4, rtol=0)
+            assert np.ptp(theirs / size, axis=1).max() > 0.1
