@@ -32,6 +32,7 @@ class Subject:
         tasks: Its tasks, in the order of the answers.
         arrays: Parameters and batch-norm statistics by name.
         steps: Of every level, by how much the next one is smaller; 1 for the last.
+        symmetric: Whether the max-pool of a ResNet pads as much above and left as below and right.
     """
 
     model: ModelConfig
@@ -40,6 +41,7 @@ class Subject:
     tasks: Sequence[Task]
     arrays: Arrays
     steps: Sequence[int]
+    symmetric: bool
 
     @classmethod
     def of(cls, trained: TrainedModel, sets: Sequence[RecordSet]) -> Subject:
@@ -59,10 +61,19 @@ class Subject:
     ) -> Subject:
         """Return a network that is there already."""
         arrays = {p.name: p.asnumpy().astype(np.float32) for p in network.get_parameters()}
-        strides = network.shared.trunk.strides
-        pairs = zip(strides, [*strides[1:], strides[-1]], strict=True)
+        trunk = network.shared.trunk
+        symmetric = getattr(trunk, "symmetric", False)
+        pairs = zip(trunk.strides, [*trunk.strides[1:], trunk.strides[-1]], strict=True)
         steps = [coarser // finer for finer, coarser in pairs]
-        return cls(model, image_size, datasets, tasks, arrays, steps)
+        return cls(model, image_size, datasets, tasks, arrays, steps, symmetric)
+
+    @property
+    def input_name(self) -> str:
+        """The name of the input where it needs one, which no task has."""
+        name = "images"
+        while name in {task.name for task in self.tasks}:
+            name += "_"
+        return name
 
     @property
     def parameters(self) -> int:

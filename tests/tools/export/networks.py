@@ -33,7 +33,7 @@ SMALL = {"trunk": "wide_resnet", "depth": 10, "width": 1}
 def made(**model: Any) -> tuple[MTLN, Subject]:
     """A network of three tasks over two data sets, in evaluation mode."""
     ms.set_seed(3)
-    config = ModelConfig(**model)
+    config = ModelConfig(**model, decoder_channels=6)
     backend = Backend(config.norm)
     infos = [statistics(name, number) for number, name in enumerate(DATASETS)]
     trunk = build_trunk(config, backend, list(DATASETS))

@@ -67,10 +67,14 @@ def of_domain(g: Graph, name: str, domain: str) -> str:
     return own if g.has(own) else name
 
 
-def max_pool(g: Graph, x: str, kernel_size: int, stride: int) -> str:
-    """A max-pool that maps H to ceil(H / stride); what is odd in its edge is below and right."""
+def max_pool(g: Graph, x: str, kernel_size: int, stride: int, symmetric: bool = False) -> str:
+    """A max-pool that maps H to ceil(H / stride).
+
+    Its edge is as small as can be, and rather below and right; or ``symmetric``.
+    """
+    edge = {"pads": [kernel_size // 2] * 4} if symmetric else {"auto_pad": "SAME_UPPER"}
     size, steps = [kernel_size] * 2, [stride] * 2
-    return g.add("MaxPool", x, kernel_shape=size, strides=steps, auto_pad="SAME_UPPER")
+    return g.add("MaxPool", x, kernel_shape=size, strides=steps, **edge)
 
 
 def resize(g: Graph, x: str, like: str) -> str:

@@ -29,7 +29,7 @@ def build_model(subject: Subject, answers: Answers, square: int | None = None) -
     """
     g = Graph(subject.arrays)
     height, width = ("height", "width") if square is None else (square, square)
-    pixels = input_name(subject)
+    pixels = subject.input_name
     if square is None:
         given: Value = pixels, UINT8, (_BATCH, height, width, 3)
         image, white = layers.from_bytes(g, pixels), 255.0
@@ -40,21 +40,13 @@ def build_model(subject: Subject, answers: Answers, square: int | None = None) -
     for dataset in subject.datasets:
         statistics = np.asarray(dataset.mean), np.asarray(dataset.std)
         x = layers.normalise(g, image, *statistics, white)
-        maps[dataset.name] = TRUNKS[subject.model.trunk](g, x, dataset.name)
+        maps[dataset.name] = TRUNKS[subject.model.trunk](g, subject, x, dataset.name)
     outputs: list[Value] = []
     for task in subject.tasks:
         levels = _distil(g, subject, task, maps[task.dataset])
         logits = _HEADS[task.kind](g, f"tasks.{task.name}.head", levels, image)
         outputs.append(_answer(g, task, logits, answers, (height, width)))
     return g.model([given], outputs)
-
-
-def input_name(subject: Subject) -> str:
-    """Return the name of the input, which no task has."""
-    name = "images"
-    while name in {task.name for task in subject.tasks}:
-        name += "_"
-    return name
 
 
 def _distil(g: Graph, subject: Subject, task: Task, levels: list[str]) -> list[str]:

@@ -1,18 +1,19 @@
 """The trunks of :mod:`train.model.trunks` as ONNX nodes.
 
-A trunk is a function: (graph, map of images (N, 3, H, W), data set) -> names of the maps of its
-levels, finest first. A new one is a line in :data:`TRUNKS`.
+A trunk is a function: (graph, network, map of images (N, 3, H, W), data set) -> names of the maps
+of its levels, finest first. A new one is a line in :data:`TRUNKS`.
 """
 
 from collections.abc import Callable
 
 from tools.export.onnx_graph import layers
 from tools.export.onnx_graph.graph import Graph
+from tools.export.subject import Subject
 
 _TRUNK = "shared.trunk"
 
 
-def wide_resnet(g: Graph, x: str, dataset: str) -> list[str]:
+def wide_resnet(g: Graph, subject: Subject, x: str, dataset: str) -> list[str]:
     """See :class:`train.model.trunks.WideResNet`."""
     x = layers.conv(g, x, f"{_TRUNK}.stem")
     maps = [x]
@@ -35,11 +36,11 @@ def _wide_block(g: Graph, x: str, name: str, stride: int, dataset: str) -> str:
     return g.add("Add", y, layers.conv(g, x, shortcut, stride) if g.has(shortcut) else x)
 
 
-def resnet(g: Graph, x: str, dataset: str) -> list[str]:
+def resnet(g: Graph, subject: Subject, x: str, dataset: str) -> list[str]:
     """See :class:`train.model.trunks.ResNet`."""
     first = layers.of_domain(g, f"{_TRUNK}.bn1", dataset)
     x = layers.conv_norm(g, x, f"{_TRUNK}.conv1", first, 2, relu=True)
-    x = layers.max_pool(g, x, 3, 2)
+    x = layers.max_pool(g, x, 3, 2, subject.symmetric)
     maps = []
     for stage in (1, 2, 3, 4):
         name = f"{_TRUNK}.layer{stage}"
@@ -66,7 +67,7 @@ def _block(g: Graph, x: str, name: str, stride: int, dataset: str) -> str:
     return g.add("Relu", g.add("Add", y, x))
 
 
-TRUNKS: dict[str, Callable[[Graph, str, str], list[str]]] = {
+TRUNKS: dict[str, Callable[[Graph, Subject, str, str], list[str]]] = {
     "wide_resnet": wide_resnet,
     "resnet18": resnet,
     "resnet34": resnet,
