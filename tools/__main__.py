@@ -20,6 +20,7 @@ COMMANDS = {
     "describe": "look at prepared data sets: tables and contact sheets",
     "verify": "check prepared data sets from end to end",
     "compare": "compare completed runs, with the gain over single-task ones",
+    "export": "write the network of a run for ONNX, MindSpore or PyTorch, with a model card",
     "copy": "copy folders between this machine and object storage",
     "demo-data": "make three small generated data sets to try things with",
     "plan-scale": "predict step time and efficiency on many devices",

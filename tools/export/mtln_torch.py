@@ -40,7 +40,8 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> "Network":
     about = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
     network = Network(about)
     network.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-    return network.to(device).eval()
+    network.to(device).eval()
+    return network
 
 
 class Network(nn.Module):
@@ -83,10 +84,10 @@ class Network(nn.Module):
             answers[name] = branch.head(levels, pixels.shape[1:3])
         return answers
 
-    @torch.no_grad()
     def probabilities(self, pixels: Tensor) -> dict[str, Tensor]:
         """uint8 (N, H, W, 3) -> the probabilities of every task, (N, K) or (N, K, H, W)."""
-        return {name: logits.softmax(1) for name, logits in self(pixels).items()}
+        with torch.no_grad():
+            return {name: logits.softmax(1) for name, logits in self(pixels).items()}
 
     def _seen(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
         """Return the pictures as those of every data set: normalised with its statistics."""

@@ -123,15 +123,6 @@ class TrainedModel:
         answers = [np.concatenate(of_task) for of_task in zip(*parts, strict=True)]
         return [answer[: len(images)] for answer in answers]
 
-    def logits(self, images: Images) -> list[Floats]:
-        """uint8 RGB images (n, H, W, 3) -> for every task, (n, K) or (n, K, H, W).
-
-        Those of the images as they are, whatever ``flips`` says.
-        """
-        parts = [self._call("logits", self._network, p) for p in self._batches(images)]
-        answers = [np.concatenate(of_task) for of_task in zip(*parts, strict=True)]
-        return [answer[: len(images)] for answer in answers]
-
     def attention(self, images: Images) -> list[list[Floats]]:
         """uint8 RGB images (n, H, W, 3) -> for every task, of every level, (n, H_l, W_l) in 0..1.
 

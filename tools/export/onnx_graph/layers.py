@@ -3,6 +3,8 @@
 Shapes: N = images, C = channels, H, W = height and width of a feature map. Maps are (N, C, H, W).
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -136,5 +138,5 @@ def _part_of_shape(g: Graph, x: str, first: int, end: int) -> str:
     return g.add("Slice", g.add("Shape", x), *bounds)
 
 
-def _per_channel(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+def _per_channel(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
     return np.asarray(values, np.float32).reshape(1, -1, 1, 1)
