@@ -33,6 +33,7 @@ from train.run.checkpoint import Checkpoint, load_checkpoint
 from train.storage.run_download import CHECKPOINTS
 
 CARD = "README.md"
+_READABLE = 0o644
 # Pictures that the network itself sees at once.
 _BATCH = 8
 _STAC = ("stac_model", "pystac")
@@ -122,6 +123,8 @@ class _Export:
             about["checked"] = self._checked(form, out, size)
             _write_json(out / ABOUT, about)
             self._describe(form, out, about, size)
+            for file in out.iterdir():
+                file.chmod(_READABLE)  # some libraries let nobody else read what they write
         self.say(f"compared: {about['checked']}\nwritten: {options.out} ({options.form})")
 
     def _checked(self, form: Form, out: Path, size: int) -> str:

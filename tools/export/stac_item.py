@@ -57,7 +57,10 @@ def write(
         title=f"The network as {form}",
         media_type=_TYPES[form],
         roles=["mlm:model"],
-        extra_fields={"mlm:artifact_type": form},
+        extra_fields={
+            "mlm:artifact_type": form,
+            "bands": [{"name": band} for band in about["bands"]],
+        },
     )
     item.add_asset("model", asset)
     MLModelExtension.ext(item, add_if_missing=True).apply(_properties(about, deepness))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 import onnx
 import onnxruntime
@@ -36,6 +37,15 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "exported"
 
 
+def probabilities(model: TrainedModel, pixels: np.ndarray) -> list[np.ndarray]:
+    """Operator by operator: nothing has to be compiled for these shapes."""
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        return model.probabilities(pixels)
+    finally:
+        ms.set_context(mode=ms.GRAPH_MODE)
+
+
 def asked(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(path)
     names = [output.name for output in session.get_outputs()]
@@ -48,7 +58,7 @@ def test_onnx(tools: Tools, trained_run: Path, model: TrainedModel, out: Path) -
     outcome = tools("export", trained_run, "--format", "onnx", "--out", out)
     assert outcome.code == 0, outcome.err
     assert f"checkpoint: step_00000004 of {trained_run} (step 4, moving average)" in outcome.out
-    assert "validation pictures of fields, roofs, coast" in outcome.out
+    assert "16 validation pictures of coast, fields, roofs" in outcome.out
     assert sorted(p.name for p in out.iterdir()) == ["README.md", "model.json", "model.onnx"]
     written = onnx.load(out / "model.onnx")
     onnx.checker.check_model(written, full_check=True)
@@ -56,12 +66,13 @@ def test_onnx(tools: Tools, trained_run: Path, model: TrainedModel, out: Path) -
     assert (written.ir_version, written.opset_import[0].version) == (8, 13)
     about = json.loads((out / "model.json").read_text())
     kept = {prop.key: json.loads(prop.value) for prop in written.metadata_props}["mtln"]
-    assert kept["tasks"] == about["tasks"] and list(about["tasks"]) == TASKS
+    assert kept["tasks"] == about["tasks"]
+    assert list(about["tasks"]) == TASKS
     assert about["tasks"]["coast_pixels"]["classes"] == ["class0", "class1", "gap"]
     pixels = pictures(5, 17, 22)
     found = asked(out / "model.onnx", pixels)
     assert list(found) == TASKS
-    for mine, theirs in zip(found.values(), model.probabilities(pixels), strict=True):
+    for mine, theirs in zip(found.values(), probabilities(model, pixels), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
@@ -74,7 +85,7 @@ def test_a_task_seen_as_one_data_set(tools: Tools, trained_run: Path, out: Path)
     model = TrainedModel.read(path, tasks=["roofs", "coast_pixels"], seen_as="roofs", batch=4)
     pixels = pictures(4, 16, 16)
     found = asked(out / "model.onnx", pixels)
-    for mine, theirs in zip(found.values(), model.probabilities(pixels), strict=True):
+    for mine, theirs in zip(found.values(), probabilities(model, pixels), strict=True):
         np.testing.assert_array_equal(mine, theirs.argmax(1))
     both = onnx.load(out / "model.onnx").graph
     assert [node.op_type for node in both.node].count("Cast") == 1
@@ -101,19 +112,17 @@ def test_deepness(tools: Tools, trained_run: Path, model: TrainedModel, out: Pat
     mean, std = (np.array(values[f"standardization_{key}"]) for key in ("mean", "std"))
     pixels = ((np.float32(tiles / 255) - mean) / std).astype(np.float32).transpose(0, 3, 1, 2)
     [found] = session.run(None, {given.name: pixels})
-    np.testing.assert_allclose(found, model.probabilities(tiles)[3], atol=1e-5)
+    np.testing.assert_allclose(found, probabilities(model, tiles)[3], atol=1e-5)
 
 
 @pytest.mark.slow
 def test_mindir(tools: Tools, trained_run: Path, model: TrainedModel, out: Path) -> None:
-    import mindspore as ms
-
     options = ["--format", "mindir", "--batch", 4, "--out", out]
     outcome = tools("export", trained_run, *options)
     assert outcome.code == 0, outcome.err
     pixels = pictures(4, 16, 16)
     found = ms.nn.GraphCell(ms.load(str(out / "model.mindir")))(ms.Tensor(pixels))
-    for mine, theirs in zip(found, model.probabilities(pixels), strict=True):
+    for mine, theirs in zip(found, probabilities(model, pixels), strict=True):
         np.testing.assert_allclose(mine.asnumpy(), theirs, atol=1e-5)
 
 
@@ -166,7 +175,7 @@ def test_card_and_stac_item(
     item = pystac.Item.from_file(str(out / "stac_item.json"))
     found = MLModelProperties(**item.properties)
     assert [output.name for output in found.output] == TASKS
-    assert item.assets["model"].href == "./model.safetensors"
+    assert (out / item.assets["model"].href).name == "model.safetensors"
     assert item.properties["license"] == "CC-BY-4.0"
 
 

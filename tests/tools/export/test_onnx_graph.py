@@ -1,6 +1,6 @@
 """The ONNX graph in onnxruntime against MindSpore's operators, for every kind of layer there is."""
 
-from typing import Any
+from typing import Any, get_args
 
 import mindspore as ms
 import numpy as np
@@ -8,7 +8,11 @@ import onnxruntime
 import pytest
 
 from tests.tools.export.networks import SMALL, logits_of, made, pictures
+from tools.export.onnx_graph import network as heads
 from tools.export.onnx_graph.network import build_model
+from tools.export.onnx_graph.trunks import TRUNKS
+from train.config.sections import ModelConfig
+from train.tasks.registry import KINDS
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +54,8 @@ def test_logits_are_those_of_mindspore(model: dict[str, Any]) -> None:
             size = np.abs(theirs).max() / 10
             np.testing.assert_allclose(mine / size, theirs[:count] / size, atol=1e-4, rtol=0)
             assert np.ptp(theirs / size, axis=1).max() > 0.1
+
+
+def test_all_that_a_configuration_can_name_can_be_exported() -> None:
+    assert set(TRUNKS) == set(get_args(ModelConfig.model_fields["trunk"].annotation))
+    assert set(heads._HEADS) == set(KINDS)
