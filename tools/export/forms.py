@@ -158,7 +158,8 @@ class Safetensors(Form):
         same = found.keys() == subject.arrays.keys() and all(
             np.array_equal(found[name], values) for name, values in subject.arrays.items()
         )
-        return Comparison("all parameters, bit for bit", 0.0 if same else np.inf, 0, 0)
+        told = "all parameters are the same, bit for bit" if same else "parameters differ"
+        return Comparison(told, 0.0 if same else np.inf, 0, 0)
 
 
 class Torch(Form):

@@ -79,7 +79,7 @@ class Comparison:
     """What came of it.
 
     Attributes:
-        pictures: Which pictures were shown.
+        pictures: Which pictures were shown; or what was compared instead.
         largest: Largest difference of what was compared.
         changed: Answers of another class, without those where two classes are as good as equal.
         total: All answers: one of a picture and scene task, and one of a pixel.
@@ -101,6 +101,8 @@ class Comparison:
         return self.largest <= TOLERANCE and not self.changed
 
     def __str__(self) -> str:
+        if not self.total:  # nothing was asked
+            return self.pictures
         answers = "the same answers" if not self.changed else f"{self.changed:,} other answers"
         return (
             f"largest difference {self.largest:.1e}, {answers} of {self.total:,}; {self.pictures}"
