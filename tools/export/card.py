@@ -145,12 +145,21 @@ class Card:
     def _good(self) -> str:
         if len(self.figures) == 1:
             return "Not known: no evaluation of this model was found beside it."
-        table = console.table(self.figures, markdown=True)
-        from_val = all(row[1] == "val" for row in self.figures[1:])
-        note = (
-            "\n\nThese are of val, which the run may have chosen this model by." if from_val else ""
-        )
-        return f"{table}\n\n{_NOTES}{note}"
+        notes = [_NOTES]
+        if all(row[1] == "val" for row in self.figures[1:]):
+            notes.append("These are of val, which the run may have chosen this model by.")
+        if self.config.evaluate.flips:
+            notes.append(
+                "They are means over a picture and its three mirror images (evaluate.flips), which "
+                "this export does not make: alone it does somewhat worse."
+            )
+        tasks = self.about["tasks"].items()
+        if foreign := [t for t, o in tasks if o["dataset"] != self.config.dataset_of(t)]:
+            notes.append(
+                f"**They do not hold for {', '.join(foreign)}** as exported here: they were "
+                "measured on pictures normalised as those of the tasks' own data sets."
+            )
+        return "\n\n".join([console.table(self.figures, markdown=True), *notes])
 
     def _trained(self) -> str:
         c = self.config

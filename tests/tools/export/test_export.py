@@ -87,6 +87,7 @@ def test_a_task_seen_as_one_data_set(tools: Tools, trained_run: Path, out: Path)
     found = asked(out / "model.onnx", pixels)
     for mine, theirs in zip(found.values(), probabilities(model, pixels), strict=True):
         np.testing.assert_array_equal(mine, theirs.argmax(1))
+    assert "**They do not hold for coast_pixels**" in (out / "README.md").read_text()
     both = onnx.load(out / "model.onnx").graph
     assert [node.op_type for node in both.node].count("Cast") == 1
     stems = [n for n in both.node if "shared.trunk.stem.weight/value" in n.input]
