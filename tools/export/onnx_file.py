@@ -12,7 +12,6 @@ import onnxruntime
 from tools.export.onnx_graph.network import build_model
 from tools.export.subject import Answers, Subject
 
-NAME = "model.onnx"
 # Percent of a tile: what is near its edge is judged with less around it.
 _OVERLAP = 15
 

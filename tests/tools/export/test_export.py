@@ -20,6 +20,7 @@ from stac_model.schema import MLModelProperties
 from tests.tools.commands import Tools
 from tests.tools.export.networks import pictures
 from tools.export import torch_files
+from tools.export.forms import FORMS
 from train.inference.checkpoint_source import choose_checkpoint
 from train.inference.trained_model import TrainedModel
 from train.run.checkpoint import load_checkpoint
@@ -203,7 +204,9 @@ def _without_records(tools: Tools, checkpoint: Path, out: Path, state: dict[str,
     return tools("export", checkpoint, "--format", "onnx", "--out", out)
 
 
-def test_mistakes(tools: Tools, trained_run: Path, tmp_path: Path) -> None:
+def test_mistakes(
+    tools: Tools, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*arguments: object) -> Any:
         return tools("export", *arguments, "--out", tmp_path / "x")
 
@@ -214,6 +217,10 @@ def test_mistakes(tools: Tools, trained_run: Path, tmp_path: Path) -> None:
     refused(tmp_path, "--format", "onnx").assert_error("is it a run folder?")
     many = ["--format", "onnx", "--batch", 2]
     refused(trained_run, *many).assert_error("--batch", "of mindir")
+    with monkeypatch.context() as here:
+        here.setattr(FORMS["onnx"], "needs", ("onnx", "no_such_module"))
+        needed = refused(trained_run, "--format", "onnx")
+        needed.assert_error("needs no_such_module", "pip install -r requirements-export.txt")
     assert not (tmp_path / "x").exists()
     (tmp_path / "x").mkdir()
     refused(trained_run, "--format", "onnx").assert_error("exists already", "--overwrite")
