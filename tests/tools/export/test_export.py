@@ -119,10 +119,10 @@ def test_deepness(tools: Tools, trained_run: Path, model: TrainedModel, out: Pat
 
 @pytest.mark.slow
 def test_mindir(tools: Tools, trained_run: Path, model: TrainedModel, out: Path) -> None:
-    options = ["--format", "mindir", "--batch", 4, "--out", out]
+    options = ["--format", "mindir", "--batch", 3, "--out", out]
     outcome = tools("export", trained_run, *options)
     assert outcome.code == 0, outcome.err
-    pixels = pictures(4, 16, 16)
+    pixels = pictures(3, 16, 16)
     found = ms.nn.GraphCell(ms.load(str(out / "model.mindir")))(ms.Tensor(pixels))
     for mine, theirs in zip(found, probabilities(model, pixels), strict=True):
         np.testing.assert_allclose(mine.asnumpy(), theirs, atol=1e-5)

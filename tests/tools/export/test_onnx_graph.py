@@ -36,8 +36,8 @@ def session(model: Any) -> onnxruntime.InferenceSession:
         {**SMALL, "norm": "group"},
         {**SMALL, "branch": "linear", "depth": 16},
         {"trunk": "resnet18", "norm": "domain", "branch": "linear"},
-        {"trunk": "resnet18"},
-        {"trunk": "resnet50", "branch": "linear"},
+        pytest.param({"trunk": "resnet18"}, marks=pytest.mark.slow),
+        pytest.param({"trunk": "resnet50", "branch": "linear"}, marks=pytest.mark.slow),
     ],
     ids=lambda model: " ".join(map(str, model.values())),
 )
