@@ -62,7 +62,7 @@ class Subject:
         """Return a network that is there already."""
         arrays = {p.name: p.asnumpy().astype(np.float32) for p in network.get_parameters()}
         trunk = network.shared.trunk
-        symmetric = getattr(trunk, "symmetric", False)
+        symmetric = model.max_pool == "symmetric"
         pairs = zip(trunk.strides, [*trunk.strides[1:], trunk.strides[-1]], strict=True)
         steps = [coarser // finer for finer, coarser in pairs]
         return cls(model, image_size, datasets, tasks, arrays, steps, symmetric)

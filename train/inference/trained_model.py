@@ -74,6 +74,9 @@ class TrainedModel:
         self.blueprint = blueprint = whole.only(tasks)
         target = cluster.device_target(device)
         changes = {"device": target, "seed": 1}
+        # A CPU has no bfloat16, and float16 is slower there; the parameters are float32 anyway.
+        if target == "CPU":
+            changes["precision"] = "float32"
         config = build.with_precision(blueprint.config.model_copy(update=changes))
         place = _start(target)
         build.configure_device(config, place)
@@ -90,6 +93,7 @@ class TrainedModel:
         arrays = checkpoint.average or checkpoint.model
         _load(self._network, arrays, sets[0].name, self.tasks[0].name, where)
         self._probabilities = Probabilities(self._network, self.tasks, flips)
+        self._attention: Attention | None = None
         self._graphs = build.build_graph_cache(config, place, OneProcess(), sets)
         self._names = [t.name for t in self.tasks], seen_as, flips
         self._compiled: set[tuple[object, ...]] = set()
@@ -119,19 +123,40 @@ class TrainedModel:
 
     def probabilities(self, images: Images) -> list[Floats]:
         """uint8 RGB images (n, H, W, 3) -> for every task, (n, K) or (n, K, H, W)."""
-        parts = [self._call("probabilities", self._probabilities, p) for p in self._batches(images)]
+        batches = [[pixels] * self._copies for pixels in self._batches(images)]
+        parts = [self._answers(batch) for batch in batches]
         answers = [np.concatenate(of_task) for of_task in zip(*parts, strict=True)]
         return [answer[: len(images)] for answer in answers]
+
+    def own_probabilities(self, images: Sequence[Images]) -> list[Floats]:
+        """Return the answers of every task for pictures of its own data set alone.
+
+        With pictures of all data sets in one call, as in an evaluation, nothing is computed that
+        nobody asks for. Not for a model with ``seen_as``.
+
+        Args:
+            images: Of every data set of the blueprint, at most ``batch`` uint8 RGB images
+                (n_d, H, W, 3), all of one size.
+
+        Returns:
+            For every task, (n_d, K) or (n_d, K, H, W).
+        """
+        padded = [self._batches(of_set)[0] for of_set in images]
+        answers = self._answers(padded)
+        counts = {s.name: len(i) for s, i in zip(self.blueprint.sets, images, strict=True)}
+        own = zip(self.tasks, answers, strict=True)
+        return [answer[: counts[task.dataset]] for task, answer in own]
 
     def attention(self, images: Images) -> list[list[Floats]]:
         """uint8 RGB images (n, H, W, 3) -> for every task, of every level, (n, H_l, W_l) in 0..1.
 
         It is the mean of the task's soft mask over the channels.
         """
-        cell = Attention(self._network)
+        if self._attention is None:
+            self._attention = Attention(self._network)
         parts = []
         for pixels in self._batches(images):
-            maps = cell(*self._inputs(pixels))
+            maps = self._call("attention", self._attention, [pixels] * self._copies)
             parts.append([[level.asnumpy() for level in of_task] for of_task in maps])
         return [
             [np.concatenate(level)[: len(images)] for level in zip(*of_task, strict=True)]
@@ -145,19 +170,25 @@ class TrainedModel:
         padded[: len(images)] = images
         return list(padded.reshape(count, self.batch, *images.shape[1:]))
 
-    def _inputs(self, pixels: Images) -> tuple[Tensor, ...]:
-        return to_device([Tensor(pixels) for _ in range(self._copies)])
+    def _answers(self, images: Sequence[Images]) -> list[Floats]:
+        answers = self._call("probabilities", self._probabilities, images)
+        return [answer.asnumpy() for answer in answers]
 
-    def _call(self, name: str, cell: nn.Cell, pixels: Images) -> list[Floats]:
-        key = name, *pixels.shape
-        inputs = self._inputs(pixels)
+    def _call(self, name: str, cell: nn.Cell, images: Sequence[Images]) -> Any:
+        key = name, *images[0].shape
+        inputs = _inputs(images)
         if key in self._compiled:
             answers = cell(*inputs)
         else:
             with self._graphs.compiling(*key, *self._names):
                 answers = cell(*inputs)
             self._compiled.add(key)
-        return [answer.asnumpy() for answer in answers]
+        return answers
+
+
+def _inputs(images: Sequence[Images]) -> tuple[Tensor, ...]:
+    """Images of every data set that the network has a slice for -> what it takes."""
+    return to_device([Tensor(pixels) for pixels in images])
 
 
 def _start(target: str) -> Cluster:

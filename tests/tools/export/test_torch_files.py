@@ -54,7 +54,7 @@ def written(subject: Subject, folder: Path) -> Path:
         {**SMALL, "norm": "domain", "depth": 16},
         {**SMALL, "norm": "group", "branch": "linear"},
         {"trunk": "resnet18", "norm": "domain"},
-        {"trunk": "resnet50", "branch": "linear"},
+        {"trunk": "resnet50", "branch": "linear", "max_pool": "symmetric"},
     ],
     ids=lambda model: " ".join(map(str, model.values())),
 )
