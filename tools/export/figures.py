@@ -1,30 +1,17 @@
 """How good a network is, as far as its run has told: figures with their uncertainty."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tools.report.statistics import wilson
 from train.errors import UserError
 from train.files import read_json
 from train.run.checkpoint import VALIDATION, Checkpoint
 from train.tasks.registry import KINDS, kind_of
 
 SUMMARY = "summary.json"
-# Of a normal distribution, two-sided 95 %.
-_Z = 1.959964
 _HEADINGS = ("task", "split", "figure", "value", "95 % interval", "counted")
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Return the Wilson score interval of a ratio, 95 %; (0, 1) where nothing was counted."""
-    if count == 0:
-        return 0.0, 1.0
-    share, weight = hits / count, _Z**2 / count
-    middle = (share + weight / 2) / (1 + weight)
-    half = _Z * math.sqrt(share * (1 - share) / count + weight / (4 * count)) / (1 + weight)
-    # Exactly 0 and 1 at the ends, whatever rounding makes of them.
-    return (max(middle - half, 0.0) if hits else 0.0, middle + half if hits < count else 1.0)
 
 
 def read_summary(run: Path, step: int) -> dict[str, Any] | None:
@@ -88,8 +75,8 @@ def _of_metrics(task: str, split: str, metrics: Mapping[str, Any] | None) -> lis
 
 
 def _with_interval(hits: int, count: int) -> tuple[str, str, str]:
-    low, high = wilson(hits, count)
-    interval = f"{100 * low:.1f} to {100 * high:.1f} % (1)"
+    found = wilson(hits, count)
+    interval = f"{100 * found.low:.1f} to {100 * found.high:.1f} % (1)" if found else "-"
     return _percent(hits / count if count else None), interval, f"{count:,} pictures"
 
 
