@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": "check prepared data sets from end to end",
     "report": "write one page on a run, or on several: curves, figures, mistakes, attention",
     "compare": "compare completed runs, with the gain over single-task ones",
+    "export": "write the network of a run for ONNX, MindSpore or PyTorch, with a model card",
     "watch": "show how far a run is, on this machine or in object storage",
     "copy": "copy folders between this machine and object storage",
     "demo-data": "make three small generated data sets to try things with",
