@@ -107,6 +107,8 @@ def small_tree(small_sets: dict[str, Path]) -> dict[str, Any]:
         "schedule": {"steps": 4, "consolidate_every": 2},
         "evaluate": {"images": 12},
         "log_every": 1,
+        # Of a process of its own, which takes seconds.
+        "report": False,
     }
 
 

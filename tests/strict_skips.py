@@ -9,7 +9,7 @@ import pytest
 
 # How the reason of a skip begins, and why CI does without these tests.
 ALLOWED = {
-    "no torch": "PyTorch is no requirement of the tests; the comparison with it is made by hand",
+    "no torch": "PyTorch is no requirement of the tests; comparisons with it are made by hand",
     "the real data sets are not at": "too large for the repository; read only where they are",
     "the stand-in for CANN is for x86_64": "CI on aarch64 has no plugin that could be tested",
     "MindSpore's GPU library is in the x86_64 wheel only": "nothing to look at on aarch64",

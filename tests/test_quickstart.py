@@ -61,7 +61,7 @@ def test_quick_start(project: Path, tmp_path: Path) -> None:
     for task, splits in summary["tasks"].items():
         [row] = [line for line in lines if line.startswith(f"│ {task} ")]
         assert f"{100 * splits['test']['accuracy']:.2f} %" in row
-    assert lines[-1] == f"Run folder: {run_dir}"
+    assert lines[-2:] == [f"Run folder: {run_dir}", f"Report: {run_dir}/report.html"]
 
 
 def test_a_mistake_of_the_user_is_one_line(project: Path, tmp_path: Path) -> None:

@@ -107,4 +107,5 @@ def job(store: ObjectStore) -> dict[str, Any]:
         "model": {"depth": 10, "width": 1},
         "schedule": {"steps": 2, "consolidate_every": 2},
         "evaluate": {"images": 200},
+        "report": False,
     }

@@ -17,6 +17,7 @@ from train.process.health import Heartbeat
 from train.process.save import save_requests
 from train.program.ending import exit_code, outlive_output
 from train.run import object_storage
+from train.run.final_report import write_report
 from train.run.ownership import Ownership
 from train.run.run_folder import RunFolder
 
@@ -60,13 +61,16 @@ def _run(arguments: Sequence[str]) -> int:
         heartbeat.enter("download")
         shown = place.shows_progress
         data = object_storage.fetch(config, place.is_first, shown, heartbeat.beat)
+        weights = object_storage.initial_weights(config, heartbeat.beat) if place.is_first else None
         heartbeat.enter("join")
         cluster.start(place)
         heartbeat.enter("prepare")
-        trainer = Trainer(config, place, owner, heartbeat)
+        trainer = Trainer(config, place, owner, heartbeat, weights)
         folder = trainer.folder
         trainer.run()
         heartbeat.enter("upload")
+        if place.is_first and config.report and folder.read_summary() is not None:
+            write_report(folder.path, heartbeat.beat, _say)
         folder.close()
         cluster.close(place)
         data.release()

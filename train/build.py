@@ -24,12 +24,12 @@ from train.distributed.mpi_engine import MPICollectives, PythonAllReduce
 from train.errors import UserError
 from train.evaluation.evaluator import Evaluator
 from train.model.backend import AclnnBackend, Backend, NativeBackend
-from train.model.mtln import MTLN, DatasetInfo, split_by_branch
+from train.model.mtln import MTLN, DatasetInfo, is_trunk, split_by_branch
 from train.model.trunks import build_trunk
 from train.native import library
 from train.optim.loss_balance import Balance
 from train.optim.loss_scale import LossScale
-from train.optim.optimizers import SGD, AdamW, FlatOptimizer, decay_of
+from train.optim.optimizers import SGD, AdamW, FlatOptimizer, TrunkOptions, decay_of
 from train.step import graph_cache
 from train.step.graph_cache import GraphCache
 from train.step.reduction import Exchange
@@ -135,13 +135,15 @@ def build_network(config: Config, sets: Sequence[RecordSet], tasks: Sequence[Tas
 
 
 def build_optimizer(config: Config, network: MTLN) -> FlatOptimizer:
-    """Return the optimizer over all trainable parameters, the shared branch first."""
+    """Return the optimizer over all trainable parameters, the trunk first, then the extractors."""
     shared, branches = split_by_branch(network)
     options = config.optimizer
     decay = decay_of(shared + branches, options.weight_decay)
+    size = sum(p.size for p in shared if is_trunk(p.name))
+    trunk = TrunkOptions(size, options.trunk_rate, options.freeze_trunk > 0)
     if options.name == "sgd":
-        return SGD(decay, options.momentum, options.nesterov)
-    return AdamW(decay, *options.betas, options.epsilon)
+        return SGD(decay, options.momentum, options.nesterov, trunk)
+    return AdamW(decay, *options.betas, options.epsilon, trunk)
 
 
 def build_loss_scale(config: Config) -> LossScale | None:
@@ -160,8 +162,13 @@ def build_step(
     balance: Balance,
     collectives: Collectives,
     loss_scale: LossScale | None = None,
+    frozen_trunk: bool = False,
 ) -> TrainStep:
-    """Return the compiled training step."""
+    """Return the compiled training step.
+
+    One with a frozen trunk has to be compiled, and so has one without, while the network is told
+    which it is: :meth:`train.model.mtln.MTLN.freeze_trunk`.
+    """
     wire, in_half = config.reduction, None
     if wire.precision != "float32":
         in_half = collectives.all_reduce_cell(wire.precision)
@@ -171,7 +178,9 @@ def build_step(
         in_half,
         bucket_bytes=round(wire.bucket_mb * 10**6),
     )
-    options = StepOptions(config.branches == "local", config.optimizer.clip_norm, loss_scale)
+    options = StepOptions(
+        config.branches == "local", config.optimizer.clip_norm, loss_scale, frozen_trunk
+    )
     return TrainStep(network, task_losses, optimizer, balance, exchange, options)
 
 

@@ -3,6 +3,8 @@
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from mindspore import Tensor
@@ -25,6 +27,7 @@ from train.optim.optimizers import scalar
 from train.process.health import Heartbeat
 from train.process.save import save_requests
 from train.process.stop import StopRequest
+from train.run import object_storage
 from train.run.checkpoint import VALIDATION
 from train.run.clock import RunClock
 from train.run.divergence_report import DivergenceReport
@@ -53,6 +56,7 @@ class Trainer:
         cluster: This rank's place among the others.
         owner: What keeps other runs out of the run folder, on rank 0.
         heartbeat: Where the rank tells how far it is; by default, where the environment says.
+        weights: Where what ``init_from`` names is on this machine, if it was downloaded.
     """
 
     def __init__(
@@ -61,10 +65,12 @@ class Trainer:
         cluster: Cluster,
         owner: Ownership | None = None,
         heartbeat: Heartbeat | None = None,
+        weights: Path | None = None,
     ) -> None:
         # Parts that are put together from several sections of the configuration come from build.
         self.config = config = build.with_precision(config)
         self.cluster = cluster
+        self.weights = weights
         build.configure_device(config, cluster)
         self.folder = RunFolder(config, cluster.is_first, owner)
         self.schedule = Schedule(config)
@@ -99,7 +105,8 @@ class Trainer:
         losses = TaskLosses(
             self.tasks, self.loader.layout, self.loader.weights, self.network.backend
         )
-        self.train_step = build.build_step(
+        new_step = partial(
+            build.build_step,
             config,
             self.network,
             losses,
@@ -108,7 +115,10 @@ class Trainer:
             self.collectives,
             self.loss_scale,
         )
-        self.compiled_sizes: set[int] = set()
+        self.train_step = new_step()
+        self.frozen_steps = config.optimizer.freeze_trunk
+        self.frozen_step = new_step(frozen_trunk=True) if self.frozen_steps else self.train_step
+        self.compiled: set[tuple[int, bool]] = set()
         self.graphs = build.build_graph_cache(config, cluster, self.collectives, self.sets)
         self.heartbeat = heartbeat or Heartbeat(os.environ)
         self.evaluator = build.build_evaluator(
@@ -143,7 +153,7 @@ class Trainer:
             self._tell_what_is_used()
             if self.cluster.is_first:
                 if self.config.init_from is not None and start == 0:
-                    self.log.say(start_from(self.network, self.config.init_from))
+                    self.log.say(self._start_from(self.config.init_from))
                 self.folder.start(start, self.state.num_bytes)
                 self.log.changed(start, self.changes)
             self.state.broadcast(self.collectives)
@@ -185,6 +195,14 @@ class Trainer:
         self.saved = start or None
         return start
 
+    def _start_from(self, source: Path | str) -> str:
+        """Start the shared branch from ``init_from``; return a line on what was taken."""
+        if isinstance(source, Path):
+            return start_from(self.network, source)
+        # There may have been a checkpoint to resume from, which turned out to be damaged.
+        weights = self.weights or object_storage.download(self.config, source, self.heartbeat.beat)
+        return start_from(self.network, weights, source)
+
     def _tell_what_is_used(self) -> None:
         """Show what is unusual about operators and data, if anything is."""
         problem = build.native_problem(self.config)
@@ -203,25 +221,32 @@ class Trainer:
         results: list[Tensor] = []
         self.heartbeat.enter("data")
         for step, batch in enumerate(self.clock.waited(batches), start=interval.first):
-            self.heartbeat.enter("step" if interval.size in self.compiled_sizes else "compile")
+            kind = interval.size, step < self.frozen_steps
+            self.heartbeat.enter("step" if kind in self.compiled else "compile")
             inputs = scalar(self.schedule.learning_rate(step)), *map(Tensor, batch)
-            results.append(self._update(interval.size, to_device(inputs)))
+            results.append(self._update(*kind, to_device(inputs)))
             done = step + 1
             if done % self.config.log_every == 0 or done == interval.last:
                 self._report(done, results, inputs[1:])
                 results = []
             self.heartbeat.enter("data", done)
 
-    def _update(self, size: int, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Make a step; the first one with images of a size compiles, which is no training time."""
-        if size in self.compiled_sizes:
-            result = self.train_step(*inputs)
+    def _update(self, size: int, frozen: bool, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Make a step; the first one with images of a size compiles, which is no training time.
+
+        So does the first one after those with a frozen trunk.
+        """
+        train_step = self.frozen_step if frozen else self.train_step
+        if (size, frozen) in self.compiled:
+            result = train_step(*inputs)
             self.clock.count(sum(self.shares.values()), size)
             return result
-        with self.graphs.compiling("step", size):
-            result = self.train_step(*inputs)
+        if self.frozen_steps:
+            self.network.freeze_trunk(frozen)
+        with self.graphs.compiling("frozen step" if frozen else "step", size):
+            result = train_step(*inputs)
         result.asnumpy()
-        self.compiled_sizes.add(size)
+        self.compiled.add((size, frozen))
         self.clock.restart()
         return result
 
@@ -240,7 +265,7 @@ class Trainer:
 
     def _consolidate(self, interval: Interval) -> None:
         self.heartbeat.enter("consolidation")
-        self.consolidator.consolidate()
+        self.consolidator.consolidate(frozen_trunk=interval.last <= self.frozen_steps)
         self.balance.consolidate()
         values = self.state.read()
         self.replicas.require_equal(interval.last, values)

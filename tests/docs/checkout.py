@@ -14,7 +14,7 @@ LINKED = ("train", "tools", "launch", "rank_tables", "docs", "tests")
 # Few steps are enough to see that a command trains.
 SHORT = (
     *("schedule.steps=4", "schedule.consolidate_every=2"),
-    *("evaluate.every=0", "checkpoint.every=0", "image.stages=[]"),
+    *("evaluate.every=0", "checkpoint.every=0", "image.stages=[]", "report=false"),
 )
 _SHORT = " ".join(SHORT)
 # Every start of a training is made short; all else in a page runs as it is written there. A block

@@ -36,7 +36,7 @@ RUN = {
 }
 # The README's first block: the quick start has a test of its own (tests/test_quickstart.py), of
 # which only the data are needed, and the other command is what runs this.
-FILES = (".safetensors", ".json", ".yaml", ".md", ".py")
+FILES = (".safetensors", ".json", ".yaml", ".md", ".py", ".html")
 QUICK_START = "bash tests/run.sh"
 DEMO_DATA = '"$MTLN_PYTHON" -m tools demo-data --images-per-class 10\n'
 _NUMBER = re.compile(r"[-+]?\d[\d.,:]*")

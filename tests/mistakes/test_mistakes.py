@@ -36,6 +36,7 @@ batch: {{images_per_task: 4}}
 image: {{size: 16}}
 model: {{depth: 10, width: 1}}
 schedule: {{steps: 2, consolidate_every: 2}}
+report: false
 """
 
 Entry = dict[str, Any]

@@ -93,6 +93,8 @@ def _a_few_steps(config: Config, folder: Path) -> Config:
             "log_every": probe.STEPS,
             "init_from": None,
             "cache": "none",
+            # Of the two graphs the one that is counted.
+            "optimizer": config.optimizer.model_copy(update={"freeze_trunk": 0}),
             # One size: what is compiled for another one is the same.
             "image": config.image.model_copy(update={"stages": []}),
             "schedule": config.schedule.model_copy(update=schedule),

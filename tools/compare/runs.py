@@ -67,6 +67,8 @@ class Run:
             return ranks
         wide = model.get("trunk", "wide_resnet") == "wide_resnet"
         trunk = f"WRN-{model.get('depth')}-{model.get('width')}" if wide else model["trunk"]
+        if model.get("max_pool") == "symmetric":
+            trunk += " with PyTorch's max-pool"
         parts = [model.get("branch", "attention"), trunk, f"{model.get('norm')} norm"]
         if self.ranks > 1:
             ranks += f" {config.get('branches')}"

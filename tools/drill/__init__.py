@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FOLDER", type=Path, help="write drill.json and drill.md")
     add("--update", metavar="PAGE", type=Path, help="replace the table in a Markdown page")
     add("--keep", action="store_true", help="keep the folders of runs that survived too")
-    add("--require-all", action="store_true", help="fail if a kind could not be tried")
+    add("--require-all", action="store_true", help="fail if a kind cannot be tried here")
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
@@ -93,7 +93,8 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         PART.replace(arguments.update, document.markdown())
     for problem in document.problems:
         print(f"not survived: {problem}", file=sys.stderr)
-    return int(bool(document.problems) or (arguments.require_all and bool(not_tried)))
+    impossible = len(possible) < len(wanted)
+    return int(bool(document.problems) or (arguments.require_all and impossible))
 
 
 def _command(arguments: argparse.Namespace, faults: int) -> str:

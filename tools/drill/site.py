@@ -88,6 +88,7 @@ def _tree(data: Path) -> dict[str, Any]:
         "evaluate": {"every": SAVE_EVERY, "images": 12},
         "checkpoint": {"every": SAVE_EVERY, "keep": 3},
         "log_every": 1,
+        "report": False,
     }
 
 

@@ -126,8 +126,9 @@ def _yaml(value: Any) -> str:
 def _words(node: Node) -> str:
     """Return what a value must be."""
     if forms := node.get("anyOf"):
-        if [form.get("format", form.get("type")) for form in forms] == ["path", "string"]:
-            return "path, s3://... or obs://..."
+        kinds = [form.get("format", form.get("type")) for form in forms]
+        if kinds[:2] == ["path", "string"]:
+            return " or ".join(["path, s3://... or obs://...", *kinds[2:]])
         return " or ".join(dict.fromkeys(_words(form) for form in forms))
     if "enum" in node or "const" in node:
         return " or ".join(map(str, node.get("enum", [node.get("const")])))

@@ -14,7 +14,7 @@ from train.config.marks import FREE_ON_RESUME, NOT_IN_GRAPHS
 from train.config.nearest import did_you_mean
 from train.config.sections import Name, Section
 from train.storage.address import local_run_folder
-from train.storage.settings import LocalPath, Location, StorageConfig, key_problem
+from train.storage.settings import Location, StorageConfig, key_problem
 
 
 class Config(Section):
@@ -41,9 +41,10 @@ class Config(Section):
     """How MindSpore compiles for Ascend: ``O2`` hands whole graphs to CANN's graph engine, which
     launches each at once; with ``O0`` every operator is launched by itself, and with ``O1`` some
     are fused before. ``auto`` is O2. Other devices do not look at it."""
-    init_from: LocalPath | None = None
-    """Start the shared branch from a run folder, a checkpoint of one, or a MindSpore checkpoint
-    file (``.ckpt``) of the trunk, such as MindCV's ImageNet weights of the ResNets."""
+    init_from: Location | None = None
+    """Start the shared branch from a run folder, a checkpoint of one, or a file with the weights of
+    the trunk: of PyTorch (``.pth``, ``.pt``, ``.safetensors``; torchvision, timm, TorchGeo) or
+    MindSpore (``.ckpt``, such as MindCV's). See tasks.md."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Exponential moving average of the model, which is then what is evaluated: decay per step;
     it is taken at consolidation points. 0 for none."""
@@ -74,6 +75,12 @@ class Config(Section):
         sections.CheckpointConfig()
     )
     storage: Annotated[StorageConfig, FREE_ON_RESUME, NOT_IN_GRAPHS] = StorageConfig()
+    report: Annotated[bool, FREE_ON_RESUME, NOT_IN_GRAPHS] = True
+    """Write ``report.html`` into the run folder at the end: curves, figures, mistakes, attention.
+    Rank 0 starts ``python -m tools report`` for it, which takes a few seconds on the CPU."""
+    tensorboard: Annotated[bool, FREE_ON_RESUME, NOT_IN_GRAPHS] = False
+    """Write event files for TensorBoard into the folder ``tensorboard`` of the run folder while the
+    run goes on; needs requirements-tensorboard.txt."""
     on_bad_record: Annotated[Literal["stop"], Field(exclude=True)] = "stop"
     """There for older configurations only: a damaged record always ends the run at the next
     consolidation point, with a checkpoint."""

@@ -192,6 +192,10 @@ class ModelConfig(Section):
     """Convolutions of a wide ResNet: 10, 16, 22, 28, ..."""
     width: PositiveInt = 2
     """Factor of a wide ResNet's channels."""
+    max_pool: Literal["same", "symmetric"] = "same"
+    """Where a ResNet's max-pool pads maps of even size: ``same``, below and right, as MindCV;
+    ``symmetric``, on all sides, as PyTorch. So weights from there compute what they do there; with
+    the other one, they see images that are shifted by two pixels."""
     norm: Literal["batch", "group", "domain"] = "batch"
     """``group`` makes N ranks with b images equal one rank with N * b images. ``domain``: batch
     norm in the shared branch with statistics, scales and shifts per data set (Chang et al., CVPR
@@ -208,6 +212,8 @@ class ModelConfig(Section):
             defaults = (type(self).model_fields[key].default for key in ("depth", "width"))
             if (self.depth, self.width) != tuple(defaults):
                 raise ValueError(f"depth and width are of wide_resnet, not of {self.trunk}")
+        elif self.max_pool != "same":
+            raise ValueError("max_pool is of the ResNets; wide_resnet has none")
         if self.depth < 10 or (self.depth - 4) % 6:
             raise ValueError(f"depth must be 10, 16, 22, 28, ... (6 n + 4), not {self.depth}")
         return self
@@ -252,6 +258,12 @@ class OptimizerConfig(Section):
     """``sgd``: with momentum. ``adamw``: Adam with decoupled weight decay."""
     learning_rate: PositiveFloat = 0.05
     """Peak of the schedule."""
+    trunk_rate: PositiveFloat = 1.0
+    """Factor of the learning rate for the trunk, such as 0.1 for one that is trained already."""
+    freeze_trunk: NonNegativeInt = 0
+    """So many steps at the start leave the trunk as it is, and run it as evaluation does, with the
+    statistics that its norms have. Where it thaws, a second graph is compiled. Not less than
+    ``schedule.steps``: it never does."""
     weight_decay: NonNegativeFloat = 5e-4
     """On weights; never on biases and the scales of norms."""
     clip_norm: NonNegativeFloat = 0.0

@@ -75,6 +75,9 @@ class TrainedModel:
         self.blueprint = blueprint = whole.only(tasks)
         target = cluster.device_target(device)
         changes = {"device": target, "seed": 1}
+        # A CPU has no bfloat16, and float16 is slower there; the parameters are float32 anyway.
+        if target == "CPU":
+            changes["precision"] = "float32"
         config = build.with_precision(blueprint.config.model_copy(update=changes))
         place = _start(target)
         build.configure_device(config, place)
@@ -91,6 +94,7 @@ class TrainedModel:
         arrays = checkpoint.average or checkpoint.model
         _load(self._network, arrays, sets[0].name, self.tasks[0].name, where)
         self._probabilities = Probabilities(self._network, self.tasks, flips)
+        self._attention: Attention | None = None
         self._graphs = build.build_graph_cache(config, place, OneProcess(), sets)
         self._names = [t.name for t in self.tasks], seen_as, flips
         self._compiled: set[tuple[object, ...]] = set()
@@ -125,9 +129,28 @@ class TrainedModel:
         that data set would have stored them.
         """
         count = len(images if isinstance(images, np.ndarray) else images[0])
-        parts = [self._call("probabilities", self._probabilities, p) for p in self._batches(images)]
+        parts = [self._answers(batch) for batch in self._batches(images)]
         answers = [np.concatenate(of_task) for of_task in zip(*parts, strict=True)]
         return [answer[:count] for answer in answers]
+
+    def own_probabilities(self, images: Sequence[Images]) -> list[Floats]:
+        """Return the answers of every task for pictures of its own data set alone.
+
+        With pictures of all data sets in one call, as in an evaluation, nothing is computed that
+        nobody asks for. Not for a model with ``seen_as``.
+
+        Args:
+            images: Of every data set of the blueprint, at most ``batch`` uint8 RGB images
+                (n_d, H, W, 3), all of one size.
+
+        Returns:
+            For every task, (n_d, K) or (n_d, K, H, W).
+        """
+        padded = [self._filled(of_set) for of_set in images]
+        answers = self._answers(padded)
+        counts = {s.name: len(i) for s, i in zip(self.blueprint.sets, images, strict=True)}
+        own = zip(self.tasks, answers, strict=True)
+        return [answer[: counts[task.dataset]] for task, answer in own]
 
     def attention(self, images: Images | Sequence[Images]) -> list[list[Floats]]:
         """Like :meth:`probabilities` -> for every task, of every level, (n, H_l, W_l) in 0..1.
@@ -135,10 +158,11 @@ class TrainedModel:
         It is the mean of the task's soft mask over the channels.
         """
         count = len(images if isinstance(images, np.ndarray) else images[0])
-        cell = Attention(self._network)
+        if self._attention is None:
+            self._attention = Attention(self._network)
         parts = []
-        for pixels in self._batches(images):
-            maps = cell(*to_device(list(map(Tensor, pixels))))
+        for batch in self._batches(images):
+            maps = self._call("attention", self._attention, batch)
             parts.append([[level.asnumpy() for level in of_task] for of_task in maps])
         return [
             [np.concatenate(level)[:count] for level in zip(*of_task, strict=True)]
@@ -146,27 +170,34 @@ class TrainedModel:
         ]
 
     def _batches(self, images: Images | Sequence[Images]) -> Iterator[list[Images]]:
-        """Yield batches, an array for each of the inputs; the last one is filled up with black."""
+        """Yield batches, an array for each of the inputs."""
         arrays = [images] * len(self.inputs) if isinstance(images, np.ndarray) else images
         for first in range(0, max(1, len(arrays[0])), self.batch):
-            batch = []
-            for pixels in arrays:
-                part = pixels[first : first + self.batch]
-                missing = [(0, self.batch - len(part)), (0, 0), (0, 0), (0, 0)]
-                batch.append(np.pad(part, missing))
-            yield batch
+            yield [self._filled(pixels[first : first + self.batch]) for pixels in arrays]
 
-    def _call(self, name: str, cell: nn.Cell, pixels: Sequence[Images]) -> list[Floats]:
-        key = name, *pixels[0].shape
-        host = list(map(Tensor, pixels))
-        inputs = to_device(host)
+    def _filled(self, images: Images) -> Images:
+        """Fill a batch up with black."""
+        return np.pad(images, [(0, self.batch - len(images)), (0, 0), (0, 0), (0, 0)])
+
+    def _answers(self, images: Sequence[Images]) -> list[Floats]:
+        answers = self._call("probabilities", self._probabilities, images)
+        return [answer.asnumpy() for answer in answers]
+
+    def _call(self, name: str, cell: nn.Cell, images: Sequence[Images]) -> Any:
+        key = name, *images[0].shape
+        inputs = _inputs(images)
         if key in self._compiled:
             answers = cell(*inputs)
         else:
             with self._graphs.compiling(*key, *self._names):
                 answers = cell(*inputs)
             self._compiled.add(key)
-        return [answer.asnumpy() for answer in answers]
+        return answers
+
+
+def _inputs(images: Sequence[Images]) -> tuple[Tensor, ...]:
+    """Images of every data set that the network has a slice for -> what it takes."""
+    return to_device([Tensor(pixels) for pixels in images])
 
 
 def _start(target: str) -> Cluster:

@@ -83,8 +83,17 @@ class Backend:
             return self.layers.GroupNorm(channels, relu)
         return self.layers.BatchNorm(channels, relu)
 
-    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
-        """Return a max-pool that maps H to ceil(H / stride)."""
+    def max_pool(self, kernel_size: int, stride: int, symmetric: bool = False) -> nn.Cell:
+        """Return a max-pool that maps H to ceil(H / stride), of a map without negative values.
+
+        Args:
+            kernel_size: k.
+            stride: Its stride.
+            symmetric: Whether there is as much padding above and left as below and right, k // 2
+                for an odd k; otherwise as little as need be, and rather below and right.
+        """
+        if symmetric:
+            return layers.SymmetricMaxPool(kernel_size, stride)
         # "same" rounds odd sizes up, as the strided convolutions do.
         return nn.MaxPool2d(kernel_size, stride, pad_mode="same")
 
@@ -120,9 +129,11 @@ class Backend:
         """Return the cell that undoes a change; see :class:`train.optim.update.Restore`."""
         return Restore(parameters)
 
-    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
+    def update(
+        self, optimizer: FlatOptimizer, parameters: Sequence[Parameter], frozen: bool = False
+    ) -> nn.Cell:
         """Return the cell that updates parameters; see :class:`train.optim.update.Update`."""
-        return Update(optimizer, parameters, self.flatten(), Subtract(parameters))
+        return Update(optimizer, parameters, self.flatten(), Subtract(parameters), frozen)
 
 
 class AclnnBackend(Backend):
@@ -130,10 +141,10 @@ class AclnnBackend(Backend):
 
     layers: ClassVar[ModuleType] = aclnn_layers
 
-    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
+    def max_pool(self, kernel_size: int, stride: int, symmetric: bool = False) -> nn.Cell:
         """See the base class."""
         if kernel_size != stride:
-            return super().max_pool(kernel_size, stride)
+            return super().max_pool(kernel_size, stride, symmetric)
         return aclnn_layers.MaxPool(stride)
 
 
@@ -150,9 +161,9 @@ class NativeBackend(Backend):
         """See the base class."""
         return native_layers.Conv(3, out_channels, kernel_size, stride, bias, is_first=True)
 
-    def max_pool(self, kernel_size: int, stride: int) -> nn.Cell:
+    def max_pool(self, kernel_size: int, stride: int, symmetric: bool = False) -> nn.Cell:
         """See the base class."""
-        return native_layers.MaxPool(kernel_size, stride)
+        return native_layers.MaxPool(kernel_size, stride, symmetric)
 
     def attention_level(self, modules: Sequence[nn.Cell]) -> nn.Cell:
         """See the base class."""
@@ -176,11 +187,14 @@ class NativeBackend(Backend):
         """See the base class."""
         return native_update.Restore(parameters)
 
-    def update(self, optimizer: FlatOptimizer, parameters: Sequence[Parameter]) -> nn.Cell:
+    def update(
+        self, optimizer: FlatOptimizer, parameters: Sequence[Parameter], frozen: bool = False
+    ) -> nn.Cell:
         """See the base class."""
-        if isinstance(optimizer, SGD):
+        # The operator knows one rate, for all.
+        if isinstance(optimizer, SGD) and optimizer.trunk.rate == 1.0 and not frozen:
             decay, momentum = optimizer.decay, optimizer.momentum
             mu, nesterov = optimizer.mu, optimizer.nesterov
             return native_update.SGDUpdate(parameters, decay, momentum, mu, nesterov)
         subtract = native_update.Subtract(parameters)
-        return Update(optimizer, parameters, self.flatten(), subtract)
+        return Update(optimizer, parameters, self.flatten(), subtract, frozen)

@@ -145,6 +145,21 @@ class Gate(nn.Cell):
         return ops.sigmoid(logits) * x
 
 
+class SymmetricMaxPool(nn.Cell):
+    """A max-pool with as much padding on all sides; see :meth:`Backend.max_pool`."""
+
+    def __init__(self, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        edge = (kernel_size // 2,) * 2
+        # With zeros, which win only where all is zero. MindSpore's own padding is a 3-D operator.
+        self.pad = ops.Pad(((0, 0), (0, 0), edge, edge))
+        self.pool = nn.MaxPool2d(kernel_size, stride, pad_mode="valid")
+
+    def construct(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride))."""
+        return self.pool(self.pad(x))
+
+
 class Resize(nn.Cell):
     """See :meth:`Backend.resize`."""
 

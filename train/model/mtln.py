@@ -67,6 +67,11 @@ def is_shared(parameter_name: str) -> bool:
     return branch == "shared"
 
 
+def is_trunk(parameter_name: str) -> bool:
+    """Return whether a parameter is in the trunk, which is a part of the shared branch."""
+    return parameter_name.startswith("shared.trunk.")
+
+
 def split_by_branch(network: nn.Cell) -> tuple[list[Parameter], list[Parameter]]:
     """Return the trainable parameters: (of the shared branch, of the task branches)."""
     trainable = network.trainable_params()
@@ -166,6 +171,16 @@ class MTLN(nn.Cell):
         self.order = tuple(grouped.index(i) for i in range(len(tasks)))
         self.from_images = backend.from_images()
         self.concat = ops.Concat(0)
+        self.trunk_is_frozen = False
+
+    def freeze_trunk(self, frozen: bool) -> None:
+        """Choose what becomes of the trunk in graphs that are compiled from now on.
+
+        Args:
+            frozen: Whether it gets no gradient and computes as in evaluation.
+        """
+        self.trunk_is_frozen = frozen
+        self.shared.trunk.set_train(self.training and not frozen)
 
     def construct(self, *images: Tensor) -> list[Tensor]:
         """One uint8 tensor (n_d, H, W, 3) per data set -> logits (n_d, classes, ...) per task."""
@@ -183,6 +198,8 @@ class MTLN(nn.Cell):
     def shared_maps(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> list[Tensor]:
         """Images as above -> the trunk's map of every level, one task's images after the other."""
         maps = self.shared.trunk(self._mix(images, counts), counts)
+        if self.trunk_is_frozen:
+            maps = [ops.stop_gradient(shared) for shared in maps]
         return [self._by_task(shared, counts) for shared in maps]
 
     def _mix(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> Tensor:

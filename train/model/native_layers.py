@@ -149,10 +149,10 @@ class AttentionLevel(nn.Cell):
 class MaxPool(nn.Cell):
     """See :meth:`train.model.backend.Backend.max_pool`."""
 
-    def __init__(self, kernel_size: int, stride: int) -> None:
+    def __init__(self, kernel_size: int, stride: int, symmetric: bool = False) -> None:
         super().__init__()
         self.pool = max_pool(stride)
-        self.own_options = max_pool_options(kernel_size, stride)
+        self.own_options = max_pool_options(kernel_size, stride, symmetric)
 
     def construct(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, ceil(H / stride), ceil(W / stride), C)."""

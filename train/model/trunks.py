@@ -33,6 +33,9 @@ class Trunk(Protocol):
         orders the axes.
         """
 
+    def set_train(self, mode: bool = True) -> nn.Cell:
+        """See ``nn.Cell``."""
+
 
 class WideBlock(nn.Cell):
     """Norm-ReLU-conv twice, plus the identity or a 1x1 convolution of the input."""
@@ -175,8 +178,8 @@ class ResNet(nn.Cell):
 
     He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016. As in MindCV
     and torchvision, bottlenecks have their stride on the 3x3 convolution. Names of the parameters
-    and the edge of the max-pool are MindCV's (mindcv/models/resnet.py), so that its ImageNet
-    weights fit.
+    and, by default, the edge of the max-pool are MindCV's (mindcv/models/resnet.py), so that its
+    ImageNet weights fit.
 
     Args:
         block: What it is made of.
@@ -184,10 +187,12 @@ class ResNet(nn.Cell):
             basic ones for ResNet-34, (3, 4, 6, 3) bottlenecks for ResNet-50.
         backend: What it is made of.
         domains: Names of what the images come from, for norms that differ by it.
+        symmetric: Whether the max-pool pads maps of even size on all sides, as PyTorch's does.
 
     Attributes:
         channels: Channels of the maps.
         strides: Their strides.
+        symmetric: See above.
     """
 
     strides = (4, 8, 16, 32)
@@ -198,16 +203,18 @@ class ResNet(nn.Cell):
         num_blocks: Sequence[int],
         backend: Backend | None = None,
         domains: Sequence[str] = (),
+        symmetric: bool = False,
     ) -> None:
         super().__init__()
         backend = backend or Backend()
+        self.symmetric = symmetric
         widths = (64, 128, 256, 512)
         self.channels = tuple(width * block.expansion for width in widths)
         self.conv1 = backend.stem(widths[0], 7, stride=2, bias=False)
         self.bn1 = backend.norm(widths[0], domains, relu=True)
-        # At even sizes it pads below and right, as in MindCV, where padding=1 of other frameworks
-        # would pad above and left.
-        self.max_pool = backend.max_pool(3, 2)
+        # At even sizes MindCV pads below and right, and PyTorch's padding=1 above and left; at odd
+        # ones both pad on all sides. All else is the same in both.
+        self.max_pool = backend.max_pool(3, 2, symmetric)
         inputs = (widths[0], *self.channels[:-1])
         stages = [
             _stage(block, depth, in_channels, width, stride, domains, backend)
@@ -256,11 +263,21 @@ def _projection(
     )
 
 
+def _resnet(
+    block: Block,
+    num_blocks: Sequence[int],
+    model: ModelConfig,
+    backend: Backend,
+    domains: Sequence[str],
+) -> ResNet:
+    return ResNet(block, num_blocks, backend, domains, model.max_pool == "symmetric")
+
+
 _TRUNKS: dict[str, Callable[[ModelConfig, Backend, Sequence[str]], Trunk]] = {
     "wide_resnet": lambda m, backend, domains: WideResNet(m.depth, m.width, backend, domains),
-    "resnet18": lambda _, backend, domains: ResNet(BasicBlock, (2, 2, 2, 2), backend, domains),
-    "resnet34": lambda _, backend, domains: ResNet(BasicBlock, (3, 4, 6, 3), backend, domains),
-    "resnet50": lambda _, backend, domains: ResNet(Bottleneck, (3, 4, 6, 3), backend, domains),
+    "resnet18": lambda *options: _resnet(BasicBlock, (2, 2, 2, 2), *options),
+    "resnet34": lambda *options: _resnet(BasicBlock, (3, 4, 6, 3), *options),
+    "resnet50": lambda *options: _resnet(Bottleneck, (3, 4, 6, 3), *options),
 }
 
 

@@ -11,18 +11,22 @@ from mindspore import Tensor, ops
 from train.native.operators import operator, options
 
 
-def max_pool_options(kernel: int, stride: int) -> Tensor:
-    """Return the last input of :func:`max_pool`: 1 <= stride <= kernel <= 15."""
-    return options(kernel, stride)
+def max_pool_options(kernel: int, stride: int, symmetric: bool = False) -> Tensor:
+    """Return the last input of :func:`max_pool`: 1 <= stride <= kernel <= 15.
+
+    With ``symmetric``, windows reach over the edge as far above and left as below and right, by
+    kernel // 2, as in PyTorch; the kernel must be odd then, and larger than the stride.
+    """
+    return options(kernel, stride, int(symmetric))
 
 
 @functools.cache
 def max_pool(stride: int) -> ops.Custom:
     """Return an operator like ``mindspore.nn.MaxPool2d(..., pad_mode="same")``.
 
-    H becomes ceil(H / stride), and where a window reaches over the edge, there is as much below and
-    right as above and left, or one more. Unlike there, NaN gets the gradient where it wins, and a
-    window of negative infinities has its own value.
+    H becomes ceil(H / stride), and where a window reaches over the edge (if it is not
+    ``symmetric``), there is as much below and right as above and left, or one more. Unlike there,
+    NaN gets the gradient where it wins, and a window of negative infinities has its own value.
 
     Inputs: x (N, H, W, C), :func:`max_pool_options`.
 

@@ -8,9 +8,10 @@ Shape: P = values of all parameters together.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from train.optim.optimizers import FlatOptimizer
+from train.optim.optimizers import FlatOptimizer, rates_of, state_parameter
 
 _MOST_PARTS = 100
 
@@ -84,6 +85,7 @@ class Update(nn.Cell):
         parameters: The parameters, in the order of its values.
         flatten: See :class:`Flatten`.
         subtract: See :class:`Subtract`, for these parameters.
+        frozen: Whether the trunk, and what the optimizer knows of it, stay as they are.
     """
 
     def __init__(
@@ -92,12 +94,21 @@ class Update(nn.Cell):
         parameters: Sequence[Parameter],
         flatten: nn.Cell,
         subtract: nn.Cell,
+        frozen: bool = False,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.parameters = ParameterTuple(parameters)
         self.flatten = flatten
         self.subtract = subtract
+        self.frozen = frozen
+        self.scales = optimizer.trunk.rate != 1.0
+        count = sum(p.size for p in parameters)
+        if self.scales:
+            self.factors = state_parameter("factors", rates_of(optimizer, count))
+        if frozen:
+            is_live = np.arange(count) >= optimizer.trunk.size
+            self.live = Parameter(Tensor(is_live), name="live", requires_grad=False)
 
     def construct(self, gradient: Tensor, factor: Tensor, finite: Tensor, rate: Tensor) -> None:
         """Make one update with the gradient (P,) times ``factor``, a scalar.
@@ -105,6 +116,10 @@ class Update(nn.Cell):
         If ``finite`` is false, everything stays as it is. See :class:`FlatOptimizer` for the rest.
         """
         values = self.flatten(self.parameters)
+        if self.scales:
+            rate = rate * self.factors
+        if self.frozen:
+            finite = ops.logical_and(finite, self.live)
         change = self.optimizer(values, gradient * factor, finite, rate)
         self.subtract(change)
 

@@ -17,6 +17,7 @@ from train.errors import UserError
 from train.preflight.memory import require_memory
 from train.run.checkpoint import vouched_state
 from train.run.checkpoint_folder import checkpoints_in
+from train.run.event_files import is_installed
 from train.run.identity import require_same_run, run_identity
 from train.storage.address import is_remote
 from train.tasks.labels import labels_of
@@ -55,6 +56,11 @@ def check(
             return [missing]
         raise UserError(missing)
     problems: list[str] = []
+    if config.tensorboard and not is_installed():
+        problems.append(
+            "tensorboard: needs TensorBoard, which is not installed here "
+            "(python -m pip install -r requirements-tensorboard.txt)"
+        )
     sets = []
     for name in config.datasets:
         try:
@@ -109,9 +115,10 @@ def check_folder(config: Config) -> None:
     require_same_run(state["run"], identity, str(config.run_folder))
 
 
-def _require_beginning(path: Path | None) -> None:
+def _require_beginning(path: Path | str | None) -> None:
     try:
-        if path is None or path.exists():
+        # What an address stands for shows when it is downloaded.
+        if not isinstance(path, Path) or path.exists():
             return
     except OSError as error:
         raise UserError(f"init_from: {error.strerror}: {path!s:.200}") from None

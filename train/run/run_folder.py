@@ -25,6 +25,8 @@ from train.run.checkpoint_folder import (
     save_checkpoint,
     whole_in,
 )
+from train.run.event_files import FOLDER, EventFiles
+from train.run.final_report import REPORT
 from train.run.metrics_file import MetricsFile
 from train.run.object_storage import build_uploader
 from train.run.ownership import Ownership
@@ -57,6 +59,7 @@ class RunFolder:
         self._config = config
         self._checkpoints = self.path / CHECKPOINTS
         self._metrics = MetricsFile(self.path / METRICS, _say, self._require_own)
+        self._events = EventFiles(self.path / FOLDER, _say) if config.tensorboard else None
         self._saver = Saver(self._checkpoints, self._write_checkpoint, _say)
         self._summary = self.path / "summary.json"
         # Brings what is in the folder to object storage.
@@ -72,11 +75,14 @@ class RunFolder:
         try:
             self._checkpoints.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self._checkpoints)
-            remove_unfinished(self.path, [CONFIG, METRICS, self._summary.name])
+            remove_unfinished(self.path, [CONFIG, METRICS, self._summary.name, REPORT])
             self._require_room(step, bytes_of_checkpoint)
             self._summary.unlink(missing_ok=True)
+            (self.path / REPORT).unlink(missing_ok=True)
             replace_file(self.path / CONFIG, dump_config(self._config).encode())
             self._metrics.begin(step)
+            if self._events is not None:
+                self._events.begin(self.path / METRICS)
             self._name_best()
         except OSError as error:
             raise UserError(f"run_dir: {told(error)}") from None
@@ -108,6 +114,8 @@ class RunFolder:
         """
         line = {"step": step, "time": round(time.time(), 3), "images": images, **values}
         self._metrics.add(json.dumps(line))
+        if self._events is not None:
+            self._events.add(line)
 
     def write_summary(self, summary: Values) -> None:
         """Write summary.json, the last file of a run.

@@ -6,11 +6,14 @@ state of them, and merge their batch-norm statistics. Evaluation, checkpoints an
 come only here, so what they see does not depend on a rank.
 """
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
-from mindspore import nn
+from mindspore import Parameter, nn
 
 from train.distributed.collectives import Collectives
-from train.model.mtln import moving_statistics, split_by_branch
+from train.model.mtln import is_trunk, moving_statistics, split_by_branch
 from train.optim.optimizers import FlatOptimizer, pack, unpack
 
 
@@ -40,24 +43,33 @@ class Consolidator:
         self.means, self.variances = statistics[:half], statistics[half:]
         self.collectives = collectives
 
-    def consolidate(self) -> None:
-        """Make network and optimizer the same, bit for bit, on all ranks."""
+    def consolidate(self, frozen_trunk: bool = False) -> None:
+        """Make network and optimizer the same, bit for bit, on all ranks.
+
+        Args:
+            frozen_trunk: Whether the trunk's statistics are the same already. They are left alone
+                then, as the mean of equal numbers is not always the number.
+        """
         if self.collectives.world_size == 1:
             return
-        self._merge_statistics()
+        chosen = [not (frozen_trunk and is_trunk(p.name)) for p in self.means]
+        self._merge_statistics(
+            list(itertools.compress(self.means, chosen)),
+            list(itertools.compress(self.variances, chosen)),
+        )
         if self.branches:
             self._average_branches()
 
-    def _merge_statistics(self) -> None:
+    def _merge_statistics(self, means: Sequence[Parameter], variances: Sequence[Parameter]) -> None:
         """Set mean and variance to those of all ranks' images together."""
-        if not self.means:  # group norm keeps none
+        if not means:  # group norm keeps none
             return
-        own_mean = pack(self.means)
+        own_mean = pack(means)
         mean = self.collectives.mean(own_mean)
         # The variance of a mixture: the mean variance, plus the variance of the means.
-        variance = self.collectives.mean(pack(self.variances) + (own_mean - mean) ** 2)
-        unpack(mean, self.means)
-        unpack(variance, self.variances)
+        variance = self.collectives.mean(pack(variances) + (own_mean - mean) ** 2)
+        unpack(mean, means)
+        unpack(variance, variances)
 
     def _average_branches(self) -> None:
         states = [slot.asnumpy() for slot in self.slots]

@@ -28,11 +28,13 @@ class StepOptions:
         local_branches: Whether the task branches are updated with their own gradient only.
         clip_norm: Largest global norm of the gradient; 0 for no limit.
         loss_scale: What the loss is multiplied by for the time of the gradient; None for nothing.
+        frozen_trunk: Whether the trunk stays as it is, with its statistics.
     """
 
     local_branches: bool = True
     clip_norm: float = 0.0
     loss_scale: LossScale | None = None
+    frozen_trunk: bool = False
 
 
 class TrainStep(nn.Cell):
@@ -88,7 +90,8 @@ class TrainStep(nn.Cell):
         self.flatten = network.backend.flatten()
         sizes = [p.size for p in self.parameters[: self.num_reduced]]
         self.reduction = Reduction(exchange, sizes, sum(self.tail_sizes), self.flatten)
-        self.update = network.backend.update(optimizer, self.parameters)
+        self.frozen_trunk = options.frozen_trunk
+        self.update = network.backend.update(optimizer, self.parameters, options.frozen_trunk)
         statistics = moving_statistics(network)
         self.statistics = ParameterTuple(statistics)
         self.has_statistics = bool(statistics)

@@ -15,6 +15,7 @@ from train.storage.run_download import BEST, CHECKPOINTS, CONFIG, METRICS, best_
 from train.storage.stores import File, Folder, Store, read_small, send
 
 LOGS = "logs"
+_EVENTS = "tensorboard/"
 _BEST = f"{CHECKPOINTS}/{BEST}"
 _LOG = re.compile(rf"{LOGS}/attempt_([0-9]+)/(.+)", re.DOTALL)
 # Begins with a dot, so it counts as no log.
@@ -87,6 +88,10 @@ class Mirror:
         for name in names:
             if not name.startswith(f"{CHECKPOINTS}/"):
                 self._send_if_changed(name)
+        for remote in sorted(self._there):
+            # A step in event files of two starts would be there twice.
+            if remote.startswith(_EVENTS) and remote not in names:
+                self._remove(remote)
         if summary:
             self._send_if_changed(SUMMARY)
 

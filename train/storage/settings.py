@@ -75,7 +75,7 @@ Secret = Annotated[pydantic.SecretStr | None, pydantic.Field(exclude=True, repr=
 
 
 class StorageConfig(pydantic.BaseModel):
-    """Object storage: ``s3://`` and ``obs://`` in ``records``, ``data_root`` and ``run_dir``.
+    """Object storage, for ``records``, ``data_root``, ``run_dir`` and ``init_from``.
 
     ``docs/storage.md`` lists the environment variables that stand for what is not given here.
     """

@@ -90,7 +90,7 @@ def test_a_key_of_older_configurations(tmp_path: Path) -> None:
 def test_unknown_key_names_the_allowed_ones(tmp_path: Path) -> None:
     assert mistakes(tmp_path, {**BASE, "model": {"depht": 16}}) == [
         "job.yaml: model.depht: unknown key: did you mean model.depth? (allowed here: trunk, "
-        "depth, width, norm, branch, decoder_channels)"
+        "depth, width, max_pool, norm, branch, decoder_channels)"
     ]
 
 

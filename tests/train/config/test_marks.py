@@ -22,12 +22,14 @@ def test_what_may_change_on_resume() -> None:
         "cache_budget": True,
         "check_records": True,
         "storage": True,
+        "report": True,
+        "tensorboard": True,
         "reduction": {"bucket_mb": True},
     }
 
 
 def test_what_no_graph_depends_on() -> None:
-    keys = ("run_dir", "data_root", "storage", "log_every", "checkpoint")
+    keys = ("run_dir", "data_root", "storage", "log_every", "checkpoint", "report", "tensorboard")
     assert marked(Config, NOT_IN_GRAPHS) == dict.fromkeys(keys, True)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from train.config.reader import load_config
-from train.data.manifest import open_record_sets
+from train.data.manifest import RecordSet, open_record_sets
 from train.data.pipeline import stored_records, transformed_batches
 from train.data.transforms import evaluation_transforms
 from train.errors import UserError
@@ -71,6 +71,23 @@ def test_answers_do_not_depend_on_what_else_is_asked(
     few = TrainedModel.read(path, tasks=["coast_pixels", "coast"], batch=4)
     for mine, number in zip(few.probabilities(pixels), (0, 3), strict=True):
         np.testing.assert_allclose(mine, model.probabilities(pixels)[number], atol=1e-6)
+
+
+def test_pictures_of_all_data_sets_in_one_call(run: Path, model: TrainedModel) -> None:
+    """Of different numbers, and none of one data set; every task answers for its own alone."""
+    images = [
+        images_of(run, s.name)[0][:count] for s, count in zip(_sets(model), (3, 0, 4), strict=True)
+    ]
+    answers = model.own_probabilities(images)
+    for number, task in enumerate(model.tasks):
+        own = images[[s.name for s in _sets(model)].index(task.dataset)]
+        assert len(answers[number]) == len(own)
+        if len(own):
+            np.testing.assert_allclose(answers[number], model.probabilities(own)[number], atol=1e-6)
+
+
+def _sets(model: TrainedModel) -> tuple[RecordSet, ...]:
+    return model.blueprint.sets
 
 
 def test_seen_as_one_data_set_a_picture_passes_the_trunk_once(

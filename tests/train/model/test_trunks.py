@@ -9,7 +9,7 @@ from mindspore import Tensor, nn
 from numpy.lib.stride_tricks import sliding_window_view
 
 from train.config.sections import ModelConfig
-from train.model.backend import Backend
+from train.model.backend import AclnnBackend, Backend
 from train.model.trunks import BasicBlock, Bottleneck, ResNet, build_trunk
 
 # Trainable values without the classifier: torchvision's counts minus 1,000 outputs of 512 or 2,048
@@ -64,17 +64,22 @@ def numpy_norm(x: Any, values: dict[str, Any], name: str) -> Any:
     return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
 
 
-def numpy_max_pool(x: Any) -> Any:
-    """3x3, stride 2: one row and column around odd sizes, below and right of even ones."""
-    above, left = (n % 2 for n in x.shape[2:])
+def numpy_max_pool(x: Any, symmetric: bool) -> Any:
+    """3x3, stride 2: one row and column around odd sizes, below and right of even ones.
+
+    PyTorch's (padding=1) has one on all sides in any case.
+    """
+    above, left = (1 if symmetric else n % 2 for n in x.shape[2:])
     return windows(x, 3, 2, (above, left), -np.inf).max((4, 5))
 
 
-def numpy_resnet(x: Any, values: dict[str, Any], num_blocks: tuple[int, ...]) -> list[Any]:
+def numpy_resnet(
+    x: Any, values: dict[str, Any], num_blocks: tuple[int, ...], symmetric: bool
+) -> list[Any]:
     """The maps of a ResNet whose parameters have MindCV's names, in evaluation."""
     relu = np.vectorize(lambda v: max(v, 0.0), otypes=[float])
     x = relu(numpy_norm(numpy_conv(x, values["conv1.weight"], 2), values, "bn1"))
-    x = numpy_max_pool(x)
+    x = numpy_max_pool(x, symmetric)
     maps = []
     for stage, count in enumerate(num_blocks, start=1):
         for b in range(count):
@@ -117,20 +122,50 @@ def test_names_are_mindcvs() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("block", "num_blocks", "size"),
-    [(BasicBlock, (2, 1, 1, 1), (20, 26)), (Bottleneck, (1, 2, 1, 1), (17, 23))],
+    ("block", "num_blocks", "size", "symmetric"),
+    [
+        (BasicBlock, (2, 1, 1, 1), (20, 26), False),
+        (Bottleneck, (1, 2, 1, 1), (17, 23), False),
+        (Bottleneck, (1, 1, 1, 1), (20, 26), True),
+    ],
 )
-def test_maps_against_numpy(block: Any, num_blocks: Any, size: Any) -> None:
-    """Compiled; sizes that are even and odd at the stem and at the max-pool."""
+def test_maps_against_numpy(block: Any, num_blocks: Any, size: Any, symmetric: bool) -> None:
+    """Compiled; sizes that are even and odd at the stem and at the max-pool.
+
+    MindCV's ResNets, and torchvision's, which differ at even sizes.
+    """
     ms.set_context(mode=ms.GRAPH_MODE)
-    network = ResNet(block, num_blocks).set_train(False)
+    network = ResNet(block, num_blocks, symmetric=symmetric).set_train(False)
     values = randomise(network)
     x = images(1, 2, 3, *size)
-    expected = numpy_resnet(x.astype(np.float64), values, num_blocks)
+    expected = numpy_resnet(x.astype(np.float64), values, num_blocks, symmetric)
     found = network(Tensor(x), [2])
     assert len(found) == len(expected) == 4
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a.asnumpy(), b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("backend", [Backend, AclnnBackend])
+@pytest.mark.parametrize("size", [(8, 6), (9, 7), (8, 7)])
+def test_the_edges_of_the_max_pool(size: tuple[int, int], backend: type[Backend]) -> None:
+    """As in MindCV and in PyTorch; a map that was moved by one goes from one to the other."""
+    x = np.abs(images(4, 2, 3, *size))
+    pools = {symmetric: backend().max_pool(3, 2, symmetric) for symmetric in (False, True)}
+    for symmetric, pool in pools.items():
+        found = pool(Tensor(x)).asnumpy()
+        np.testing.assert_array_equal(found, numpy_max_pool(x, symmetric))
+    if not any(n % 2 for n in size):
+        moved = np.roll(x, (1, 1), axis=(2, 3))
+        same = pools[False](Tensor(x)).asnumpy()[:, :, :-1, :-1]
+        there = pools[True](Tensor(moved)).asnumpy()[:, :, 1:, 1:]
+        np.testing.assert_array_equal(same, there)
+
+
+def test_the_configuration_chooses_the_edges() -> None:
+    assert not build(trunk="resnet18").symmetric
+    assert build(trunk="resnet18", max_pool="symmetric").symmetric
+    with pytest.raises(ValueError, match="max_pool is of the ResNets; wide_resnet has none"):
+        ModelConfig(max_pool="symmetric")
 
 
 @pytest.mark.parametrize("name", get_args(ModelConfig.model_fields["trunk"].annotation))

@@ -19,22 +19,27 @@ shapes = st.tuples(
 )  # N, H, W, C
 
 
-def window(i: int, size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """What output i sees with "same" padding: inputs from the first number to the second."""
+def window(i: int, size: int, kernel: int, stride: int, symmetric: int = 0) -> tuple[int, int]:
+    """What output i sees: inputs from the first number to the second.
+
+    With "same" padding, or with the symmetric one of PyTorch.
+    """
     missing = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    start = i * stride - missing // 2
+    start = i * stride - (kernel // 2 if symmetric else missing // 2)
     return max(start, 0), min(start + kernel, size)
 
 
-def numpy_max_pool(x: Array, kernel: int, stride: int, dy: Array) -> tuple[Array, Array]:
+def numpy_max_pool(
+    x: Array, kernel: int, stride: int, dy: Array, symmetric: int = 0
+) -> tuple[Array, Array]:
     """y and dx: the first of the largest values of a window has its gradient."""
     images, height, width, channels = x.shape
     y, dx = np.zeros(dy.shape), np.zeros(x.shape)
     n, c = np.ogrid[:images, :channels]
     for i in range(dy.shape[1]):
         for j in range(dy.shape[2]):
-            top, bottom = window(i, height, kernel, stride)
-            left, right = window(j, width, kernel, stride)
+            top, bottom = window(i, height, kernel, stride, symmetric)
+            left, right = window(j, width, kernel, stride, symmetric)
             seen = x[:, top:bottom, left:right].reshape(images, -1, channels)
             place = seen.argmax(1)  # numpy's too is NaN where there is one
             y[:, i, j] = seen.max(1)
@@ -44,9 +49,9 @@ def numpy_max_pool(x: Array, kernel: int, stride: int, dy: Array) -> tuple[Array
 
 
 def native_max_pool(
-    x: Array, kernel: int, stride: int, dy: Array, threads: int = 1
+    x: Array, kernel: int, stride: int, dy: Array, threads: int = 1, symmetric: int = 0
 ) -> tuple[Array, Array]:
-    own = options(kernel, stride)
+    own = options(kernel, stride, symmetric)
     y, winners = call("max_pool", [x, own], [dy.shape, (-(-dy.size // 4),)], threads)
     (dx,) = call("max_pool_grad", [dy, winners, own], [x.shape], threads)
     return y, dx
@@ -58,16 +63,41 @@ def pooled(shape: tuple[int, ...], stride: int) -> tuple[int, ...]:
 
 
 @grid
-@given(shapes, st.sampled_from([(2, 2), (3, 2), (3, 3), (4, 2), (1, 1), (5, 4)]), threads_used)
-def test_max_pool(shape: tuple[int, ...], kind: tuple[int, int], threads: int) -> None:
+@given(
+    shapes,
+    st.sampled_from([(2, 2), (3, 2), (3, 3), (4, 2), (1, 1), (5, 4)]),
+    threads_used,
+    st.sampled_from([0, 1]),
+)
+def test_max_pool(
+    shape: tuple[int, ...], kind: tuple[int, int], threads: int, symmetric: int
+) -> None:
     rng = np.random.default_rng(sum(shape))
     # Few different values: many windows have several largest ones.
     x = rng.integers(-2, 3, shape).astype(np.float32)
     dy = rng.normal(0, 1, pooled(shape, kind[1])).astype(np.float32)
-    y, dx = native_max_pool(x, *kind, dy, threads)
-    expected_y, expected_dx = numpy_max_pool(x, *kind, dy)
+    symmetric = symmetric if kind[0] % 2 and kind[0] > kind[1] else 0
+    y, dx = native_max_pool(x, *kind, dy, threads, symmetric)
+    expected_y, expected_dx = numpy_max_pool(x, *kind, dy, symmetric)
     assert (y == expected_y).all()
     assert_close(dx, expected_dx, TOLERANCE)
+
+
+def test_the_stock_layer_has_the_same_gradient(eager: None) -> None:
+    """Behind a ReLU, whose zeros its padding, of zeros too, may win against."""
+    import mindspore as ms
+    from mindspore import Tensor, ops
+
+    from train.model.layers import SymmetricMaxPool
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(-0.7, 1, (2, 8, 7, 3)).astype(np.float32)
+    dy = rng.normal(0, 1, pooled(x.shape, 2)).astype(np.float32)
+    pool, weights = SymmetricMaxPool(3, 2), Tensor(dy.transpose(0, 3, 1, 2))
+    gradient = ms.grad(lambda z: (pool(ops.relu(z)) * weights).sum())
+    found = gradient(Tensor(x.transpose(0, 3, 1, 2))).asnumpy().transpose(0, 2, 3, 1)
+    _, expected = numpy_max_pool(np.maximum(x, 0), 3, 2, dy, symmetric=1)
+    assert_close(found, expected * (x > 0), TOLERANCE)
 
 
 @pytest.mark.parametrize("kernel", [2, 3])
@@ -162,8 +192,10 @@ def test_resize_of_what_is_not_finite(value: float) -> None:
 def test_unfit_inputs_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     x, y, winners = np.zeros((1, 4, 4, 4)), np.zeros((1, 2, 2, 4)), np.zeros(4)
     arrays = [a.astype(np.float32) for a in (x, y, winners)]
-    message = assert_refused("max_pool", [arrays[0], options(1, 2)], arrays[1:], capfd)
+    message = assert_refused("max_pool", [arrays[0], options(1, 2, 0)], arrays[1:], capfd)
     assert message == "native operator max_pool: no kernel 1 with stride 2 from 4 x 4 to 2 x 2\n"
+    message = assert_refused("max_pool", [arrays[0], options(2, 2, 1)], arrays[1:], capfd)
+    assert message == "native operator max_pool: no kernel 2 with stride 2 from 4 x 4 to 2 x 2\n"
 
 
 def test_in_a_graph(graph_mode: None) -> None:

@@ -1,5 +1,6 @@
 """Starting the shared branch from files of MindSpore and from checkpoints of runs."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,14 @@ from mindspore import Tensor, nn
 from safetensors.numpy import save_file
 
 from tests.train import networks
+from tests.train.run import torch_files
 from train.errors import UserError
 from train.model.backend import Backend
 from train.model.mtln import MTLN, DatasetInfo
 from train.model.trunks import BasicBlock, ResNet, WideResNet
 from train.run.checkpoint import Checkpoint
 from train.run.checkpoint_folder import save_checkpoint
+from train.run.foreign_names import with_pytorch_names
 from train.run.pretrained import start_from
 
 Values = dict[str, Any]
@@ -180,6 +183,24 @@ def test_other_precisions(tmp_path: Path, dtype: Any) -> None:
     assert dtypes == {ms.float32}
 
 
+def test_bfloat16_of_other_programs(tmp_path: Path) -> None:
+    """In a file with other types, of which numpy knows all but this one."""
+    halves = (np.arange(16, dtype="<f4").view("<u4") >> 16).astype("<u2").tobytes()
+    header = json.dumps(
+        {
+            "stem.bias": {"dtype": "BF16", "shape": [16], "data_offsets": [0, 32]},
+            "stem.number": {"dtype": "I64", "shape": [1], "data_offsets": [32, 40]},
+        }
+    ).encode()
+    content = len(header).to_bytes(8, "little") + header + halves + bytes(8)
+    (tmp_path / "file.safetensors").write_bytes(content)
+    network = wide()
+    before = randomise(network, 1)
+    start_from(network, tmp_path / "file.safetensors")
+    expected = {"shared.trunk.stem.bias": np.arange(16, dtype=np.float32)}
+    assert_equal(values_of(network), {**before, **expected})
+
+
 def test_unreadable_sources(tmp_path: Path) -> None:
     network = wide()
     assert refusal(network, tmp_path / "nowhere") == "no such file or folder"
@@ -191,8 +212,177 @@ def test_unreadable_sources(tmp_path: Path) -> None:
     assert refusal(network, tmp_path / "run") == no_checkpoint
     other = tmp_path / "weights.pth"
     other.write_bytes(b"PK")
-    expected = "must be a run folder, a checkpoint, or a .safetensors or .ckpt file"
-    assert refusal(network, other) == expected
+    assert refusal(network, other) == "cannot be read: damaged, or of another format"
+    other = tmp_path / "weights.h5"
+    other.write_bytes(b"x")
+    assert refusal(network, other) == (
+        "must be a run folder, a checkpoint, or a .safetensors, .pth, .pt or .ckpt file"
+    )
+
+
+# Names of torchvision's resnet18, copied, beside those of ours.
+NAMES = {
+    "conv1.weight": "conv1.weight",
+    "bn1.weight": "bn1.gamma",
+    "bn1.bias": "bn1.beta",
+    "bn1.running_mean": "bn1.moving_mean",
+    "bn1.running_var": "bn1.moving_variance",
+    "layer1.0.conv2.weight": "layer1.0.conv2.weight",
+    "layer2.0.downsample.0.weight": "layer2.0.down_sample.0.weight",
+    "layer2.0.downsample.1.running_var": "layer2.0.down_sample.1.moving_variance",
+    "layer4.0.bn2.bias": "layer4.0.bn2.beta",
+}
+# In the original SeCo files, a ResNet is a Sequential.
+IN_A_SEQUENTIAL = {"conv1": "0", "bn1": "1", **{f"layer{i}": str(i + 3) for i in range(1, 5)}}
+
+
+def pytorch_state(values: Values, dtype: Any = np.float32) -> Values:
+    """All of a trunk's values by PyTorch's names, and what else a network of its has."""
+    words = [("down_sample", "downsample"), ("gamma", "weight"), ("beta", "bias")]
+    words += [("moving_mean", "running_mean"), ("moving_variance", "running_var")]
+    state = {}
+    for name, value in values.items():
+        for ours, theirs in words:
+            name = name.replace(ours, theirs)
+        state[name] = value.astype(dtype)
+        if name.endswith("running_var"):
+            state[name.replace("running_var", "num_batches_tracked")] = np.array(9, "<i8")
+    return {**state, "fc.weight": np.ones((5, 512), dtype), "fc.bias": np.ones(5, dtype)}
+
+
+def trunk_values(seed: int) -> Values:
+    return randomise(ResNet(BasicBlock, BLOCKS), seed)
+
+
+def in_trunk(values: Values) -> Values:
+    return {f"shared.trunk.{name}": value for name, value in values.items()}
+
+
+def test_the_names_of_torchvision() -> None:
+    given = trunk_values(1)
+    state = with_pytorch_names(given)
+    assert state.keys() == pytorch_state(given).keys() - {"fc.weight", "fc.bias"} - {
+        name for name in pytorch_state(given) if name.endswith("num_batches_tracked")
+    }
+    for theirs, ours in NAMES.items():
+        np.testing.assert_array_equal(state[theirs], given[ours])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [(".pth", "f2"), (".pth", "f4"), (".pth", "f8"), (".safetensors", "f2"), (".ckpt", "f4")],
+)
+def test_weights_of_pytorch(tmp_path: Path, suffix: str, dtype: str) -> None:
+    """Parameters and statistics bit by bit; Lightning calls its files .ckpt."""
+    given = trunk_values(1)
+    state, path = pytorch_state(given, dtype), tmp_path / f"resnet{suffix}"
+    if suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch_files.save(path, state)
+    network = resnet()
+    before = randomise(network, 2)
+    line = start_from(network, path)
+    taken = {k: v.astype(dtype).astype(np.float32) for k, v in in_trunk(given).items()}
+    assert_equal(values_of(network), {**before, **taken})
+    size = count(taken)
+    assert line == (
+        f"init_from: {path}: took {size:,} of the {size:,} values of the shared branch; PyTorch's "
+        "max-pool pads on all sides, as with model.max_pool=symmetric"
+    )
+
+
+def with_prefix(prefix: str, values: Values) -> Values:
+    return {f"{prefix}{name}": value for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("wrap", "part"),
+    [
+        (lambda own, other: {"epoch": 3, "state_dict": own}, "state_dict."),
+        (lambda own, other: {"model": with_prefix("module.", own)}, "model.module."),
+        (lambda own, other: with_prefix("backbone.resnet.", own), "backbone.resnet."),
+        (
+            lambda own, other: {
+                "state_dict": with_prefix("module.encoder_k.", other)
+                | with_prefix("module.encoder_q.", own),
+                "arch": "resnet18",
+            },
+            "state_dict.module.encoder_q.",
+        ),
+        (
+            lambda own, other: {
+                "student": with_prefix("backbone.", other),
+                "teacher": with_prefix("backbone.", own),
+            },
+            "teacher.backbone.",
+        ),
+        (lambda own, other: {"state_dict": other, "state_dict_ema": own}, "state_dict_ema."),
+        (
+            lambda own, other: {
+                "state_dict": {
+                    f"encoder_q.{IN_A_SEQUENTIAL.get(first, first)}.{rest}": own[f"{first}.{rest}"]
+                    for first, _, rest in (name.partition(".") for name in own)
+                    if first != "fc"
+                }
+            },
+            "state_dict.encoder_q.",
+        ),
+    ],
+    ids=["nested", "parallel", "satlas", "moco", "dino", "timm", "seco"],
+)
+def test_where_pytorch_keeps_a_network(tmp_path: Path, wrap: Any, part: str) -> None:
+    given, path = trunk_values(1), tmp_path / "file.pth"
+    torch_files.save(path, wrap(pytorch_state(given), pytorch_state(trunk_values(3))))
+    network = resnet()
+    before = randomise(network, 2)
+    line = start_from(network, path)
+    assert_equal(values_of(network), {**before, **in_trunk(given)})
+    assert f"; from {part}* in it; " in line
+
+
+def test_a_first_convolution_of_other_channels(tmp_path: Path) -> None:
+    """Of a network for 13 bands, all is taken but that."""
+    given = trunk_values(1)
+    state = pytorch_state(given)
+    state["conv1.weight"] = np.ones((64, 13, 7, 7), np.float32)
+    torch_files.save(tmp_path / "file.pt", state)
+    trunk = ResNet(BasicBlock, BLOCKS, symmetric=True)
+    network = network_on(trunk, "batch", "linear")
+    before = randomise(network, 2)
+    line = start_from(network, tmp_path / "file.pt")
+    taken = {k: v for k, v in in_trunk(given).items() if k != "shared.trunk.conv1.weight"}
+    assert_equal(values_of(network), {**before, **taken})
+    assert line.endswith("; of another shape: shared.trunk.conv1")
+
+
+def test_weights_of_pytorch_for_norms_per_data_set(tmp_path: Path) -> None:
+    given = trunk_values(1)
+    torch_files.save(tmp_path / "file.pth", pytorch_state(given))
+    network = resnet("domain", ["ucm", "of"])
+    before = randomise(network, 2)
+    start_from(network, tmp_path / "file.pth")
+    names = {name: re.sub(r"\.of\.(ucm|of)\.", ".", name) for name in before}
+    expected = {k: in_trunk(given)[v] for k, v in names.items() if k.startswith("shared.")}
+    assert_equal(values_of(network), {**before, **expected})
+
+
+def test_a_program_in_the_place_of_weights(tmp_path: Path) -> None:
+    """Named, not run, and the network is as before."""
+    bomb = torch_files.call(torch_files.name("posix", "mkdir"), str(tmp_path / "made"))
+    torch_files.save(tmp_path / "file.pth", {**pytorch_state(trunk_values(1)), "args": bomb})
+    assert refusal(resnet(), tmp_path / "file.pth").startswith("refused: it names posix.mkdir, ")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_damaged_storage(tmp_path: Path) -> None:
+    """Which shows only when it is read: nothing has been taken by then."""
+    given = trunk_values(1)
+    path = tmp_path / "file.pth"
+    torch_files.save(path, pytorch_state(given))
+    content, values = path.read_bytes(), given["layer4.0.bn2.beta"].tobytes()
+    path.write_bytes(content.replace(values, bytes(len(values))))
+    assert refusal(resnet(), path) == "cannot be read: damaged, or of another format"
 
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])

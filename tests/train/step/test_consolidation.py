@@ -10,7 +10,7 @@ from mindspore import Tensor
 from tests.train.networks import make_scene_network, trainable, values
 from tests.train.thread_ranks import Threads, on_ranks
 from train.distributed.collectives import Collectives, Floats, OneProcess
-from train.model.mtln import MTLN, is_shared
+from train.model.mtln import MTLN, is_shared, is_trunk
 from train.optim.optimizers import SGD, AdamW, FlatOptimizer, decay_of, split
 from train.step.consolidation import Consolidator
 
@@ -68,6 +68,22 @@ def test_branches_statistics_and_every_slot(slots: list[str], local_branches: bo
             ):
                 mean = own[name]
             np.testing.assert_allclose(value, mean, rtol=1e-5, err_msg=name)
+
+
+def test_the_statistics_of_a_frozen_trunk_are_left_alone() -> None:
+    """They are the same on all ranks, and their mean would not always be, to the last bit."""
+
+    def work(rank: int, ranks: Threads) -> tuple[Arrays, Arrays]:
+        network, optimizer = make(["momentum"], rank)
+        before = contents(network, optimizer)
+        Consolidator(network, optimizer, ranks, True).consolidate(frozen_trunk=True)
+        return before, contents(network, optimizer)
+
+    for before, after in on_ranks(3, work):
+        statistics = [name for name in before if name.split(".")[-1].startswith("moving_")]
+        left = {name for name in statistics if (before[name] == after[name]).all()}
+        assert left == {name for name in statistics if is_trunk(name)}
+        assert 0 < len(left) < len(statistics)
 
 
 def test_one_rank_stays_as_it_is() -> None:

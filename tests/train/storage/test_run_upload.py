@@ -344,3 +344,21 @@ def test_requests_of_an_upload_are_what_obs_takes(
         assert headers["x-amz-security-token"] == TOKEN
         if request.method == "DELETE":
             assert "/checkpoints/step_00000002/" in request.url
+
+
+def test_event_files_of_an_earlier_start_go(
+    run: Path, mirrored: Mirrored, object_store: ObjectStore
+) -> None:
+    """On another machine the file has another name, and holds the same steps."""
+    events = run / "tensorboard"
+    events.mkdir()
+    (events / "events.out.tfevents.1.run").write_bytes(b"of one machine")
+    (run / "report.html").write_text("<html>")
+    mirrored().update(summary=False)
+    (events / "events.out.tfevents.1.run").rename(events / "events.out.tfevents.2.run")
+    mirrored(step=2).update(summary=False)
+    found = [key for key in object_store.keys("r") if "/logs/" not in key]
+    assert [key.removeprefix("r/") for key in found] == [
+        *("config.yaml", "metrics.jsonl", "report.html"),
+        "tensorboard/events.out.tfevents.2.run",
+    ]

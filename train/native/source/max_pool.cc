@@ -1,5 +1,5 @@
-// Max-pooling with "same" padding: H becomes ceil(H / stride), as mindspore.nn.MaxPool2d with
-// pad_mode "same".
+// Max-pooling: H becomes ceil(H / stride), as mindspore.nn.MaxPool2d with pad_mode "same", or with
+// the symmetric padding of PyTorch.
 //
 // Of equal values the first one in row-major order gets the gradient; of NaN the last one, since
 // NaN wins over everything.
@@ -18,9 +18,10 @@ namespace {
 struct Axis {
     int64_t in, out, kernel, stride, before;
 
-    Axis(int64_t in, int64_t out, int64_t kernel, int64_t stride)
+    Axis(int64_t in, int64_t out, int64_t kernel, int64_t stride, bool symmetric)
         : in(in), out(out), kernel(kernel), stride(stride),
-          before(std::max<int64_t>((out - 1) * stride + kernel - in, 0) / 2) {}
+          before(symmetric ? kernel / 2
+                           : std::max<int64_t>((out - 1) * stride + kernel - in, 0) / 2) {}
 
     int64_t start(int64_t i) const { return i * stride - before; }
     int64_t begin(int64_t i) const { return std::max<int64_t>(start(i), 0); }
@@ -40,10 +41,12 @@ struct Pooling {
     }
 };
 
-// False, with a line on stderr, if the options (kernel, stride) or the shapes are none.
+// False, with a line on stderr, if the options (kernel, stride, symmetric) or the shapes are none.
 bool fits(const Tensor &options, const Tensor &in, const Tensor &out) {
     const int64_t kernel = options.integers()[0], stride = options.integers()[1];
+    const bool symmetric = options.integers()[2] != 0;
     if (stride >= 1 && kernel >= stride && kernel <= 15 &&
+        (!symmetric || (kernel % 2 == 1 && kernel > stride)) &&
         out.shape[1] == (in.shape[1] + stride - 1) / stride &&
         out.shape[2] == (in.shape[2] + stride - 1) / stride)
         return true;
@@ -56,8 +59,9 @@ bool fits(const Tensor &options, const Tensor &in, const Tensor &out) {
 
 Pooling pooling_of(const Tensor &options, const Tensor &in, const Tensor &out) {
     const int64_t kernel = options.integers()[0], stride = options.integers()[1];
-    return {{in.shape[1], out.shape[1], kernel, stride},
-            {in.shape[2], out.shape[2], kernel, stride},
+    const bool symmetric = options.integers()[2] != 0;
+    return {{in.shape[1], out.shape[1], kernel, stride, symmetric},
+            {in.shape[2], out.shape[2], kernel, stride, symmetric},
             in.channels()};
 }
 
@@ -169,7 +173,7 @@ void unpool(const Pooling &p, const float *dy, const uint8_t *winners, float *dx
 }  // namespace
 }  // namespace mtln
 
-// Inputs: x (N, H, W, C); options (kernel, stride). Outputs: y (N, ceil(H / stride), ..., C), and
+// Inputs: x (N, H, W, C); options (kernel, stride, symmetric). Outputs: y (N, ceil(H / stride), ..., C), and
 // a byte for every value of y, in place of floats: where in its window the winner is.
 MTLN_OPERATOR(max_pool) {
     const mtln::Tensor x = arguments[0], y = arguments[2];
@@ -186,7 +190,7 @@ MTLN_OPERATOR(max_pool) {
     return 0;
 }
 
-// Inputs: dy, the winners; options (kernel, stride). Output: dx.
+// Inputs: dy, the winners; options (kernel, stride, symmetric). Output: dx.
 MTLN_OPERATOR(max_pool_grad) {
     const mtln::Tensor dy = arguments[0], dx = arguments[3];
     if (!mtln::fits(arguments[2], dx, dy)) return 1;

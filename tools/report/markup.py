@@ -1,0 +1,89 @@
+"""Pieces of HTML: escaped text, tables, pictures as data."""
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tools.report.statistics import Interval
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def text(value: object) -> str:
+    """Return a text in which nothing is markup."""
+    return html.escape(str(value), quote=True)
+
+
+def figure_cell(run: str, path: Sequence[str], shown: str) -> str:
+    """Return a cell with a figure of summary.json, which tells where it is from.
+
+    Args:
+        run: Name of the run.
+        path: Keys that lead to it.
+        shown: The figure as it is written.
+    """
+    where = text("/".join(path))
+    return f'<td class="n" data-run="{text(run)}" data-figure="{where}">{text(shown)}</td>'
+
+
+def row(cells: Iterable[str], heading: str | None = None) -> str:
+    """Return a row of ready cells, with its heading as text."""
+    first = "" if heading is None else f'<th scope="row">{text(heading)}</th>'
+    return f"<tr>{first}{''.join(cells)}</tr>"
+
+
+def table(headings: Sequence[str], rows: Iterable[str], css: str = "") -> str:
+    """Return a table of ready rows; wider ones than the page scroll on their own.
+
+    Cells repeat their headings, which stand before them where a narrow page shows a row as a block.
+    """
+    head = "".join(f'<th scope="col">{text(heading)}</th>' for heading in headings)
+    return (
+        f'<div class="scroll"><table class="{css}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(_labelled(r, headings[1:]) for r in rows)}</tbody></table></div>"
+    )
+
+
+def _labelled(ready: str, headings: Sequence[str]) -> str:
+    first, *cells = ready.split("<td")
+    pairs = zip(headings, cells, strict=True)
+    return first + "".join(f'<td data-label="{text(name)}"{cell}' for name, cell in pairs)
+
+
+def number(value: object) -> str:
+    """Return a cell with a number as it is written."""
+    return f'<td class="n">{text(value)}</td>'
+
+
+def legend(names: Sequence[str], swatches: Sequence[str]) -> str:
+    """Return names with the marks that stand for them, which are ready markup."""
+    items = zip(swatches, names, strict=True)
+    return f'<p class="legend">{"".join(f"<span>{s}{text(n)}</span>" for s, n in items)}</p>'
+
+
+def interval_text(interval: Interval | None) -> str:
+    """Return an interval of ratios in percent."""
+    return "-" if interval is None else f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"  # noqa: RUF001
+
+
+def picture(pixels: Pixels, alt: str, css: str = "", lossless: bool = False) -> str:
+    """Return an image element that holds its pixels, uint8 (H, W, 3)."""
+    height, width = pixels.shape[:2]
+    return (
+        f'<img class="{css}" width="{width}" height="{height}" alt="{text(alt)}" '
+        f'src="{data_uri(pixels, lossless)}">'
+    )
+
+
+def data_uri(pixels: Pixels, lossless: bool = False) -> str:
+    """Return pixels, uint8 (H, W, 3), as the address of a WebP picture that holds itself."""
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"lossless": True} if lossless else {"quality": 80}
+    Image.fromarray(pixels).save(buffer, "WEBP", method=4, **options)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
