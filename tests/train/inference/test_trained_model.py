@@ -73,10 +73,11 @@ def test_answers_do_not_depend_on_what_else_is_asked(
         np.testing.assert_allclose(mine, model.probabilities(pixels)[number], atol=1e-6)
 
 
-def test_pictures_of_all_data_sets_in_one_call(run: Path, model: TrainedModel) -> None:
+def test_pictures_of_all_data_sets_in_one_call(trained_run: Path, model: TrainedModel) -> None:
     """Of different numbers, and none of one data set; every task answers for its own alone."""
     images = [
-        images_of(run, s.name)[0][:count] for s, count in zip(_sets(model), (3, 0, 4), strict=True)
+        images_of(trained_run, s.name)[0][:count]
+        for s, count in zip(_sets(model), (3, 0, 4), strict=True)
     ]
     answers = model.own_probabilities(images)
     for number, task in enumerate(model.tasks):
