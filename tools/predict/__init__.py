@@ -1,0 +1,1 @@
+"""python -m tools predict: puts a trained network to use."""
