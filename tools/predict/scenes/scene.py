@@ -116,7 +116,7 @@ class OpenScene:
         bands = list(self.scene.recipe.bands or ())
         window = rasterio().windows.Window(x, y, width, height)
         with readable(self.scene.name):
-            values = np.moveaxis(self.file.read(bands, window=window), 0, -1)
+            values = np.ascontiguousarray(np.moveaxis(self.file.read(bands, window=window), 0, -1))
             valid: Valid = self.file.read_masks(bands, window=window).any(0)
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(-1)
