@@ -72,7 +72,8 @@ def predict_scene(
             together, those of the scene.
 
     Raises:
-        UserError: The scene cannot be read, or the pieces cannot be written.
+        UserError: The scene cannot be read.
+        OSError: A piece cannot be written.
     """
     from tools.predict.scenes.plan import Plan
     from tools.predict.scenes.work import work
@@ -87,6 +88,7 @@ def finish_scene(
 
     Raises:
         UserError: A piece is missing, or a file cannot be written.
+        OSError: The same.
     """
     from tools.predict.scenes.finish import finish
     from tools.predict.scenes.plan import Plan

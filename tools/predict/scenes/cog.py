@@ -7,14 +7,21 @@ block, so that memory does not grow with the scene.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
-from tools.predict.scenes.gdal import rasterio, readable, writable
+import numpy as np
+
+from tools.predict.scenes.gdal import rasterio, writable
 from tools.predict.scenes.pieces import STEPS, Output
 from tools.predict.scenes.reader import Part
 from tools.predict.scenes.scene import Place, Scene
+from train.errors import UserError
+from train.files import disk_of
 
 _VRT_TYPES = {"uint8": "Byte", "float32": "Float32"}
 _OPAQUE = "255"
@@ -33,9 +40,9 @@ def write_cog(path: Path, scene: Scene, output: Output, parts: Sequence[Part], t
     Raises:
         UserError: A piece is missing or damaged, or the file cannot be written.
     """
+    pieces = [_readable_piece(output, output.piece(to, part.number), part) for part in parts]
     virtual = path.with_suffix(".vrt")
-    pieces = [output.piece(to, part.number) for part in parts]
-    xml.ElementTree(_virtual(scene, output, parts, pieces)).write(virtual, encoding="utf-8")
+    _write(virtual, _virtual(scene, output, parts, pieces))
     options = {
         "driver": "COG",
         "compress": "deflate",
@@ -44,12 +51,58 @@ def write_cog(path: Path, scene: Scene, output: Output, parts: Sequence[Part], t
         # Of a whole scene at full size, 20,000 x 20,000 x 20 classes are 32 GB.
         "bigtiff": "if_safer",
     }
-    with writable(path):
+    with writable(path), _without_stderr():
         rasterio().shutil.copy(virtual, path, **options)
-    # A disk that is full may have been told to nobody.
-    with readable(str(path)), rasterio().open(path) as file:
-        for _, window in file.block_windows(1):
-            file.read(1, window=window)
+    _compare(path, virtual)
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Let nothing be written to standard error, where libtiff prints that a disk is full."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _compare(path: Path, virtual: Path) -> None:
+    """Read a file again: not every disk that is full is told."""
+    rio = rasterio()
+    with writable(path), rio.open(path) as written, rio.open(virtual) as made:
+        for _, window in written.block_windows(1):
+            pair = written.read(window=window), made.read(window=window)
+            if not np.array_equal(*pair, equal_nan=pair[0].dtype.kind == "f"):
+                raise UserError(f"{path}: was not written as it should be ({disk_of(path.parent)})")
+
+
+def _readable_piece(output: Output, piece: Path, part: Part) -> Path:
+    """Make a raster of GDAL's of a piece, which is a bare array (rows, bands, columns)."""
+    height, width = part.size
+    size = np.dtype(output.dtype).itemsize
+    root = xml.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    for number in range(len(output.bands)):
+        band = _add_band(root, output, number + 1)
+        band.set("subClass", "VRTRawRasterBand")
+        _add(band, "SourceFilename", piece.name, relativeToVRT="1")
+        _add(band, "ImageOffset", str(number * width * size))
+        _add(band, "PixelOffset", str(size))
+        _add(band, "LineOffset", str(len(output.bands) * width * size))
+        _add(band, "ByteOrder", "LSB" if sys.byteorder == "little" else "MSB")
+    virtual = piece.with_suffix(".vrt")
+    if not piece.exists():
+        raise UserError(f"{piece}: missing: predict the scene again")
+    _write(virtual, root)
+    return virtual
+
+
+def _write(path: Path, root: xml.Element) -> None:
+    with writable(path):
+        path.write_bytes(xml.tostring(root, encoding="utf-8"))
 
 
 def _virtual(
@@ -67,9 +120,7 @@ def _virtual(
     }
     _add_tags(root, tags.items())
     for number, name in enumerate(output.bands, 1):
-        band = xml.SubElement(
-            root, "VRTRasterBand", dataType=_VRT_TYPES[output.dtype], band=str(number)
-        )
+        band = _add_band(root, output, number)
         _add(band, "Description", name)
         _add(band, "NoDataValue", f"{output.nodata:g}")
         if output.probabilities is None:
@@ -79,6 +130,11 @@ def _virtual(
         for part, piece in zip(parts, pieces, strict=True):
             _add_piece(band, number, part, piece)
     return root
+
+
+def _add_band(root: xml.Element, output: Output, number: int) -> xml.Element:
+    kind = _VRT_TYPES[output.dtype]
+    return xml.SubElement(root, "VRTRasterBand", dataType=kind, band=str(number))
 
 
 def _add_place(root: xml.Element, place: Place) -> None:

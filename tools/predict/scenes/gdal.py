@@ -16,7 +16,7 @@ from train.files import disk_of
 
 REQUIREMENTS = "requirements-predict.txt"
 # Read once, when GDAL is first asked. Its cache takes 5 % of the memory else. In megabytes.
-_SETTINGS = {"GDAL_CACHEMAX": "64", "GDAL_MAX_DATASET_POOL_SIZE": "32"}
+_SETTINGS = {"GDAL_CACHEMAX": "32", "GDAL_MAX_DATASET_POOL_SIZE": "32"}
 
 
 @cache
@@ -49,10 +49,18 @@ def missing(package: str, what: str, error: ImportError) -> str:
     return f"{what} need {package}: python -m pip install -r {REQUIREMENTS}{reason}"
 
 
+def _silent_rasterio() -> Any:
+    """Return the module, with an environment for this thread: else GDAL prints its errors."""
+    rio = rasterio()
+    if not rio.env.hasenv():
+        rio.env.defenv()
+    return rio
+
+
 @contextmanager
 def readable(name: str) -> Iterator[None]:
     """Turn what GDAL says of a file that it cannot read into a UserError."""
-    rio = rasterio()
+    rio = _silent_rasterio()
     try:
         yield
     except (rio.errors.RasterioError, rio._err.CPLE_BaseError) as error:
@@ -61,13 +69,23 @@ def readable(name: str) -> Iterator[None]:
 
 @contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Turn what GDAL says of a file that it cannot write into a UserError."""
-    rio = rasterio()
+    """Turn what GDAL says of a file that it cannot write into a UserError.
+
+    An error of the system's that names no file names this one: a full disk names none.
+    """
+    rio = _silent_rasterio()
     try:
         yield
     except (rio.errors.RasterioError, rio._err.CPLE_BaseError) as error:
-        reason = f"{_told(error)} ({disk_of(path.parent)})"
-        raise UserError(f"{path}: cannot be written: {reason}") from None
+        raise unwritable(path, error) from None
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def unwritable(path: Path, error: BaseException) -> UserError:
+    """Return the line for a file that GDAL cannot write."""
+    return UserError(f"{path}: cannot be written: {_told(error)} ({disk_of(path.parent)})")
 
 
 def _told(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from tools.predict.scenes.cells import cells_of
 from tools.predict.scenes.gdal import rasterio, readable
 from tools.predict.scenes.pieces import cells_piece
 from tools.predict.scenes.plan import Answer, Plan
-from tools.predict.scenes.vectors import Feature, Ring, Values, area_of
+from tools.predict.scenes.vectors import Feature, Ring, Values, area_of, moved
 from train.data.records import IGNORE_INDEX
 
 _DIGITS = 4
@@ -67,9 +67,11 @@ def areas(class_map: Path, answer: Answer) -> Iterator[Feature]:
         UserError: It cannot be read.
     """
     with readable(str(class_map)), rasterio().open(class_map) as file:
+        # GDAL puts the areas where the scene is.
+        back = (~file.transform).to_gdal()
         for shape, value in rasterio().features.shapes(rasterio().band(file, 1)):
             if value != IGNORE_INDEX:
-                rings = [np.array(ring) for ring in shape["coordinates"]]
+                rings = [np.rint(moved(np.array(r), back)) for r in shape["coordinates"]]
                 outer, *holes = [abs(area_of(ring)) for ring in rings]
                 name = answer.classes[int(value)]
                 about: Values = {"class": name, "pixels": round(outer - sum(holes))}

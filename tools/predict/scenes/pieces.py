@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from tools.predict.scenes.gdal import rasterio, writable
 from tools.predict.scenes.plan import Answer, Plan
 from tools.predict.scenes.scene import Valid
 from train.data.records import IGNORE_INDEX
@@ -59,7 +58,7 @@ class Output:
     def piece(self, to: Path, number: int) -> Path:
         """Return the path of a piece of it."""
         kind = "classes" if self.probabilities is None else self.probabilities
-        return to / PIECES / f"{number:06d}_{self.answer.position:03d}_{kind}.tif"
+        return to / PIECES / f"{number:06d}_{self.answer.position:03d}_{kind}.raw"
 
     def values(self, scores: Floats, valid: Valid) -> npt.NDArray[Any]:
         """Probabilities (K, h, w) -> what is stored of them, (bands, h, w)."""
@@ -91,47 +90,28 @@ class RasterPiece:
         files: An open file for every output.
     """
 
-    def __init__(self, files: list[tuple[Output, Path, Any]]) -> None:
+    def __init__(self, files: Sequence[tuple[Output, BinaryIO]]) -> None:
         self._files = files
-        self._row = 0
 
     def write(self, scores: dict[int, Floats], valid: Valid) -> None:
         """Write the next rows: by the position of a task (K, h, w), and valid pixels (h, w)."""
-        height, width = valid.shape
-        window = rasterio().windows.Window(0, self._row, width, height)
-        for output, path, file in self._files:
-            with writable(path):
-                file.write(output.values(scores[output.answer.position], valid), window=window)
-        self._row += height
+        for output, file in self._files:
+            values = output.values(scores[output.answer.position], valid)
+            file.write(np.ascontiguousarray(values.swapaxes(0, 1)).data)
 
 
 @contextmanager
-def raster_piece(
-    outputs: list[Output], to: Path, number: int, size: tuple[int, int]
-) -> Iterator[RasterPiece]:
-    """Give a piece of a size (height, width); it is there at the end of the block.
+def raster_piece(outputs: list[Output], to: Path, number: int) -> Iterator[RasterPiece]:
+    """Give a piece; it is there at the end of the block.
+
+    It is a bare array (rows, bands, columns): GDAL tells not everybody that a disk is full.
 
     Raises:
-        UserError: It cannot be written.
+        OSError: It cannot be written.
     """
-    height, width = size
     with ExitStack() as stack:
         files = []
         for output in outputs:
-            path = output.piece(to, number)
-            temporary = stack.enter_context(replacement(path))
-            stack.enter_context(writable(path))
-            file = rasterio().open(
-                temporary,
-                "w",
-                driver="GTiff",
-                width=width,
-                height=height,
-                count=len(output.bands),
-                dtype=output.dtype,
-                interleave="band",
-                compress="zstd",
-            )
-            stack.enter_context(file)
-            files.append((output, path, file))
+            temporary = stack.enter_context(replacement(output.piece(to, number)))
+            files.append((output, stack.enter_context(temporary.open("wb"))))
         yield RasterPiece(files)

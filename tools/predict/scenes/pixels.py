@@ -47,13 +47,14 @@ def compute(
         advance: Takes the number of pixels that are finished.
 
     Raises:
-        UserError: The scene cannot be read, or a piece cannot be written.
+        UserError: The scene cannot be read.
+        OSError: A piece cannot be written.
     """
     outputs = outputs_of(plan)
     answers = groupby(_answers(strips(plan, parts), model), lambda a: a.strip.part.number)
     for part, (_, of_part) in zip(parts, answers, strict=True):
         canvas = Canvas(plan, part)
-        with raster_piece(outputs, to, part.number, part.size) as piece:
+        with raster_piece(outputs, to, part.number) as piece:
             for answer in of_part:
                 if answer.tile is not None:
                     canvas.add(answer.strip, answer.tile, answer.scores)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tools.predict.scenes.gdal import missing, rasterio, writable
+from tools.predict.scenes.gdal import missing, rasterio, unwritable, writable
 from tools.predict.scenes.scene import Place
 from train.errors import UserError
 
@@ -76,7 +76,7 @@ def _placed(
     while some := list(islice(rest, _TOGETHER)):
         points = np.concatenate([ring for feature in some for ring in feature.rings])
         if place.transform is not None:
-            points = _georeferenced(points, place.transform)
+            points = moved(points, place.transform)
             if place.crs is not None and target not in (None, place.crs):
                 x, y = rasterio().warp.transform(place.crs, target, points[:, 0], points[:, 1])
                 points = np.stack([x, y], axis=1)
@@ -90,7 +90,8 @@ def _placed(
         yield placed
 
 
-def _georeferenced(points: Ring, transform: Sequence[float]) -> Ring:
+def moved(points: Ring, transform: Sequence[float]) -> Ring:
+    """Apply a transform, six numbers in GDAL's order, to points (n, 2)."""
     x0, dx_column, dx_row, y0, dy_column, dy_row = transform
     columns, rows = points.T
     x = x0 + columns * dx_column + rows * dx_row
@@ -116,7 +117,7 @@ def _write_geojson(
     head = {"type": "FeatureCollection", "name": name}
     note = coordinates_note(place)
     text = json.dumps(head | ({"note": note} if note else {}), ensure_ascii=False)
-    with path.open("w", encoding="utf-8") as file:
+    with writable(path), path.open("w", encoding="utf-8") as file:
         file.write(f'{text[:-1]}, "features": [')
         between = "\n"
         for some in features:
@@ -165,7 +166,7 @@ def _write_geopackage(
                     append=append,
                 )
             except pyogrio.errors.DataSourceError as error:
-                raise UserError(f"{path}: cannot be written: {error}") from None
+                raise unwritable(path, error) from None
         append = True
 
 

@@ -30,7 +30,7 @@ def work(plan: Plan, model: TrainedModel, to: Path, share: Share, advance: Advan
         advance: Takes the number of pixels that are finished.
 
     Raises:
-        UserError: The scene cannot be read, or a piece cannot be written.
+        UserError: The scene cannot be read.
         OSError: A piece cannot be written.
     """
     done = is_finished(plan, to)

@@ -61,12 +61,19 @@ class PerPixel:
     def pixels(self, images: np.ndarray) -> np.ndarray:
         """(n, H, W, 3) -> (n, K, H, W)."""
         scores = np.exp((images / 255 - 0.5) @ self.weights)
-        return np.moveaxis(scores / scores.sum(-1, keepdims=True), -1, 1).astype(np.float32)
+        shares = (scores / scores.sum(-1, keepdims=True)).astype(np.float32)
+        found: np.ndarray = np.moveaxis(shares, -1, 1)
+        return found
 
     def scenes(self, images: np.ndarray) -> np.ndarray:
         """(n, S, S, 3) -> (n, 2)."""
         bright = images.mean((1, 2, 3)) / 255
         return np.stack([1 - bright, bright], 1).astype(np.float32)
+
+
+def per_pixel(*kinds: str, batch: int = 4, made: dict[str, Any] | None = None) -> Any:
+    """Return one, for what asks for a TrainedModel."""
+    return PerPixel(*kinds, batch=batch, made=made)
 
 
 def random_pixels(width: int, height: int, bands: int = 3, most: int = 255) -> np.ndarray:
@@ -91,7 +98,7 @@ def predict(
     scene: Path, model: Any, to: Path, options: SceneOptions, sizes: int = 1
 ) -> dict[str, Path]:
     """Predict a scene with so many shares, one after the other; return its files by name."""
-    to.mkdir(exist_ok=True)
+    to.mkdir(parents=True, exist_ok=True)
     advanced: list[int] = []
     for rank in range(sizes):
         share = Share(rank, sizes)
