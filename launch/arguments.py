@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,16 +35,23 @@ Settings are those of the configuration file, key.sub=value. Two of them are rea
   run_dir=PATH    the run folder (default: run_dir in CONFIG, or else
                   runs/NAME for NAME.yaml)
 
+With --tool it starts "python -m tools predict" instead, whose processes share the work:
+  python -m launch --nproc 4 --tool predict RUN INPUT... --out DIR
+Everything behind --tool is that command's; the logs go to DIR.launch.
+
 exit code: 0 success; 2 a mistake in what was asked for, named in one line; 124 no progress
 any more; 128+N ended by signal N; otherwise that of the rank that failed first.
 More: docs/launch.md"""
 
 
 class Arguments(NamedTuple):
-    """A parsed command line: what is to run, and whether only to print its plan, and as JSON."""
+    """A parsed command line: what is to run, and whether only to print its plan, and as JSON.
+
+    Without a configuration it is no training.
+    """
 
     job: Job
-    config: "Config"
+    config: "Config | None"
     dry_run: bool
     as_json: bool
 
@@ -107,6 +114,8 @@ def _parser() -> Parser:
     )
     add("--dry-run", action="store_true", help="print the plan, start nothing")
     add("--format", choices=("text", "json"), default="text", help="of the plan")
+    text = "start a tool instead of training: predict RUN INPUT... --out DIR"
+    add("--tool", metavar="WORD", nargs=argparse.REMAINDER, help=text)
     return parser
 
 
@@ -119,12 +128,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     parser = _parser()
     _require_known_options(argv, parser)
     given = parser.parse_intermixed_args(list(argv))
-    path = _config(given.config, given.overrides)
-    nproc, settings = _settings(given.overrides, given.nproc)
+    what = _tool(given) if given.tool is not None else _training(given)
     place = _place(given)
-    upload = [sys.executable, "-m", "train.run.last_upload"]
-    if given.require_upload:
-        upload.append("--required")
     table = given.rank_table or rank_table(os.environ)
     if place.nnodes and place.nnodes > 1 and not table:
         for option, value in (("--node-rank", place.node_rank), ("--master", place.master)):
@@ -138,17 +143,10 @@ def parse(argv: Sequence[str]) -> Arguments:
         raise UserError("--min-nodes: a rank table says which nodes take part: leave one out")
     if min_nodes and not max_restarts:
         raise UserError(f"--min-nodes {min_nodes} needs --max-restarts: it is about restarts")
-    # One reader for all: what training would refuse is refused here.
-    from train.config.reader import load_config
-
-    config = load_config(path, settings)
-    run_dir = str(config.run_dir)
-    overrides = [text for text in settings if not text.startswith("run_dir=")]
-    training = [str(path), *overrides, f"run_dir={run_dir}"]
     job = Job(
-        worker_command=[sys.executable, "-m", "train", *training],
-        run_dir=config.run_folder,
-        nproc=_number("nproc", nproc, 1, 1_000_000) or place.nproc,
+        worker_command=what.command,
+        run_dir=what.folder,
+        nproc=_number("nproc", what.nproc, 1, 1_000_000) or place.nproc,
         nnodes=place.nnodes,
         node_rank=place.node_rank,
         master=place.master,
@@ -159,11 +157,60 @@ def parse(argv: Sequence[str]) -> Arguments:
         max_restarts=max_restarts,
         min_nodes=min_nodes,
         grace=seconds("--grace", given.grace),
-        hang_timeout=seconds("--hang-timeout", given.hang_timeout),
+        # Only training tells of its progress.
+        hang_timeout=seconds("--hang-timeout", given.hang_timeout) if what.config else 0.0,
         node_timeout=seconds("--node-timeout", given.node_timeout),
-        upload_command=[*upload, *training] if is_remote(run_dir) else None,
+        together=what.config is not None,
+        upload_command=what.upload,
     )
-    return Arguments(job, config, given.dry_run, given.format == "json")
+    return Arguments(job, what.config, given.dry_run, given.format == "json")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the ranks are to run, where their logs go, and what uploads what is missing then."""
+
+    command: list[str]
+    folder: Path
+    nproc: str | None
+    config: "Config | None" = None
+    upload: list[str] | None = None
+
+
+def _training(given: argparse.Namespace) -> _Work:
+    path = _config(given.config, given.overrides)
+    nproc, settings = _settings(given.overrides, given.nproc)
+    # One reader for all: what training would refuse is refused here.
+    from train.config.reader import load_config
+
+    config = load_config(path, settings)
+    run_dir = str(config.run_dir)
+    overrides = [text for text in settings if not text.startswith("run_dir=")]
+    training = [str(path), *overrides, f"run_dir={run_dir}"]
+    upload = [sys.executable, "-m", "train.run.last_upload"]
+    if given.require_upload:
+        upload.append("--required")
+    later = [*upload, *training] if is_remote(run_dir) else None
+    command = [sys.executable, "-m", "train", *training]
+    return _Work(command, config.run_folder, nproc, config, later)
+
+
+def _tool(given: argparse.Namespace) -> _Work:
+    if given.config is not None:
+        raise UserError(f"{given.config}: with --tool there is no configuration")
+    words = list(given.tool)
+    if words[:1] != ["predict"]:
+        raise UserError(
+            f"--tool {' '.join(words[:1])}: must be predict, whose processes share the work"
+        )
+    own = Parser(add_help=False, allow_abbrev=False)
+    own.add_argument("--out")
+    out = own.parse_known_args(words[1:])[0].out
+    if out is None:
+        raise UserError("--tool predict: --out DIR is missing")
+    folder = Path(out).absolute()
+    command = [sys.executable, "-m", "tools", *words]
+    return _Work(command, folder.with_name(f"{folder.name}.launch"), given.nproc)
 
 
 def _place(given: argparse.Namespace) -> Place:
@@ -182,6 +229,8 @@ def _place(given: argparse.Namespace) -> Place:
 def _require_known_options(argv: Sequence[str], parser: Parser) -> None:
     known = parser._option_string_actions
     for number, word in enumerate(argv):
+        if word == "--tool":  # the rest is that tool's
+            return
         is_option = word.startswith("-") and not word[1:2].isdecimal()
         if is_option and word.partition("=")[0] not in known:
             from train.config.overrides import explain_words

@@ -56,7 +56,7 @@ def _nodes_like(own: Placement) -> tuple[Node, ...]:
 
 
 def _planned_world(job: Job, own: Placement, size: int) -> World:
-    if size == 1:
+    if size == 1 or not job.together:
         return World(size)
     if own.nnodes == 1:
         return World(size, ports.scheduler_address(job, os.environ))

@@ -38,6 +38,7 @@ class Job:
         node_timeout: Seconds that the launchers wait for each other at the start, and for a lost
             node to come back.
         scheduler_command: What the scheduler of a job of several ranks runs.
+        together: Whether the ranks form one cluster of MindSpore's; else each works by itself.
         upload_command: What uploads the results that are missing in object storage when the ranks
             have ended; None where the run folder is on this machine.
     """
@@ -58,4 +59,5 @@ class Job:
     hang_timeout: float = DEFAULT_HANG_TIMEOUT
     node_timeout: float = DEFAULT_NODE_TIMEOUT
     scheduler_command: Sequence[str] = field(default=_SCHEDULER)
+    together: bool = True
     upload_command: Sequence[str] | None = None

@@ -16,20 +16,23 @@ def check_job(arguments: Arguments) -> Sequence[str]:
     Raises:
         UserError: It cannot run: one line for every mistake.
     """
+    if arguments.config is None:
+        return ()
     from train.preflight import checks
     from train.run import ownership
 
+    config = arguments.config
     machine = count_devices()
     here, ranks, leads = _ranks(arguments, machine)
     if not leads and not arguments.dry_run:
         return ()
-    on_cpu = arguments.config.device == "CPU" or not machine.npus
-    notes = checks.check(arguments.config, ranks, here, on_cpu, arguments.dry_run)
+    on_cpu = config.device == "CPU" or not machine.npus
+    notes = checks.check(config, ranks, here, on_cpu, arguments.dry_run)
     # First, for the next check may advise to remove the folder.
     if not arguments.dry_run:
-        ownership.require_free(arguments.config.run_folder)
+        ownership.require_free(config.run_folder)
     if leads and not (arguments.dry_run and notes):
-        checks.check_folder(arguments.config)
+        checks.check_folder(config)
     return notes
 
 

@@ -9,8 +9,12 @@ start_training() {
     local root launcher=$1 config=configs/quickstart.yaml demo=true arguments=() argument
     shift
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    # Another program than training, which needs no configuration.
+    for argument in "$@"; do
+        [[ $argument != --tool ]] || config='' demo=false
+    done
     # An argument with "=" is a setting, one with "-" an option; anything else is CONFIG.
-    if [[ $# -gt 0 && ! $1 =~ ^- ]] && [[ $1 != *=* || -f $1 ]]; then
+    if [[ -n $config && $# -gt 0 && ! $1 =~ ^- ]] && [[ $1 != *=* || -f $1 ]]; then
         config=$(from_here "$1" "$root")
         [[ $config -ef $root/configs/quickstart.yaml ]] || demo=false
         shift
@@ -36,7 +40,7 @@ start_training() {
     fi
     # $launcher is a list of words.
     # shellcheck disable=SC2086
-    exec "$python" -m $launcher "$config" ${arguments[@]+"${arguments[@]}"}
+    exec "$python" -m $launcher ${config:+"$config"} ${arguments[@]+"${arguments[@]}"}
 }
 
 # Prints a path of the user's so that it still holds in the project's folder, $2.

@@ -92,7 +92,7 @@ def _attempt(placement: Placement, signals: Signals, members: MemberLinks) -> En
     job = placement.job
     size = placement.nproc + sum(member.nproc for member in members.all)
     world = World(size)
-    if size > 1:
+    if size > 1 and job.together:
         address = ports.scheduler_address(job, os.environ, members.address, members.attempts)
         world = World(size, address)
     attempt = claim_attempt(job.run_dir)

@@ -22,7 +22,7 @@ _SHORT = " ".join(SHORT)
 _PREAMBLE = f"""
 short() {{
     case " $* " in
-        *" --help "* | *" --dry-run"* | *" launch/run_docker.sh "*) command "$@" ;;
+        *" --help "* | *" --dry-run"* | *" --tool "* | *" launch/run_docker.sh "*) command "$@" ;;
         *" launch/run_distribute_8p.sh "* | *" -m launch "*) command "$@" nproc=1 {_SHORT} ;;
         *" launch/run_"* | *" -m train "*) command "$@" {_SHORT} ;;
         *) command "$@" ;;

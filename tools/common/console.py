@@ -1,5 +1,6 @@
 """What the tools show while they work and when they are done: progress, and tables."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,59 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     with _bar("MofNCompleteColumn") as bar:
         task = bar.add_task(title, total=total)
         yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def rated_progress(title: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show how far a job is and how fast, on standard error: a bar, or a line now and then.
+
+    Args:
+        title: What is done.
+        total: How many there are.
+        unit: What they are.
+    """
+    if not sys.stderr.isatty():
+        yield _rated_lines(title, total, unit)
+        return
+    with _bar("MofNCompleteColumn") as bar:
+        bar.columns = (*bar.columns[:-1], _rate_column(unit), bar.columns[-1])
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _rate_column(unit: str) -> Any:
+    """Return a column of rich's progress bar with the speed."""
+    from rich import progress as rich
+    from rich.text import Text
+
+    class Rate(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.1f} {unit}/s" if speed else "")
+
+    return Rate()
+
+
+def _rated_lines(title: str, total: int, unit: str) -> Advance:
+    """Return a function that prints how far a job is, every few seconds."""
+    done, first, began = 0, 0, 0.0
+    due = math.inf
+    print(f"{title}: {total:,} {unit} ...", file=sys.stderr, flush=True)
+
+    def advance(count: int) -> None:
+        nonlocal done, first, began, due
+        done += count
+        now = time.monotonic()
+        if not began:  # what comes before, such as a network being compiled, is no speed
+            first, began, due = done, now, now + _LINE_EVERY
+        elif now >= due:
+            due = now + _LINE_EVERY
+            speed = (done - first) / (now - began)
+            left = (total - done) / speed
+            text = f"{done:,} of {total:,} {unit}, {speed:,.1f} {unit}/s, {left:,.0f} s left"
+            print(f"{title}: {text}", file=sys.stderr, flush=True)
+
+    return advance
 
 
 @contextmanager

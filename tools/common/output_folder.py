@@ -56,7 +56,7 @@ def whole_folder(out: Path, overwrite: bool, is_ours: Callable[[Path], bool]) ->
         for path in (*temporary.iterdir(), temporary):
             flush_folder(path)  # of a file, it flushes what the file holds
         check_free(out, overwrite, is_ours)
-        _replace(temporary, out, out.with_name(f".{out.name}.{mark}.old"))
+        put_in_place(temporary, out, out.with_name(f".{out.name}.{mark}.old"))
         done = True
     finally:
         if not done:
@@ -88,8 +88,14 @@ def _make_parents(out: Path) -> list[Path]:
     return missing[::-1]
 
 
-def _replace(temporary: Path, out: Path, old: Path) -> None:
-    """Rename ``temporary`` to ``out``; an older ``out`` goes only once the new one is there."""
+def put_in_place(temporary: Path, out: Path, old: Path) -> None:
+    """Rename ``temporary`` to ``out``; an older ``out`` goes only once the new one is there.
+
+    Args:
+        temporary: A folder beside ``out``.
+        out: Where it goes.
+        old: What an older one is called meanwhile, where the two cannot be swapped in one step.
+    """
     if out.exists() and _exchange(temporary, out):
         flush_folder(out.parent)
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,13 +1,12 @@
 """The contact sheet of a data set: a row of pictures for every class."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from tools.common.console import shares
+from tools.common.lettering import typeface, wrap
 from tools.describe.mask_colours import Colour, Colours, colours_of, paint
 from tools.describe.samples import Sample
 from train.data.manifest import Manifest
@@ -23,8 +22,6 @@ _LINE = 20
 _INK = (28, 32, 38)
 _FAINT = (104, 112, 122)
 _PAPER = (252, 252, 250)
-
-_Font = ImageFont.FreeTypeFont
 
 
 def columns_of(rows: int) -> int:
@@ -58,9 +55,9 @@ def draw(
     columns = columns_of(len(rows))
     colours = [colours_of(space) for space in manifest.masks.values()]
     names, notes = _row_texts(manifest)
-    labels = [wrap(name, _font(16), _NAMES_WIDTH) for name in names]
-    widths = [_font(16).getlength(line) for lines in labels for line in lines]
-    widths += [_font(12).getlength(note) for note in notes]
+    labels = [wrap(name, typeface(16), _NAMES_WIDTH) for name in names]
+    widths = [typeface(16).getlength(line) for lines in labels for line in lines]
+    widths += [typeface(12).getlength(note) for note in notes]
     names_width = int(max(widths)) + _NAMES_GAP
     sample_width = _TILE + (_TILE + 2) * len(manifest.masks)
     block = names_width + per_row * (sample_width + _GAP) - _GAP
@@ -80,7 +77,7 @@ def draw(
         if colour is not None:
             pen.rectangle((x, y, x + 16, y + 16), colour, outline=(150, 150, 150))
             x += 22
-        pen.text((x, y - 1), text, _INK, _font(14))
+        pen.text((x, y - 1), text, _INK, typeface(14))
     for column in range(columns):
         y = top
         x = _MARGIN + column * (block + _BLOCK_GAP)
@@ -90,12 +87,6 @@ def draw(
             y += heights[place]
     with replacement(path) as temporary:
         sheet.save(temporary, "PNG")
-
-
-def _font(size: int, bold: bool = False) -> _Font:
-    # Pillow's own font has Latin letters only.
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
 
 
 def _title(
@@ -108,9 +99,9 @@ def _title(
         parts.append(f"{len(manifest.classes)} scene classes, below each its {splits} images")
     parts += [f"masks {name}: {len(s.classes)} classes" for name, s in manifest.masks.items()]
     parts.append(f"up to {per_row} of the train split in each row, seed {seed}")
-    font = _font(26, bold=True)
+    font = typeface(26, bold=True)
     pen.text((_MARGIN, _MARGIN - 6), wrap(manifest.name, font, room)[0], _INK, font)
-    pen.text((_MARGIN, _MARGIN + 32), " · ".join(parts), _FAINT, _font(14))
+    pen.text((_MARGIN, _MARGIN + 32), " · ".join(parts), _FAINT, typeface(14))
 
 
 def _row_texts(manifest: Manifest) -> tuple[Sequence[str], list[str]]:
@@ -128,27 +119,9 @@ def _label(pen: ImageDraw.ImageDraw, x: int, y: int, lines: Sequence[str], note:
     text_height = len(lines) * _LINE + 18
     y += max(0, (_TILE - text_height) // 2)
     for line in lines:
-        pen.text((x, y), line, _INK, _font(16))
+        pen.text((x, y), line, _INK, typeface(16))
         y += _LINE
-    pen.text((x, y + 2), note, _FAINT, _font(12))
-
-
-def wrap(text: str, font: _Font, width: int) -> list[str]:
-    """Break a name into lines no wider than ``width``: between words if possible.
-
-    Words end at spaces, underscores, hyphens and before a capital letter. Together the lines are
-    the text.
-    """
-    words = re.findall(r".+?(?:[\s_\-/]+|(?<=[a-z0-9])(?=[A-Z])|$)", text, re.DOTALL) or [text]
-    lines = [""]
-    for word in words:
-        if lines[-1] and font.getlength((lines[-1] + word).rstrip()) > width:
-            lines.append("")
-        for letter in word:
-            if lines[-1] and font.getlength((lines[-1] + letter).rstrip()) > width:
-                lines.append("")
-            lines[-1] += letter
-    return lines
+    pen.text((x, y + 2), note, _FAINT, typeface(12))
 
 
 def _tiles(
@@ -156,7 +129,7 @@ def _tiles(
 ) -> None:
     if not row:
         pen = ImageDraw.Draw(sheet)
-        pen.text((x, y + _TILE // 2 - 8), "none in the train split", _FAINT, _font(13))
+        pen.text((x, y + _TILE // 2 - 8), "none in the train split", _FAINT, typeface(13))
     for sample in row:
         sheet.paste(_tile(sample.image, Image.Resampling.LANCZOS), (x, y))
         left = x
@@ -200,7 +173,7 @@ def _legend(
         entries.append((f"no class  {found[-1]:.1%}", own.no_class))
         x = 0
         for text, colour in entries:
-            room = int(_font(14).getlength(text)) + (46 if colour else 22)
+            room = int(typeface(14).getlength(text)) + (46 if colour else 22)
             if x and x + room > width:
                 x, y = 0, y + 26
             items.append((x, y, text, colour))

@@ -1,11 +1,11 @@
 """Which part of the work is this process's, where several do it together.
 
-They need not talk to each other: what each does follows from its number and from how many there are.
+They need not talk to each other: what each does follows from its number and that of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 from train.distributed import mpirun
@@ -53,6 +53,13 @@ class Share:
                     )
                 return cls(rank, size)
         return cls()
+
+    def choose_device(self, environment: MutableMapping[str, str]) -> None:
+        """Give each process of a machine a device of its own, as our launcher does."""
+        found = mpirun.names(environment)
+        name = found.local_rank if found else "SLURM_LOCALID"
+        if self.size > 1 and environment.get(name):
+            environment.setdefault("DEVICE_ID", environment[name])
 
     def mine(self, number: int) -> bool:
         """Return whether the piece of work of this number, from 0, is done here."""

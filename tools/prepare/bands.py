@@ -8,7 +8,7 @@ that holds one band after the other as one grey picture for each.
 import io
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,22 @@ def counted_bands(count: int) -> str:
     return f"{count} band{'s' if count != 1 else ''}"
 
 
+def read_tags(file: BinaryIO) -> dict[int, Any] | None:
+    """Read the tags of the first page of a file; None if it is no TIFF.
+
+    Raises:
+        Exception: Whatever Pillow raises on what it cannot read.
+    """
+    head = file.read(4)
+    if head not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    head += file.read(12 if head[2:] in (b"+\0", b"\0+") else 4)
+    directory = ImageFileDirectory_v2(head)
+    file.seek(directory.next)
+    directory.load(file)
+    return dict(directory)
+
+
 @dataclass(frozen=True)
 class Tiff:
     """The first page of a TIFF.
@@ -45,13 +61,8 @@ class Tiff:
     @classmethod
     def open(cls, data: bytes) -> "Tiff | None":
         """Read the tags of a file's first page; None if it is no TIFF."""
-        if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return None
-        file = io.BytesIO(data)
-        directory = ImageFileDirectory_v2(file.read(16 if data[2:4] in (b"+\0", b"\0+") else 8))
-        file.seek(directory.next)
-        directory.load(file)
-        return cls(data, dict(directory))
+        tags = read_tags(io.BytesIO(data))
+        return None if tags is None else cls(data, tags)
 
     def _first(self, tag: int, default: int) -> int:
         value = self.tags.get(tag, default)

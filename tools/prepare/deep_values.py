@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tools.prepare.recipe import Notes, Recipe
+from tools.prepare.recipe import DoesNotFit, Notes, Recipe
 
 _HIGHEST = 65535
 # Of the values of a picture, so many are enough to tell its range.
@@ -29,15 +29,9 @@ def to_8_bits(values: npt.NDArray[Any], recipe: Recipe, notes: Notes) -> npt.NDA
         # What is no number is no data.
         return (np.nan_to_num(scaled, nan=0.0).clip(0, 255) + 0.5).astype(np.uint8)
     if values.dtype.kind == "f":
-        raise ValueError(
-            "floating-point pixels have no fixed range: scale them to 8 bits first, or with "
-            f"--range {_suggested(notes)}"
-        )
+        raise DoesNotFit("floating-point pixels have no fixed range", _advice(notes))
     if values.min() < 0 or values.max() > _HIGHEST:
-        raise ValueError(
-            "integer pixels outside 0..65535: scale them to 8 bits first, or with "
-            f"--range {_suggested(notes)}"
-        )
+        raise DoesNotFit("integer pixels outside 0..65535", _advice(notes))
     return ((values.astype(np.int64) * 255 + _HIGHEST // 2) // _HIGHEST).astype(np.uint8)
 
 
@@ -50,9 +44,9 @@ def spread_of(values: npt.NDArray[Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _suggested(notes: Notes) -> str:
+def _advice(notes: Notes) -> str:
     low, high = notes.spread or (0, 1)
-    return f"{low:.4g},{high:.4g}, about what it uses"
+    return f": scale them to 8 bits first, or with --range {low:.4g},{high:.4g}, about what it uses"
 
 
 def is_deep_colour(image: Image.Image) -> bool:

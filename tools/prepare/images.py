@@ -23,7 +23,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tools.common.duplicates.fingerprint import Fingerprint, fingerprint
 from tools.prepare.bands import Tiff, counted_bands
 from tools.prepare.deep_values import deep_colours, is_deep_colour, spread_of, to_8_bits
-from tools.prepare.recipe import FOURTH_DROPPED, FOURTH_GRADED, LATER_PAGES, Notes, Recipe
+from tools.prepare.recipe import (
+    FOURTH_DROPPED,
+    FOURTH_GRADED,
+    LATER_PAGES,
+    DoesNotFit,
+    Notes,
+    Recipe,
+)
 
 EXIF_ORIENTATION = 0x0112
 # What an orientation other than upright asks for.
@@ -69,10 +76,53 @@ class Picture:
     notes: Notes
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A picture as it is to be stored, before it is encoded.
+
+    Attributes:
+        image: Its pixels, 8-bit RGB, upright, of the stored size.
+        kept: Whether the file itself already is what the recipe asks for.
+        original: Width and height in the file, before turning and resizing.
+        orientation: EXIF orientation, 1..8; 1 is upright.
+        notes: What else was found out.
+    """
+
+    image: Image.Image
+    kept: bool
+    original: tuple[int, int]
+    orientation: int
+    notes: Notes
+
+
 def make(data: bytes, recipe: Recipe) -> Picture:
     """Turn an image file's bytes into a stored picture.
 
     A file that already is what the recipe asks for is stored byte for byte.
+
+    Raises:
+        Exception: Whatever Pillow raises on a file that it cannot decode.
+    """
+    decoded = read_picture(data, recipe)
+    image = decoded.image
+    counts = np.asarray(image.histogram(), dtype=np.int64).reshape(3, 256)
+    text = f"{image.width}x{image.height}:".encode()
+    return Picture(
+        data=encoded(data, decoded, recipe),
+        height=image.height,
+        width=image.width,
+        sums=tuple((counts @ _LEVELS).tolist()),
+        squares=tuple((counts @ _LEVELS**2).tolist()),
+        digest=hashlib.blake2b(text + image.tobytes(), digest_size=16).digest(),
+        looks=fingerprint(image),
+        original=decoded.original,
+        orientation=decoded.orientation,
+        notes=decoded.notes,
+    )
+
+
+def read_picture(data: bytes, recipe: Recipe) -> Decoded:
+    """Decode an image file's bytes as the recipe says.
 
     Raises:
         Exception: Whatever Pillow raises on a file that it cannot decode.
@@ -82,37 +132,28 @@ def make(data: bytes, recipe: Recipe) -> Picture:
     tiff = Tiff.open(data)
     if tiff is not None and _needs_bands(tiff, recipe):
         check_size(tiff.size, recipe.max_pixels)
-        kept, size_before, orientation = False, tiff.size, tiff.orientation
         image = _resized(_of_bands(tiff, recipe, notes), recipe.size, tiff.size)
-    else:
-        with opened_picture(data, recipe.max_pixels) as opened:
-            # Known only before a picture is loaded, which asking for its EXIF data may do.
-            deep = is_deep_colour(opened)
-            kept = opened.format == recipe.format.upper() and _is_plain(opened) and not deep
-            kept = kept and recipe.bands in (None, (1, 2, 3))
-            size_before = opened.size
-            orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
-            image = decode(opened, _Source(data, tiff, deep), recipe, notes)
-    buffer = io.BytesIO(data)
-    if not kept or image.size != size_before:
-        # JPEG with full-resolution colour.
-        jpeg = {"quality": recipe.quality, "subsampling": 0} if recipe.format == "jpeg" else {}
-        buffer = io.BytesIO()
-        image.save(buffer, recipe.format.upper(), **jpeg)
-    counts = np.asarray(image.histogram(), dtype=np.int64).reshape(3, 256)
-    text = f"{image.width}x{image.height}:".encode()
-    return Picture(
-        data=buffer.getvalue(),
-        height=image.height,
-        width=image.width,
-        sums=tuple((counts @ _LEVELS).tolist()),
-        squares=tuple((counts @ _LEVELS**2).tolist()),
-        digest=hashlib.blake2b(text + image.tobytes(), digest_size=16).digest(),
-        looks=fingerprint(image),
-        original=size_before,
-        orientation=orientation,
-        notes=notes,
-    )
+        return Decoded(image, False, tiff.size, tiff.orientation, notes)
+    with opened_picture(data, recipe.max_pixels) as opened:
+        # Known only before a picture is loaded, which asking for its EXIF data may do.
+        deep = is_deep_colour(opened)
+        kept = opened.format == recipe.format.upper() and _is_plain(opened) and not deep
+        kept = kept and recipe.bands in (None, (1, 2, 3))
+        original = opened.size
+        orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
+        image = decode(opened, _Source(data, tiff, deep), recipe, notes)
+    return Decoded(image, kept and image.size == original, original, orientation, notes)
+
+
+def encoded(data: bytes, decoded: Decoded, recipe: Recipe) -> bytes:
+    """Return what is stored of a picture: its file, or its pixels in the recipe's format."""
+    if decoded.kept:
+        return data
+    # JPEG with full-resolution colour.
+    jpeg = {"quality": recipe.quality, "subsampling": 0} if recipe.format == "jpeg" else {}
+    buffer = io.BytesIO()
+    decoded.image.save(buffer, recipe.format.upper(), **jpeg)
+    return buffer.getvalue()
 
 
 @contextmanager
@@ -134,7 +175,7 @@ def opened_picture(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         if tiff is None:
             # Pillow's own text names an object in memory.
             raise ValueError("not a picture that can be read") from None
-        raise ValueError(f"{tiff.describe()}{tiff.advice}") from None
+        raise DoesNotFit(tiff.describe(), tiff.advice) from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
@@ -234,7 +275,7 @@ def to_rgb(image: Image.Image, recipe: Recipe, notes: Notes) -> Image.Image:
 def _needs_bands(tiff: Tiff, recipe: Recipe) -> bool:
     """Return whether a TIFF's bands are to be read one by one, which Pillow does not do."""
     if tiff.bands > 4 and recipe.bands is None:
-        raise ValueError(f"{tiff.describe()}{tiff.advice}")
+        raise DoesNotFit(tiff.describe(), tiff.advice)
     separate = tiff.bands > 3 or (tiff.bands > 1 and not tiff.is_of_colour)
     deep = tiff.bits > 8 and tiff.bands > 2
     return (recipe.bands is not None and separate) or (deep and recipe.range is not None)
@@ -253,7 +294,7 @@ def _of_bands(tiff: Tiff, recipe: Recipe, notes: Notes) -> Image.Image:
 
 def _check_bands(count: int, bands: tuple[int, ...]) -> None:
     if max(bands) > count:
-        raise ValueError(f"{counted_bands(count)}, but --bands asks for band {max(bands)}")
+        raise DoesNotFit(counted_bands(count), f", but --bands asks for band {max(bands)}")
 
 
 def _has_later_pages(image: Image.Image) -> bool:

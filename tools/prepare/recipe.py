@@ -8,6 +8,22 @@ MAX_PIXELS = 178_956_970
 FOURTH_DROPPED, FOURTH_GRADED, LATER_PAGES = "fourth dropped", "fourth graded", "later pages"
 
 
+class DoesNotFit(ValueError):
+    """A picture that needs other options.
+
+    Args:
+        what: What the picture is.
+        advice: What may be done about it, behind that.
+
+    Attributes:
+        what: The same, for commands that have no such options.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what + advice)
+        self.what = what
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How pictures are stored.

@@ -4,7 +4,7 @@ Shapes: n = images, K = classes of a task, H, W = height and width of the images
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class TrainedModel:
 
     Attributes:
         blueprint: What the network is.
+        inputs: The data sets as one of which it sees pictures; only one with ``seen_as``.
         tasks: Its tasks, in the order of the answers.
         image_size: Height and width that scene tasks were trained for, in pixels.
 
@@ -84,7 +85,7 @@ class TrainedModel:
             self.tasks = [replace(task, dataset=seen_as) for task in self.tasks]
         self.image_size = config.image.size
         self.batch = batch
-        self._copies = len(sets)
+        self.inputs = tuple(sets)
         self._network = build.build_network(config, sets, self.tasks)
         self._network.set_train(False)
         arrays = checkpoint.average or checkpoint.model
@@ -117,40 +118,50 @@ class TrainedModel:
         """Whether its tasks have attention branches."""
         return bool(self._network.attention)
 
-    def probabilities(self, images: Images) -> list[Floats]:
-        """uint8 RGB images (n, H, W, 3) -> for every task, (n, K) or (n, K, H, W)."""
-        parts = [self._call("probabilities", self._probabilities, p) for p in self._batches(images)]
-        answers = [np.concatenate(of_task) for of_task in zip(*parts, strict=True)]
-        return [answer[: len(images)] for answer in answers]
+    def probabilities(self, images: Images | Sequence[Images]) -> list[Floats]:
+        """uint8 RGB images (n, H, W, 3) -> for every task, (n, K) or (n, K, H, W).
 
-    def attention(self, images: Images) -> list[list[Floats]]:
-        """uint8 RGB images (n, H, W, 3) -> for every task, of every level, (n, H_l, W_l) in 0..1.
+        The images are the same for all ``inputs``, or one array for each: the same pictures, as
+        that data set would have stored them.
+        """
+        count = len(images if isinstance(images, np.ndarray) else images[0])
+        parts = [
+            self._call("probabilities", self._probabilities, p) for p in self._batches(images)
+        ]
+        answers = [np.concatenate(of_task) for of_task in zip(*parts, strict=True)]
+        return [answer[:count] for answer in answers]
+
+    def attention(self, images: Images | Sequence[Images]) -> list[list[Floats]]:
+        """Like :meth:`probabilities` -> for every task, of every level, (n, H_l, W_l) in 0..1.
 
         It is the mean of the task's soft mask over the channels.
         """
+        count = len(images if isinstance(images, np.ndarray) else images[0])
         cell = Attention(self._network)
         parts = []
         for pixels in self._batches(images):
-            maps = cell(*self._inputs(pixels))
+            maps = cell(*to_device(list(map(Tensor, pixels))))
             parts.append([[level.asnumpy() for level in of_task] for of_task in maps])
         return [
-            [np.concatenate(level)[: len(images)] for level in zip(*of_task, strict=True)]
+            [np.concatenate(level)[:count] for level in zip(*of_task, strict=True)]
             for of_task in zip(*parts, strict=True)
         ]
 
-    def _batches(self, images: Images) -> list[Images]:
-        """Cut images into batches; the last one is filled up with black."""
-        count = max(1, -(-len(images) // self.batch))
-        padded = np.zeros((count * self.batch, *images.shape[1:]), np.uint8)
-        padded[: len(images)] = images
-        return list(padded.reshape(count, self.batch, *images.shape[1:]))
+    def _batches(self, images: Images | Sequence[Images]) -> Iterator[list[Images]]:
+        """Yield batches, an array for each of the inputs; the last one is filled up with black."""
+        arrays = [images] * len(self.inputs) if isinstance(images, np.ndarray) else images
+        for first in range(0, max(1, len(arrays[0])), self.batch):
+            batch = []
+            for pixels in arrays:
+                part = pixels[first : first + self.batch]
+                missing = [(0, self.batch - len(part)), (0, 0), (0, 0), (0, 0)]
+                batch.append(np.pad(part, missing))
+            yield batch
 
-    def _inputs(self, pixels: Images) -> tuple[Tensor, ...]:
-        return to_device([Tensor(pixels) for _ in range(self._copies)])
-
-    def _call(self, name: str, cell: nn.Cell, pixels: Images) -> list[Floats]:
-        key = name, *pixels.shape
-        inputs = self._inputs(pixels)
+    def _call(self, name: str, cell: nn.Cell, pixels: Sequence[Images]) -> list[Floats]:
+        key = name, *pixels[0].shape
+        host = list(map(Tensor, pixels))
+        inputs = to_device(host)
         if key in self._compiled:
             answers = cell(*inputs)
         else:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.tools.commands import Tools
 from tools.__main__ import main
-from tools.describe.contact_sheet import _font, wrap
+from tools.common.lettering import typeface, wrap
 from tools.describe.mask_colours import NO_CLASS, palette
 from tools.describe.report import Class, bare, shared
 
@@ -237,9 +237,9 @@ def test_groups_tell_something() -> None:
     ["x", "thermal_power_station", "MediumResidentialArea", "W" * 60, "a b", "土地" * 30, "__"],
 )
 def test_no_name_is_cut_off(name: str) -> None:
-    lines = wrap(name, _font(16), 166)
+    lines = wrap(name, typeface(16), 166)
     assert "".join(lines) == name
-    assert all(_font(16).getlength(line.rstrip()) <= 166 for line in lines)
+    assert all(typeface(16).getlength(line.rstrip()) <= 166 for line in lines)
 
 
 def test_colours_can_be_told_apart() -> None:

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
-from train import __main__ as train_main
 from train.config.reader import load_config
 from train.data.manifest import open_record_sets
 from train.data.pipeline import stored_records, transformed_batches
@@ -20,24 +18,6 @@ from train.inference.checkpoint_source import choose_checkpoint
 from train.inference.trained_model import TrainedModel
 from train.run.checkpoint import Checkpoint, load_checkpoint
 from train.tasks.metrics import confusion_matrix
-
-
-@pytest.fixture(scope="module")
-def run(joint_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a norm per data set, a moving average and two checkpoints, without its records."""
-    folder = tmp_path_factory.mktemp("trained")
-    tree = {
-        **joint_tree,
-        "model": {"depth": 10, "width": 1, "norm": "domain"},
-        "ema": 0.5,
-        "evaluate": {"every": 2, "images": 12},
-        "checkpoint": {"every": 2, "keep": 2},
-        "run_dir": str(folder / "run"),
-    }
-    config = folder / "run.yaml"
-    config.write_text(yaml.safe_dump(tree))
-    assert train_main.main([str(config)]) == 0
-    return folder / "run"
 
 
 def images_of(run: Path, dataset: str, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
@@ -52,26 +32,30 @@ def images_of(run: Path, dataset: str, split: str = "test") -> tuple[np.ndarray,
 
 
 @pytest.fixture(scope="module")
-def model(run: Path) -> TrainedModel:
-    return TrainedModel.read(choose_checkpoint(run, "newest", "run"), batch=4)
+def model(trained_run: Path) -> TrainedModel:
+    return TrainedModel.read(choose_checkpoint(trained_run, "newest", "run"), batch=4)
 
 
-def test_answers_are_those_of_the_evaluation_of_the_run(run: Path, model: TrainedModel) -> None:
+def test_answers_are_those_of_the_evaluation_of_the_run(
+    trained_run: Path, model: TrainedModel
+) -> None:
     """Which took the moving average, and norms of each data set."""
-    summary = json.loads((run / "summary.json").read_text())["tasks"]
+    summary = json.loads((trained_run / "summary.json").read_text())["tasks"]
     for number, task in enumerate(model.tasks):
         if task.kind != "scene":
             continue
-        pixels, labels = images_of(run, task.dataset)
+        pixels, labels = images_of(trained_run, task.dataset)
         answers = model.probabilities(pixels)[number]
         np.testing.assert_allclose(answers.sum(1), 1, rtol=1e-5)
         found = confusion_matrix(labels, answers.argmax(1), len(task.classes))
         assert summary[task.name]["test"]["confusion_matrix"] == found.tolist()
 
 
-def test_answers_do_not_depend_on_what_else_is_asked(run: Path, model: TrainedModel) -> None:
+def test_answers_do_not_depend_on_what_else_is_asked(
+    trained_run: Path, model: TrainedModel
+) -> None:
     """Neither on the other pictures of a batch nor on the other tasks."""
-    pixels, _ = images_of(run, "roofs")
+    pixels, _ = images_of(trained_run, "roofs")
     together = model.probabilities(pixels)
     assert [answer.shape for answer in together] == [
         *((12, 2), (12, 3), (12, 4), (12, 3, 16, 16)),
@@ -79,21 +63,23 @@ def test_answers_do_not_depend_on_what_else_is_asked(run: Path, model: TrainedMo
     alone = model.probabilities(pixels[5:6])
     for one, all_of_them in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one[0], all_of_them[5])
-    path = choose_checkpoint(run, "newest", "run")
+    path = choose_checkpoint(trained_run, "newest", "run")
     few = TrainedModel.read(path, tasks=["roofs"], batch=4)
     assert [task.name for task in few.tasks] == ["roofs"]
     np.testing.assert_allclose(few.probabilities(pixels)[0], together[2], atol=1e-6)
-    pixels, _ = images_of(run, "coast")
+    pixels, _ = images_of(trained_run, "coast")
     few = TrainedModel.read(path, tasks=["coast_pixels", "coast"], batch=4)
     for mine, number in zip(few.probabilities(pixels), (0, 3), strict=True):
         np.testing.assert_allclose(mine, model.probabilities(pixels)[number], atol=1e-6)
 
 
 def test_seen_as_one_data_set_a_picture_passes_the_trunk_once(
-    run: Path, model: TrainedModel
+    trained_run: Path, model: TrainedModel
 ) -> None:
-    pixels, _ = images_of(run, "roofs")
-    one = TrainedModel.read(choose_checkpoint(run, "newest", "run"), seen_as="roofs", batch=4)
+    pixels, _ = images_of(trained_run, "roofs")
+    one = TrainedModel.read(
+        choose_checkpoint(trained_run, "newest", "run"), seen_as="roofs", batch=4
+    )
     seen = one.probabilities(pixels)
     np.testing.assert_allclose(seen[2], model.probabilities(pixels)[2], atol=1e-6)
     others = zip(seen[:2], model.probabilities(pixels)[:2], strict=True)
@@ -102,9 +88,9 @@ def test_seen_as_one_data_set_a_picture_passes_the_trunk_once(
     assert (len(one.network.scales), len(model.network.scales)) == (1, 3)
 
 
-def test_mirror_images_are_averaged(run: Path, model: TrainedModel) -> None:
-    pixels, _ = images_of(run, "coast", "val")
-    path = choose_checkpoint(run, "newest", "run")
+def test_mirror_images_are_averaged(trained_run: Path, model: TrainedModel) -> None:
+    pixels, _ = images_of(trained_run, "coast", "val")
+    path = choose_checkpoint(trained_run, "newest", "run")
     with_flips = TrainedModel.read(path, flips=True, batch=4).probabilities(pixels)
     for number in (0, 3):
         expected = np.mean(
@@ -136,13 +122,13 @@ def _turned(answer: np.ndarray, turn: Any) -> np.ndarray:
     return turned
 
 
-def test_attention_is_the_mean_of_the_soft_masks(run: Path, model: TrainedModel) -> None:
+def test_attention_is_the_mean_of_the_soft_masks(trained_run: Path, model: TrainedModel) -> None:
     """That of level 0 is computed here again, by numpy, from the trunk's map."""
-    pixels, _ = images_of(run, "fields")
+    pixels, _ = images_of(trained_run, "fields")
     maps = model.attention(pixels[:3])
     assert len(maps) == len(model.tasks)
     assert [level.shape for level in maps[1]] == [(3, 16, 16), (3, 8, 8), (3, 4, 4), (3, 2, 2)]
-    arrays = load_checkpoint(choose_checkpoint(run, "newest", "run")).average
+    arrays = load_checkpoint(choose_checkpoint(trained_run, "newest", "run")).average
     [fields] = [s for s in model.blueprint.sets if s.name == "fields"]
     x = (pixels[:3] / 255 - fields.manifest.mean) / fields.manifest.std
     x = _convolved(x, arrays["shared.trunk.stem.weight"], arrays["shared.trunk.stem.bias"])
@@ -171,8 +157,8 @@ def _convolved(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarra
     return result
 
 
-def test_old_and_foreign_checkpoints_are_refused(run: Path, tmp_path: Path) -> None:
-    newest = choose_checkpoint(run, "newest", "run")
+def test_old_and_foreign_checkpoints_are_refused(trained_run: Path, tmp_path: Path) -> None:
+    newest = choose_checkpoint(trained_run, "newest", "run")
     checkpoint = load_checkpoint(newest)
     changes: list[tuple[Any, str]] = [
         (lambda state: state.pop(NETWORK), "written before checkpoints said"),
@@ -191,22 +177,24 @@ def test_old_and_foreign_checkpoints_are_refused(run: Path, tmp_path: Path) -> N
         TrainedModel.read(newest, seen_as="coast_pixels")
 
 
-def test_choice_of_a_checkpoint(run: Path, tmp_path: Path) -> None:
+def test_choice_of_a_checkpoint(trained_run: Path, tmp_path: Path) -> None:
     def chosen(which: str) -> str:
-        return choose_checkpoint(run, which, "the run").name
+        return choose_checkpoint(trained_run, which, "the run").name
 
     assert chosen("newest") == chosen("4") == "step_00000004"
     assert chosen("2") == "step_00000002"
     means = {
-        step: load_checkpoint(run / f"checkpoints/step_{step:08d}").state["validation"]["mean"]
+        step: load_checkpoint(trained_run / f"checkpoints/step_{step:08d}").state["validation"][
+            "mean"
+        ]
         for step in (2, 4)
-        if "validation" in load_checkpoint(run / f"checkpoints/step_{step:08d}").state
+        if "validation" in load_checkpoint(trained_run / f"checkpoints/step_{step:08d}").state
     }
     assert chosen("best") == f"step_{max(means, key=lambda s: (means[s], -s)):08d}"
     with pytest.raises(UserError, match=r"one of the steps of the run \(2, 4\), not '3'"):
         chosen("3")
     copied = tmp_path / "my model"
-    shutil.copytree(run / "checkpoints/step_00000002", copied)
+    shutil.copytree(trained_run / "checkpoints/step_00000002", copied)
     assert choose_checkpoint(copied, "newest", "x") == copied
     (copied / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match="x: damaged, or not a whole checkpoint"):

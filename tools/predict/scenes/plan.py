@@ -92,7 +92,7 @@ def _answers(model: TrainedModel, kind: str) -> tuple[Answer, ...]:
 
 def _recipe(model: TrainedModel, options: SceneOptions) -> Recipe:
     """Return how pictures became 8-bit RGB: in one way, whatever data set they were of."""
-    of_sets = [recipe_of(s) for s in model.blueprint.sets]
+    of_sets = [recipe_of(s) for s in model.inputs]
     bands, span = options.bands, options.range
     ways = {(bands or recipe.bands, span or recipe.range) for recipe in of_sets}
     if len(ways) > 1:
@@ -107,7 +107,7 @@ def _recipe(model: TrainedModel, options: SceneOptions) -> Recipe:
 def _usual_side(model: TrainedModel) -> int:
     """Return the side of the training pictures: of several data sets, the one in the middle."""
     sides: list[int] = []
-    for record_set in model.blueprint.sets:
+    for record_set in model.inputs:
         image = record_set.manifest.image
         shortest = min(image["height"][0], image["width"][0])
         longest = min(image["height"][1], image["width"][1])

@@ -61,7 +61,7 @@ def test_values_without_a_range(tmp_path: Path, dtype: str, advice: str) -> None
 
 def test_data_sets_with_different_bands(tmp_path: Path) -> None:
     model, other = per_pixel(), per_pixel(made={"bands": [4, 3, 2], "range": [0, 3000]})
-    model.blueprint.sets += other.blueprint.sets
+    model.inputs += other.inputs
     scene = scene_of(tmp_path, 5)
     assert "different bands or ranges" in told(scene, model)
     check_scene(scene, "s", model, SceneOptions(bands=(3, 2, 1), range=(0, 1)))

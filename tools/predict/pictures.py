@@ -1,0 +1,77 @@
+"""The pictures of a job: chunk by chunk, with masks and annotated copies on the way."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from tools.common.console import Advance
+from tools.predict.annotate import Overlay, annotated
+from tools.predict.palette import colours_of
+from tools.predict.predictor import Answer, Predictor
+from tools.predict.recipes import recipe_of
+from tools.predict.tables import line, pixel_entry, scene_entry
+from tools.predict.windows import Pixels, most_likely
+from tools.predict.work import Work
+from tools.prepare.images import read_picture
+from train.inference.trained_model import TrainedModel
+
+_QUALITY = 90
+
+
+class PictureJob:
+    """What is done with every picture.
+
+    Args:
+        model: The network.
+        work: Where the results go.
+        max_pixels: Most pixels of a picture.
+        copies: Whether annotated copies are made.
+    """
+
+    def __init__(self, model: TrainedModel, work: Work, max_pixels: int, copies: bool) -> None:
+        self._model, self._work, self._copies = model, work, copies
+        self._predictor = Predictor(model, max_pixels)
+        self._recipe = replace(recipe_of(model.inputs[0], max_pixels), size=None)
+        self._colours = [colours_of(model.blueprint, task) for task in model.tasks]
+
+    def run(self, chunks: Iterable[int], sources: Any, advance: Advance) -> None:
+        """Do chunks that are not done yet; ``sources`` gives the pictures of one."""
+        for number in chunks:
+            lines = []
+            for answer in self._predictor.answers(sources(number)):
+                lines.append(line(self._entry(answer)))
+                advance(1)
+            self._work.finish_chunk(number, lines)
+
+    def _entry(self, answer: Answer) -> dict[str, Any]:
+        """Write the files of a picture; return its line."""
+        if answer.squares is None:
+            return {"file": answer.source.file, "error": answer.error}
+        width, height = answer.squares.size
+        tasks: dict[str, Any] = {}
+        overlays = []
+        for position, task in enumerate(self._model.tasks):
+            if task.label_space is None:
+                tasks[task.name] = scene_entry(task.classes, answer.scene(position))
+                continue
+            mask = most_likely(answer.pixels(position), (width, height))
+            name = f"masks/{task.name}/{answer.source.stem}.png"
+            self._work.save(name, partial(_write_mask, mask, self._colours[position]))
+            tasks[task.name] = pixel_entry(task.classes, mask, name)
+            overlays.append(Overlay(task.name, mask, self._colours[position]))
+        if self._copies:
+            upright = read_picture(answer.source.read(), self._recipe).image
+            copy = annotated(upright, tasks, overlays)
+            name = f"pictures/{answer.source.stem}.jpg"
+            self._work.save(name, partial(copy.save, format="JPEG", quality=_QUALITY))
+        return {"file": answer.source.file, "width": width, "height": height, "tasks": tasks}
+
+
+def _write_mask(mask: Pixels, colours: Any, path: Path) -> None:
+    image = Image.fromarray(mask)
+    image.putpalette([value for colour in colours for value in colour])
+    image.save(path, "PNG")

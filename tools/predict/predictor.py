@@ -1,0 +1,128 @@
+"""Pictures in, answers out: files are decoded in threads while the network computes.
+
+Shapes: K = classes of a task, H, W = height and width.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tools.predict.ahead import ahead
+from tools.predict.decoding import Decoder, Squares
+from tools.predict.inputs import Source
+from tools.predict.recipes import recipes_of
+from tools.predict.windows import Floats, blended
+from tools.prepare.recipe import DoesNotFit, Recipe
+from train.errors import UserError
+from train.inference.trained_model import TrainedModel
+from train.preflight.limits import usable_cores
+from train.storage.retry import StorageError
+
+_MOST_THREADS = 8
+
+
+@dataclass
+class Answer:
+    """What the network says of a picture, or why it was not asked.
+
+    Attributes:
+        source: The picture.
+        error: Why it cannot be read; empty if it can.
+        squares: The picture as the network sees it.
+        parts: For every square so far, the probabilities of every task, (K,) or (K, S, S).
+    """
+
+    source: Source
+    error: str = ""
+    squares: Squares | None = None
+    parts: list[list[Floats]] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all has been computed."""
+        return self.squares is None or len(self.parts) == len(self.squares.begins)
+
+    def scene(self, task: int) -> Floats:
+        """Return the probabilities (K,) of a scene task: those of the square in the middle."""
+        return self.parts[0][task]
+
+    def pixels(self, task: int) -> Floats:
+        """Return the probabilities (K, H, W) of a segmentation task, of the whole picture."""
+        assert self.squares is not None
+        of_task = [part[task] for part in self.parts]
+        return blended(of_task, self.squares.begins, self.squares.shape)
+
+
+class Predictor:
+    """A network that is asked about pictures, as its evaluation asked it.
+
+    Args:
+        model: The network.
+        max_pixels: Most pixels of a picture.
+    """
+
+    def __init__(self, model: TrainedModel, max_pixels: int) -> None:
+        self._model = model
+        recipes, self._recipe_of = recipes_of(model.inputs, max_pixels)
+        whole = any(task.label_space is not None for task in model.tasks)
+        self._decoder = Decoder(recipes, model.image_size, whole)
+
+    def answers(self, sources: Iterable[Source]) -> Iterator[Answer]:
+        """Yield an answer for every picture, in their order.
+
+        Raises:
+            UserError: Object storage refuses.
+            StorageError: It does not answer.
+        """
+        threads = min(_MOST_THREADS, usable_cores())
+        begun: deque[Answer] = deque()
+        squares: list[tuple[Answer, int]] = []
+        batch = self._model.batch
+        for answer in ahead(self._decoded, sources, threads, most=threads + batch):
+            begun.append(answer)
+            if answer.squares is not None:
+                squares += [(answer, i) for i in range(len(answer.squares.begins))]
+            while len(squares) >= batch:
+                self._compute(squares[:batch])
+                del squares[:batch]
+            while begun and begun[0].is_whole:
+                yield begun.popleft()
+        if squares:
+            self._compute(squares)
+        yield from begun
+
+    def _decoded(self, source: Source) -> Answer:
+        try:
+            return Answer(source, squares=self._decoder.squares(source.read()))
+        except (UserError, StorageError):
+            raise
+        except DoesNotFit as error:
+            return Answer(source, f"{error.what}: {_wanted(self._decoder.recipes)}")
+        except Exception as error:
+            # Decoders raise nearly anything on damaged files; one must not end the whole job.
+            text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            return Answer(source, " ".join(text.split()) or type(error).__name__)
+
+    def _compute(self, squares: Sequence[tuple[Answer, int]]) -> None:
+        images = [
+            np.stack([a.squares.pixels[recipe][i] for a, i in squares if a.squares is not None])
+            for recipe in self._recipe_of
+        ]
+        answers = self._model.probabilities(images)
+        for row, (answer, _) in enumerate(squares):
+            answer.parts.append([of_task[row] for of_task in answers])
+
+
+def _wanted(recipes: Sequence[Recipe]) -> str:
+    """Say what pictures the network has learned from."""
+    texts = []
+    for recipe in recipes:
+        bands = "bands " + ",".join(map(str, recipe.bands)) if recipe.bands else "three bands"
+        if recipe.range is None:
+            values = "of 8 bits"
+        else:
+            values = f"with values from {recipe.range[0]:g} to {recipe.range[1]:g}"
+        texts.append(f"{bands} {values}")
+    return f"the network has learned from pictures of {' or '.join(dict.fromkeys(texts))}"
