@@ -69,7 +69,8 @@ class PerPixel:
     def scenes(self, images: np.ndarray) -> np.ndarray:
         """(n, S, S, 3) -> (n, 2)."""
         bright = images.mean((1, 2, 3)) / 255
-        return np.stack([1 - bright, bright], 1).astype(np.float32)
+        found: np.ndarray = np.stack([1 - bright, bright], 1).astype(np.float32)
+        return found
 
 
 def per_pixel(*kinds: str, batch: int = 4, made: dict[str, Any] | None = None) -> Any:
