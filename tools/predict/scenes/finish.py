@@ -12,7 +12,7 @@ from tools.predict.scenes.layers import areas, squares
 from tools.predict.scenes.pieces import PIECES, Output, outputs_of
 from tools.predict.scenes.plan import Plan
 from tools.predict.scenes.reader import parts_of
-from tools.predict.scenes.vectors import Feature, write_layer
+from tools.predict.scenes.vectors import Feature, coordinates_note, write_layer
 from train.files import flush_folder, publish
 
 # Of a class map, what TIFF has no place for: the names of its classes, which QGIS shows.
@@ -38,6 +38,8 @@ def finish(plan: Plan, to: Path) -> list[str]:
         OSError: A piece is missing, or a file cannot be written.
     """
     if not is_finished(plan, to):
+        if (note := coordinates_note(plan.scene.place)) is not None:
+            print(f"note: {plan.scene.name}: {note}", flush=True)
         _make(plan, to)
     shutil.rmtree(to / PIECES, ignore_errors=True)
     return names_of(plan, to)

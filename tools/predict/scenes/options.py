@@ -21,8 +21,8 @@ class SceneOptions:
     """What is made of scenes, and how: what ``--help`` says of the options of the same names.
 
     Attributes:
-        tile: Side of the tiles of segmentation tasks in pixels; None: 256, or that of the training
-            pictures if they are larger.
+        tile: Side of the tiles of segmentation tasks in pixels; None: 128, or ``image.size`` if
+            that is larger.
         stride: From one tile to the next; None: three quarters of a tile.
         blend: How tiles are blended: one of :data:`BLENDS`.
         probabilities: Type of a further file with the probabilities of all classes; None: none.
@@ -60,7 +60,7 @@ class SceneOptions:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the part of the command line that is about scenes."""
     add = parser.add_argument_group("scenes").add_argument
-    text = "side of the tiles of segmentation tasks (default: 256, or image.size if that is larger)"
+    text = "side of the tiles of segmentation tasks (default: 128, or image.size if that is larger)"
     add("--tile", metavar="PX", type=int, help=text)
     text = "from one tile to the next (default: three quarters of a tile)"
     add("--stride", metavar="PX", type=int, help=text)

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from train.inference.trained_model import TrainedModel
 
 _SEGMENTATION, _SCENE = "segmentation", "scene"
-_TILE = 256
+# Smaller tiles are hardly more than edges. Larger ones than these, or than those of the training,
+# cost memory: a batch of them is in the network at once.
+_TILE = 128
+# Of the networks, the product of all strides at most: so that what it halves, it halves evenly.
+_MULTIPLE = 32
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Plan:
         Raises:
             UserError: The scene cannot be read, or does not fit the options.
         """
-        tile = options.tile or max(_TILE, model.image_size)
+        tile = options.tile or max(_TILE, -(-model.image_size // _MULTIPLE) * _MULTIPLE)
         stride = options.stride or max(1, tile * 3 // 4)
         if stride > tile:
             raise UserError(f"--stride {stride}: must not be larger than a tile (--tile {tile})")

@@ -133,9 +133,12 @@ def _write_geojson(
 def coordinates_note(place: Place) -> str | None:
     """Return what has to be said of coordinates that are not those of the Earth."""
     if place.transform is None:
-        return "coordinates are pixels, columns and rows downwards: the scene has no transform"
+        has = "only control points" if place.gcps else "no transform"
+        return f"it has {has}: coordinates of polygons are pixels, columns and rows downwards"
     if place.crs is None:
-        return "coordinates are in an unknown reference system, that of the scene"
+        return (
+            "it has no coordinate reference system: coordinates are in an unknown one"
+        )
     return None
 
 

@@ -109,7 +109,7 @@ def test_options(words: str, message: str) -> None:
 
 
 def test_stride_above_the_tile(tmp_path: Path) -> None:
-    assert "--stride 300: must not be larger than a tile (--tile 256)" in told(
+    assert "--stride 300: must not be larger than a tile (--tile 128)" in told(
         scene_of(tmp_path), stride=300
     )
 

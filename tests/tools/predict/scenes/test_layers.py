@@ -112,7 +112,10 @@ def test_polygons_are_the_class_map(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "s.tif", pixels, crs=None, transform=None)
     options = SceneOptions(16, polygons=True)
     files = predict(scene, PerPixel(), tmp_path / "out", options)
-    assert "coordinates are pixels" in files["out_cover.geojson"].read_text()
+    assert (
+        "it has no transform: coordinates of polygons are pixels"
+        in files["out_cover.geojson"].read_text()
+    )
     with rasterio.open(files["out_cover.tif"]) as file:
         classes = file.read(1)
     drawn = np.full((30, 40), 255)

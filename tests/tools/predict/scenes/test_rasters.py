@@ -59,12 +59,13 @@ def test_cloud_optimized_geotiffs(tmp_path: Path, kind: str) -> None:
             np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_scene_without_place(tmp_path: Path) -> None:
+def test_scene_without_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = random_pixels(60, 50).astype(np.uint8)
     scene = write_scene(tmp_path / "s.tif", pixels, crs=None, transform=None)
     files = predict(scene, PerPixel(), tmp_path / "out", SceneOptions(32))
     with rasterio.open(files["out_cover.tif"]) as file:
         assert file.crs is None and file.transform.is_identity
+    assert capsys.readouterr().out.startswith("note: s.tif: it has no transform: ")
 
 
 def test_control_points_pass(tmp_path: Path) -> None:
