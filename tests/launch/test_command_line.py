@@ -184,3 +184,30 @@ def test_help_comes_at_once() -> None:
     assert "usage: " in subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.7
+
+
+def test_a_tool_takes_the_place_of_training() -> None:
+    """All behind --tool is its own; its ranks work each by itself, and no watch expects steps."""
+    words = "predict runs/x a --out made/b --flips --nproc-like 3"
+    given = parse(["--nproc", "3", "--tool", *words.split()])
+    assert given.config is None and given.job.worker_command[1:] == ["-m", "tools", *words.split()]
+    assert given.job.run_dir == Path("made/b.launch").absolute()
+    assert (given.job.nproc, given.job.hang_timeout, given.job.upload_command) == (3, 0.0, None)
+    plan = list(plan_job(given.job, Machine((), ((0, 1),))))
+    assert [process.rank for process in plan] == [0, 1, 2]
+    assert [process.variables["RANK_ID"] for process in plan] == ["0", "1", "2"]
+    assert all("MS_ROLE" not in process.variables for process in plan)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--tool compare runs/x", "--tool compare: must be predict"),
+        ("--tool", "--tool : must be predict"),
+        ("--tool predict runs/x a", "--out DIR is missing"),
+        ("my.config.yaml --tool predict runs/x a --out b", "my.config.yaml: with --tool there is"),
+    ],
+)
+def test_tools_that_cannot_be_started(words: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        parse(words.split())

@@ -97,6 +97,17 @@ def test_distributed_script_plans_several_ranks(checkout: Path, tmp_path: Path) 
     assert not (checkout / "data").exists()
 
 
+def test_a_tool_needs_no_configuration(checkout: Path, tmp_path: Path) -> None:
+    """Nor the data of the quick start, whether they are there or not."""
+    tool = "--dry-run", "--tool", "predict", "runs/x", "a=b", "--out", "made"
+    ended = run(checkout, "run_distribute_8p.sh", "--nproc", "2", *tool, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("-m tools predict runs/x a=b --out made") == 2
+    ended = run(checkout, "run_distribute_8p.sh", "--tool", "predict", "runs/x", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (2, "error: --tool predict: --out DIR is missing\n")
+    assert not (checkout / "data").exists()
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_mistakes_are_one_line(checkout: Path, script: str, tmp_path: Path) -> None:
     ended = run(checkout, script, "missing.yaml", cwd=tmp_path)

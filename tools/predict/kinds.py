@@ -6,6 +6,7 @@ one, and whatever else is named and is no picture; with --as-pictures none is. O
 storage only the name is looked at: it is a picture without --scenes.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,8 @@ class Kinds:
         if self.forced is False or path is None or ending not in _TIFF:
             return False
         try:
-            with path.open("rb") as file:
+            with warnings.catch_warnings(), path.open("rb") as file:
+                warnings.simplefilter("ignore")
                 tags = read_tags(file)
         except Exception:  # whoever decodes it will say what is wrong
             return False

@@ -13,12 +13,13 @@ from train.inference.trained_model import TrainedModel
 from train.run.checkpoint import Checkpoint
 
 Predict = Callable[..., Outcome]
+Models = Callable[..., TrainedModel]
 # By data set, the rows of its table, with the path of each picture.
 Originals = dict[str, list[dict[str, str]]]
 
 
 @pytest.fixture(scope="session")
-def models() -> Callable[..., TrainedModel]:
+def models() -> Models:
     """Makes the networks of one run, each once."""
 
     @functools.cache
@@ -38,7 +39,7 @@ def models() -> Callable[..., TrainedModel]:
 def predict(
     tools: Tools,
     trained_run: Path,
-    models: Callable[..., TrainedModel],
+    models: Models,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Predict]:
     """Runs the command on the trained run; batches are of 4 pictures."""

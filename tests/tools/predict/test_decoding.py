@@ -29,8 +29,8 @@ def smooth(width: int, height: int, bands: int = 3, depth: str = "uint8") -> np.
         np.asarray(Image.fromarray(small[..., band]).resize((width, height)))
         for band in range(bands)
     ]
-    values = np.stack(scaled, -1).astype(depth)
-    return values if depth == "uint8" else values * np.array(11, depth)
+    values: np.ndarray = np.stack(scaled, -1).astype(depth)
+    return values if depth == "uint8" else values * 11
 
 
 def saved(folder: Path, name: str, values: np.ndarray, **options: object) -> None:

@@ -1,6 +1,8 @@
 """What is found at paths, in folders, lists and object storage; which of it is a scene."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,15 @@ from train.errors import UserError
 PICTURES = Kinds(False, 10**6, 16)
 
 
-def saved(path: Path, size: tuple[int, int] = (4, 4), tags: dict[int, object] | None = None) -> str:
+def saved(
+    path: Path, size: tuple[int, int] = (4, 4), tags: Mapping[int, object] | None = None
+) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     directory = ImageFileDirectory_v2()
     for tag, value in (tags or {}).items():
         directory[tag] = value
         directory.tagtype[tag] = 12
-    options = {"tiffinfo": directory} if tags else {}
+    options: Any = {"tiffinfo": directory} if tags else {}
     Image.new("RGB", size, (9, 9, 9)).save(path, **options)
     return str(path)
 
@@ -80,7 +84,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
             if place.startswith("--list "):
                 inputs.add_list(tmp_path / place.removeprefix("--list "))
             else:
-                inputs.add([place if "://" in place else str(tmp_path / place)])
+                inputs.add([place if ":/" in place else str(tmp_path / place)])
         assert all(part in str(caught.value) for part in parts), caught.value
 
     refused("empty", "empty: no pictures in this folder (.jpg, .jpeg")

@@ -3,20 +3,19 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.predict.conftest import Originals, Predict
+from tests.tools.predict.conftest import Models, Originals, Predict
 from tests.tools.predict.outputs import content, read_lines
 from train.config.reader import load_config
 from train.data.manifest import open_record_sets
 from train.data.pipeline import record_keys, stored_records, transformed_batches
 from train.data.transforms import evaluation_transforms
 from train.inference.checkpoint_source import choose_checkpoint
-from train.inference.trained_model import TrainedModel
+from train.run.checkpoint import load_checkpoint
 from train.tasks.metrics import confusion_matrix
 
 
@@ -60,22 +59,20 @@ def test_pictures_of_the_test_split_get_the_figures_of_the_summary(
 
 
 def test_probabilities_are_those_of_the_stored_records(
-    predict: Predict, trained_run: Path, originals: Originals, tmp_path: Path
+    predict: Predict, trained_run: Path, originals: Originals, models: Models, tmp_path: Path
 ) -> None:
-    """Of a scene and a segmentation task, with --tasks; and none of the others is told."""
+    """Of a scene and a segmentation task."""
     out = tmp_path / "out"
     folder = Path(originals["coast"][0]["path"]).parents[1]
-    assert predict(folder, "--out", out, "--tasks", "coast_pixels,coast").code == 0
-    model = TrainedModel.read(
-        choose_checkpoint(trained_run, "newest", "run"), tasks=["coast", "coast_pixels"], batch=4
-    )
+    assert predict(folder, "--out", out).code == 0
+    checkpoint = load_checkpoint(choose_checkpoint(trained_run, "newest", "run"))
+    how = {"tasks": None, "seen_as": None, "flips": False, "batch": 4, "device": "auto"}
     pixels, keys = records_of(trained_run, "coast", "test")
-    scene, masks = model.probabilities(pixels)
+    scene, *_, masks = models(checkpoint, "run", **how).probabilities(pixels)
     lines = {line["file"]: line["tasks"] for line in read_lines(out)}
     assert list(lines) == sorted(lines) and len(lines) == len(originals["coast"])
     for key, probabilities, of_pixels in zip(keys, scene, masks, strict=True):
         told = lines[f"{folder}/{key}"]
-        assert list(told) == ["coast", "coast_pixels"]
         values = list(told["coast"]["probabilities"].values())
         np.testing.assert_allclose(values, probabilities, atol=6e-7)
         # The pictures are square, and the network sees 16 x 16 of their 20 x 20 pixels.
@@ -109,12 +106,13 @@ def test_masks_are_palette_pictures_with_a_legend(
         turned[0x0112] = 8
         image.resize((60, 30)).save(source / "turned.jpg", exif=turned)
     out = tmp_path / "out"
-    ran = predict(source, "--out", out, "--tasks", "coast_pixels", "--pictures")
+    ran = predict(source, "--out", out, "--pictures")
     assert ran.code == 0, ran.err
     files = ["legend_coast_pixels.json", "legend_coast_pixels.png"]
     files += [f"masks/coast_pixels/{stem}.png" for stem in ("far/tall", "turned", "wide")]
     files += [f"pictures/{stem}.jpg" for stem in ("far/tall", "turned", "wide")]
-    assert sorted(content(out)) == [*files, "predict.json", "predictions.jsonl", "shares.csv"]
+    tables = ["predictions.csv", "predictions.jsonl", "shares.csv"]
+    assert sorted(content(out)) == [*files, "predict.json", *tables]
     legend = json.loads((out / "legend_coast_pixels.json").read_text())
     assert [row["class"] for row in legend] == ["class0", "class1", "gap"]
     with (out / "shares.csv").open(newline="") as file:
@@ -142,25 +140,21 @@ def test_masks_are_palette_pictures_with_a_legend(
     assert sizes == [(33, 90), (30, 60), (57, 20)]
 
 
-def test_seen_as_one_data_set(
-    predict: Predict, originals: Originals, models: Any, tmp_path: Path
-) -> None:
-    """The task of that data set says the same; the others see other colours, and say others."""
+def test_seen_as_one_data_set(predict: Predict, originals: Originals, tmp_path: Path) -> None:
+    """The task of that data set says the same; another sees other colours, and says another."""
     [picture] = [r["path"] for r in originals["roofs"] if r["file"] == "class2/3.png"]
     usual, other = tmp_path / "usual", tmp_path / "other"
     assert predict(picture, "--out", usual).code == 0
-    assert predict(picture, "--out", other, "--as", "roofs").code == 0
+    ran = predict(picture, "--out", other, "--as", "roofs", "--tasks", "roofs,coast")
+    assert ran.code == 0 and "tasks coast, roofs" in ran.out
     [one], [two] = read_lines(usual), read_lines(other)
     assert one["file"] == two["file"] == picture
-    by_task = [
-        {t: v["probabilities"] for t, v in x["tasks"].items() if "probabilities" in v}
-        for x in (one, two)
-    ]
-    assert by_task[0]["roofs"] == pytest.approx(by_task[1]["roofs"], abs=2e-6)
-    assert all(
-        by_task[0][task] != pytest.approx(by_task[1][task], abs=1e-4)
-        for task in ("coast", "fields")
+    assert list(two["tasks"]) == ["coast", "roofs"]
+    before, after = (
+        [line["tasks"][task]["probabilities"] for task in ("roofs", "coast")] for line in (one, two)
     )
+    assert after[0] == pytest.approx(before[0], abs=2e-6)
+    assert after[1] != pytest.approx(before[1], abs=1e-4)
 
 
 def test_table_has_the_three_most_likely_classes(
