@@ -125,9 +125,7 @@ class TrainedModel:
         that data set would have stored them.
         """
         count = len(images if isinstance(images, np.ndarray) else images[0])
-        parts = [
-            self._call("probabilities", self._probabilities, p) for p in self._batches(images)
-        ]
+        parts = [self._call("probabilities", self._probabilities, p) for p in self._batches(images)]
         answers = [np.concatenate(of_task) for of_task in zip(*parts, strict=True)]
         return [answer[:count] for answer in answers]
 

@@ -136,9 +136,7 @@ def coordinates_note(place: Place) -> str | None:
         has = "only control points" if place.gcps else "no transform"
         return f"it has {has}: coordinates of polygons are pixels, columns and rows downwards"
     if place.crs is None:
-        return (
-            "it has no coordinate reference system: coordinates are in an unknown one"
-        )
+        return "it has no coordinate reference system: coordinates are in an unknown one"
     return None
 
 
