@@ -91,3 +91,13 @@ def test_one_black_band_is_no_hole(tmp_path: Path) -> None:
     files = predict(scene, PerPixel(), tmp_path / "out", SceneOptions(32))
     with rasterio.open(files["out_cover.tif"]) as file:
         assert (file.read(1) < 3).all()
+
+
+def test_hole_is_black_whatever_the_range(tmp_path: Path) -> None:
+    """Zero is grey in this one."""
+    values = np.full((3, 20, 20), 50, np.float32)
+    values[:, 5:9, 5:9] = np.nan
+    scene, model = write_scene(tmp_path / "s.tif", values), PerPixel()
+    predict(scene, model, tmp_path / "out", SceneOptions(32, range=(-100, 100)))
+    [[tile]] = model.asked
+    assert (tile[5:9, 5:9] == 0).all() and (tile[0, 0] == round(255 * 0.75)).all()
