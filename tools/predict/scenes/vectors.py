@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -113,7 +113,6 @@ def _turned(ring: Ring, hole: bool) -> Ring:
 def _write_geojson(
     path: Path, place: Place, name: str, features: Iterable[Sequence[Feature]]
 ) -> None:
-    digits = _DIGITS if place.crs is not None and place.transform is not None else 3
     head = {"type": "FeatureCollection", "name": name}
     note = coordinates_note(place)
     text = json.dumps(head | ({"note": note} if note else {}), ensure_ascii=False)
@@ -122,7 +121,7 @@ def _write_geojson(
         between = "\n"
         for some in features:
             for feature in some:
-                rings = [np.round(ring, digits).tolist() for ring in feature.rings]
+                rings = [np.round(ring, _DIGITS).tolist() for ring in feature.rings]
                 geometry = {"type": "Polygon", "coordinates": rings}
                 whole = {"type": "Feature", "properties": feature.values, "geometry": geometry}
                 file.write(between + json.dumps(whole, ensure_ascii=False))
@@ -149,26 +148,34 @@ def _write_geopackage(
         raise UserError(missing("pyogrio", "GeoPackages", error)) from None
     pyogrio.set_gdal_config_options(_EPOCH)
     path.unlink(missing_ok=True)
-    append = False
-    for some in features:
-        columns = {key: np.array([f.values[key] for f in some]) for key in some[0].values}
-        columns = {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in columns.items()}
+    rest = iter(features)
+    # One without polygons has columns too.
+    some: Sequence[Feature] | None = next(rest, [])
+    while some is not None:
         with writable(path):
             try:
                 pyogrio.raw.write(
                     path,
                     geometry=np.array([_well_known(f.rings) for f in some], object),
-                    field_data=list(columns.values()),
-                    fields=list(columns),
+                    **_columns(some),
                     geometry_type="Polygon",
                     crs=place.crs if place.transform is not None else None,
                     driver="GPKG",
                     layer=name,
-                    append=append,
+                    append=path.exists(),
                 )
             except pyogrio.errors.DataSourceError as error:
                 raise unwritable(path, error) from None
-        append = True
+        some = next(rest, None)
+
+
+def _columns(features: Sequence[Feature]) -> dict[str, Any]:
+    """Return names and values of the properties, as pyogrio takes them."""
+    names = list(features[0].values) if features else ["class"]
+    columns = [np.array([f.values[name] for f in features]) for name in names]
+    # Texts are objects; what is empty has no type yet.
+    typed = [c.astype(object) if c.dtype.kind == "U" or not features else c for c in columns]
+    return {"fields": names, "field_data": typed}
 
 
 def _well_known(rings: Sequence[Ring]) -> bytes:

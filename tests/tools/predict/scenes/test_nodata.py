@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp
@@ -72,14 +73,19 @@ def test_hole_stays_and_is_not_computed(tmp_path: Path, write: Any) -> None:
     assert (tiles[0][10:13, 20:25] == 0).all()
 
 
-def test_scene_of_nothing_but_nodata(tmp_path: Path) -> None:
+@pytest.mark.parametrize("vector", ["geojson", "gpkg"])
+def test_scene_of_nothing_but_nodata(tmp_path: Path, vector: str) -> None:
     scene = write_scene(tmp_path / "s.tif", np.zeros((3, 40, 50), np.uint8), nodata=0)
     model = PerPixel("segmentation", "scene")
-    options = SceneOptions(32, polygons=True)
+    options = SceneOptions(32, polygons=True, vector=vector)
     files = predict(scene, model, tmp_path / "out", options)
     with rasterio.open(files["out_cover.tif"]) as file:
         assert (file.read(1) == 255).all()
-    assert '"features": [\n]' in files["out_kind.geojson"].read_text()
+    for task in ("kind", "cover"):
+        if vector == "gpkg":
+            assert len(pyogrio.raw.read(files[f"out_{task}.gpkg"])[2]) == 0
+        else:
+            assert '"features": [\n]' in files[f"out_{task}.geojson"].read_text()
     assert model.asked == []
 
 
