@@ -121,7 +121,8 @@ def test_memory_does_not_grow_with_the_scene(
     monkeypatch.setattr(grid, "_BLOCK", 64)
     monkeypatch.setattr("tools.predict.scenes.cells._ROWS", 64)
     peaks = []
-    for number, (width, height) in enumerate(((128, 128), (128, 128), (640, 128), (128, 640))):
+    sizes = (640, 128), (128, 128), (640, 128), (128, 640)
+    for number, (width, height) in enumerate(sizes):
         scene = write_scene(tmp_path / "s.tif", np.full((3, height, width), 80, np.uint8))
         asked = model()
         asked.asked = type("Nothing", (list,), {"append": lambda self, images: None})()
