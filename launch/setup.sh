@@ -43,10 +43,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 # Written last, so that a .venv without it is known to be half made.
 stamp=$venv/complete
-base=$root/requirements.txt tests=$root/requirements-test.txt ascend=$root/requirements-ascend.txt
+base=$root/requirements.txt ascend=$root/requirements-ascend.txt
+# The tests try what is optional, too.
+tests=("$root"/requirements-{test,export,predict,serve,tensorboard}.txt)
 requirements=("$base")
 if $with_tests; then
-    requirements+=("$tests")
+    requirements+=("${tests[@]}")
 fi
 
 # Where launch/environment.sh and the doctor look for CANN, and what its set_env.sh names.
@@ -183,7 +185,7 @@ install() {
     local python files=("${requirements[@]}")
     if is_complete "$base"; then
         say "adding the requirements of the tests to $venv ..."
-        files=("$tests")
+        files=("${tests[@]}")
     else
         python=$(find_base)
         say "making $venv with $python: once, 1-2 minutes ..."

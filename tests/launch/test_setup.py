@@ -30,10 +30,17 @@ class Checkout:
         base = getattr(sys, "_base_executable", sys.executable)
         self.add_command("python3", f'exec "{base}" "$@"')
 
-    def require(self, base: str, tests: str = "", ascend: str = "") -> None:
+    def require(self, base: str, tests: str = "", ascend: str = "", predict: str = "") -> None:
         (self.root / "requirements.txt").write_text(base)
         (self.root / "requirements-test.txt").write_text(tests)
         (self.root / "requirements-ascend.txt").write_text(ascend)
+        for optional, content in (
+            ("export", ""),
+            ("predict", predict),
+            ("serve", ""),
+            ("tensorboard", ""),
+        ):
+            (self.root / f"requirements-{optional}.txt").write_text(content)
 
     def add_command(self, name: str, script: str) -> None:
         (self.path / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -142,7 +149,8 @@ def test_activated_half_made_venv_is_not_trusted(checkout: Checkout, wheel: str)
 
 @pytest.mark.slow
 def test_requirements_of_tests_are_added(checkout: Checkout, wheel: str) -> None:
-    checkout.require("", "mtln-probe==1.0\n")
+    """Those of predictions belong to them."""
+    checkout.require("", "mtln-probe==1.0\n", predict="mtln-tbe==1.0\n")
     # The base requirements alone are there already, in the Python at hand.
     plain = checkout.setup()
     assert plain.returncode == 0
@@ -151,6 +159,7 @@ def test_requirements_of_tests_are_added(checkout: Checkout, wheel: str) -> None
     assert with_tests.returncode == 0, with_tests.stderr
     assert with_tests.stdout == f"{checkout.venv}/bin/python\n"
     assert checkout.setup("--test").stderr == ""
+    assert has_tbe(with_tests.stdout)
 
 
 def has_tbe(python: str) -> bool:
@@ -276,9 +285,13 @@ def test_unknown_argument(checkout: Checkout) -> None:
     assert ended.stderr.startswith("error: unexpected argument '--tests'")
 
 
+_EXPLAINED = ("test", "ascend", "export", "predict", "serve", "tensorboard")
+
+
 def test_every_requirement_is_explained() -> None:
     explained = (ROOT / "pyproject.toml").read_text()
-    for file in ("requirements.txt", "requirements-test.txt", "requirements-ascend.txt"):
+    files = ("requirements.txt", *(f"requirements-{kind}.txt" for kind in _EXPLAINED))
+    for file in files:
         for line in (ROOT / file).read_text().splitlines():
             if line and not line.startswith("#"):
                 name, equals, version = line.partition("==")

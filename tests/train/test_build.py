@@ -70,7 +70,7 @@ def test_a_run_of_which_nothing_is_the_default(built: Build) -> None:
     assert isinstance(scene, SceneTask) and scene.label_smoothing == 0.2
     assert isinstance(pixels, SegmentationTask)
     assert (pixels.dice_weight, pixels.decoder_channels) == (0.7, 5)
-    assert trainer.evaluator.predict.flips
+    assert trainer.evaluator.predict.mirrors
     # An image and its mirror images count as four.
     assert sum(trainer.evaluator.loader.slots) == 12 // 4
     assert trainer.consolidator.branches == []
@@ -92,7 +92,7 @@ def test_a_run_with_what_else_there_is(built: Build) -> None:
     assert update.mu.asnumpy() == np.float32(0.6)
     assert update.own_options.asnumpy().tolist() == [0]  # no Nesterov
     assert step.local_branches and trainer.loss_scale is None and trainer.average.decay == 0
-    assert type(trainer.balance) is Balance and not trainer.evaluator.predict.flips
+    assert type(trainer.balance) is Balance and not trainer.evaluator.predict.mirrors
     assert sum(p.size for p in trainer.consolidator.branches) > 0
 
 

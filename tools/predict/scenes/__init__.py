@@ -1,4 +1,14 @@
-"""Satellite scenes: a stand-in until the branch that reads them is merged."""
+"""Satellite scenes of any size: class maps, polygons and grids of tiles, where the scene is.
+
+Read pixels.py first. Blocks of a scene are read tile by tile in a thread (reader.py), the network
+is asked in batches, and its answers are blended (grid.py) into pieces, each a small file. Scene
+tasks have a grid of their own (cells.py). Of the pieces, finish.py makes the files for the user:
+Cloud-Optimized GeoTIFFs (cog.py), polygons and grids (layers.py, vectors.py). What a pixel is given
+depends on the grid of tiles alone, and not on blocks, processes or restarts.
+
+Needs rasterio, which requirements-predict.txt installs; nothing here imports it, MindSpore or numpy
+before a scene is opened.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.predict.scenes.options import SceneOptions, add_arguments
-from train.errors import UserError
 
 if TYPE_CHECKING:
     from tools.predict.share import Share
@@ -24,12 +33,21 @@ __all__ = [
 
 
 def scene_size(path: Path) -> tuple[int, int]:
-    """Return width and height of a scene in pixels."""
-    raise UserError(f"{path}: scenes cannot be read yet (--as-pictures takes it as a picture)")
+    """Return width and height of a scene in pixels.
+
+    Raises:
+        UserError: It cannot be read, or rasterio is not installed.
+    """
+    from tools.predict.scenes.scene import size_of
+
+    return size_of(path)
 
 
 def check_scene(path: Path, name: str, model: TrainedModel, options: SceneOptions) -> None:
-    """Raise a UserError if a scene cannot be predicted."""
+    """Raise a UserError if a scene cannot be predicted, as far as that can be told beforehand."""
+    from tools.predict.scenes.plan import Plan
+
+    Plan.of(path, name, model, options).scene.try_out()
 
 
 def predict_scene(
@@ -41,11 +59,38 @@ def predict_scene(
     share: Share,
     advance: Callable[[int], None],
 ) -> None:
-    """Compute this process's share."""
+    """Compute this process's share of the pieces of a scene that are not there yet.
+
+    Args:
+        model: The network.
+        path: The scene.
+        name: What the user calls it.
+        to: The folder of this scene's files.
+        options: What is made of it.
+        share: Which pieces are this process's.
+        advance: Takes the number of pixels that are finished; in the end, of all processes
+            together, those of the scene.
+
+    Raises:
+        UserError: The scene cannot be read.
+        OSError: A piece cannot be written.
+    """
+    from tools.predict.scenes.plan import Plan
+    from tools.predict.scenes.work import work
+
+    work(Plan.of(path, name, model, options), model, to, share, advance)
 
 
 def finish_scene(
     model: TrainedModel, path: Path, name: str, to: Path, options: SceneOptions
 ) -> list[str]:
-    """Make the files of a scene of its pieces."""
-    return []
+    """Make the files of a scene of all its pieces, which are removed; return their names.
+
+    Raises:
+        UserError: A piece is missing, or a file cannot be written.
+        OSError: The same.
+    """
+    from tools.predict.scenes.finish import finish
+    from tools.predict.scenes.plan import Plan
+
+    return finish(Plan.of(path, name, model, options), to)

@@ -1,0 +1,95 @@
+"""GDAL, by way of rasterio: found, kept small and silent, and its errors told in a line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from train.errors import UserError
+from train.files import disk_of
+
+REQUIREMENTS = "requirements-predict.txt"
+# Read once, when GDAL is first asked. Its cache takes 5 % of the memory else. In megabytes.
+_SETTINGS = {"GDAL_CACHEMAX": "32", "GDAL_MAX_DATASET_POOL_SIZE": "32"}
+
+
+@cache
+def rasterio() -> Any:
+    """Return the module.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    try:
+        import rasterio
+        import rasterio.errors
+        import rasterio.features
+        import rasterio.shutil
+        import rasterio.warp
+        import rasterio.windows
+    except ImportError as error:
+        raise UserError(missing("rasterio", "scenes", error)) from None
+    # What it logs is in its exceptions too.
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    return rasterio
+
+
+def missing(package: str, what: str, error: ImportError) -> str:
+    """Return the line for a package that is not there, or not whole."""
+    reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
+    return f"{what} need {package}: python -m pip install -r {REQUIREMENTS}{reason}"
+
+
+def _silent_rasterio() -> Any:
+    """Return the module, with an environment for this thread: else GDAL prints its errors."""
+    rio = rasterio()
+    if not rio.env.hasenv():
+        rio.env.defenv()
+    return rio
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn what GDAL says of a file that it cannot read into a UserError."""
+    rio = _silent_rasterio()
+    try:
+        yield
+    except (rio.errors.RasterioError, rio._err.CPLE_BaseError) as error:
+        raise UserError(f"{name}: cannot be read: {_told(error)}") from None
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Turn what GDAL says of a file that it cannot write into a UserError.
+
+    An error of the system's that names no file names this one: a full disk names none.
+    """
+    rio = _silent_rasterio()
+    try:
+        yield
+    except (rio.errors.RasterioError, rio._err.CPLE_BaseError) as error:
+        raise unwritable(path, error) from None
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def unwritable(path: Path, error: BaseException) -> UserError:
+    """Return the line for a file that GDAL cannot write."""
+    return UserError(f"{path}: cannot be written: {_told(error)} ({disk_of(path.parent)})")
+
+
+def _told(error: BaseException) -> str:
+    """Return the first cause, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()).rstrip(".")
