@@ -7,10 +7,12 @@ set -euo pipefail
 #   slurmctld slurmd munged   the tests of launch/slurm.sbatch run a Slurm of their own
 #   mpirun                    tests under OpenMPI; mpi4py loads its library
 #   ip pgrep                  several nodes as network namespaces; looking for orphans
+#   chromium                  pages that we make, looked at as a browser shows them
 needed=(
     slurmctld:slurm-wlm slurmd:slurm-wlm munged:munge
     mpirun:openmpi-bin
     ip:iproute2 pgrep:procps
+    chromium:chromium
 )
 
 say() { printf 'packages: %s\n' "$*" >&2; }

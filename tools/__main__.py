@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": "turn a folder of pictures into records",
     "describe": "look at prepared data sets: tables and contact sheets",
     "verify": "check prepared data sets from end to end",
+    "serve": "answer for a trained network: a page to try it with, and JSON",
     "compare": "compare completed runs, with the gain over single-task ones",
     "copy": "copy folders between this machine and object storage",
     "demo-data": "make three small generated data sets to try things with",
