@@ -2,6 +2,9 @@
 #   docker build -t mtln:cpu .                         the processor of any machine
 #   docker build -t mtln:gpu --target gpu .            NVIDIA GPUs: legacy, best effort (x86_64)
 #   docker build -t mtln:ascend --target ascend .      Ascend NPUs
+# and one that answers for a trained network (docs/predict.md):
+#   docker build -t mtln:serve --target serve .
+#   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/runs/quickstart:/model:ro" mtln:serve
 # The bases are arguments. The first is pinned by the digest of its index, for x86_64 and aarch64; of
 # the other none is on public record, so its tag could be moved: pin it where you build
 # (docs/launch/docker.md says how to look up and renew both).
@@ -85,6 +88,18 @@ HEALTHCHECK --interval=5m --timeout=60s --start-period=2m \
 COPY --from=app /mtln /mtln
 USER 1000
 VOLUME ["/mtln/data", "/mtln/runs"]
+
+FROM python AS serve
+COPY requirements-serve.txt /mtln/
+RUN python3 -m pip install --no-cache-dir --requirement /mtln/requirements-serve.txt
+COPY --from=app /mtln /mtln
+COPY --from=native /mtln/train/native/built /mtln/train/native/built
+USER 1000
+VOLUME ["/model"]
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=10s --start-period=1m \
+    CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health')"]
+CMD ["python3", "-m", "tools", "serve", "/model", "--host", "0.0.0.0"]
 
 # Last, so that it is what a build without --target makes.
 FROM python AS cpu

@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": "check prepared data sets from end to end",
     "predict": "say what a trained network sees in pictures and scenes",
     "report": "write one page on a run, or on several: curves, figures, mistakes, attention",
+    "serve": "answer for a trained network: a page to try it with, and JSON",
     "compare": "compare completed runs, with the gain over single-task ones",
     "export": "write the network of a run for ONNX, MindSpore or PyTorch, with a model card",
     "watch": "show how far a run is, on this machine or in object storage",

@@ -1,7 +1,9 @@
 """What several command lines have in common: texts, options, and what is said of mistakes."""
 
 import argparse
+import importlib.util
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +38,22 @@ def check_ranges(options: object, limits: Mapping[str, tuple[int, int]]) -> None
         value = getattr(options, name)
         if value is not None and not low <= value <= high:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be in {low}..{high}")
+
+
+def require_packages(file: str, *modules: str) -> None:
+    """Raise a UserError unless the packages of an optional requirement file are installed.
+
+    Args:
+        file: The file, in the project's folder.
+        modules: The names under which its packages are imported.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise UserError(
+            f"{', '.join(missing)} {verb} not installed, which this command needs: "
+            f"{sys.executable} -m pip install -r {file}"
+        )
 
 
 @contextmanager

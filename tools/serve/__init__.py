@@ -1,0 +1,43 @@
+"""python -m tools serve: a web server that answers for a trained network."""
+
+import argparse
+
+from tools.common.command_line import describe
+
+_EPILOG = """\
+RUN is a run folder, a checkpoint or an address in object storage. Open http://HOST:PORT in a
+browser, or ask for JSON:
+
+  curl --data-binary @picture.jpg http://127.0.0.1:8000/predict?name=picture.jpg
+
+There is neither a password nor encryption: what listens on other addresses than 127.0.0.1 is for a
+network that you trust, or belongs behind a proxy that has both.
+
+exit code: 130 or 143 ended by Ctrl-C or TERM; 2 a mistake in what was asked for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    describe(parser, "Serve a trained network: a page to try it with, and JSON.", _EPILOG)
+    add = parser.add_argument
+    add("run", metavar="RUN", help="run folder, checkpoint, or address of one")
+    add("--checkpoint", metavar="C", default="newest", help="newest (default), best, or a step")
+    add("--tasks", metavar="TASK,...", help="only these tasks (default: all)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    add("--port", type=int, default=8000, help="port to listen on; 0 for any (default: 8000)")
+    add("--batch", metavar="N", type=int, default=8, help="pictures of one call (default: 8)")
+    add("--queue", metavar="N", type=int, default=64, help="pictures that may wait (default: 64)")
+    add("--max-mb", metavar="MB", type=int, default=20, help="largest upload (default: 20)")
+    add("--device", default="auto", choices=("auto", "Ascend", "GPU", "CPU"), help="device")
+
+
+def run(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Run the command; return the exit code."""
+    from tools.common.command_line import check_ranges, require_packages
+
+    require_packages("requirements-serve.txt", "starlette", "uvicorn")
+    limits = {"port": (0, 65535), "batch": (1, 1024), "queue": (1, 10**5), "max_mb": (1, 10**4)}
+    check_ranges(arguments, limits)
+    from tools.serve.server import serve
+
+    return serve(arguments)
