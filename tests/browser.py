@@ -1,142 +1,158 @@
-"""A headless Chromium that tests drive over a pipe, by the Chrome DevTools Protocol."""
+"""A real browser without a screen, driven through its own protocol: Chromium, over a WebSocket.
 
+https://chromedevtools.github.io/devtools-protocol/
+"""
+
+import asyncio
+import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+import aiohttp
+import pytest
 
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_SECONDS = 120.0
 
-def program() -> str | None:
-    """The browser of this machine, if it has one."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+Values = dict[str, Any]
+Socket = aiohttp.ClientWebSocketResponse[Any]
 
 
 class Page:
-    """One tab.
+    """A tab of the browser.
 
     Attributes:
-        requests: Addresses of all requests so far.
-        errors: What the console was told of errors, and exceptions.
+        events: What the browser has told of it, in its order.
     """
 
-    def __init__(self, to: int, back: int) -> None:
-        self._to, self._back = to, back
-        self._buffer = b""
-        self._number = 0
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log", "DOM"):
-            self.send(f"{domain}.enable")
+    def __init__(self, socket: Socket, session: str) -> None:
+        self._socket = socket
+        self._session = session
+        self._numbers = itertools.count(10)
+        self.events: list[Values] = []
 
-    _session: str | None = None
-
-    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Call a method of the protocol; return its result."""
-        self._number += 1
-        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if self._session is not None:
-            message["sessionId"] = self._session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
+    async def call(self, method: str, **parameters: Any) -> Values:
+        """Ask for something; return the result."""
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters}
+        await self._socket.send_json({**message, "sessionId": self._session})
         while True:
-            answer = self._read()
-            if answer.get("id") == self._number:
+            answer = await self._next()
+            if answer.get("id") == number:
                 assert "error" not in answer, answer
-                result: dict[str, Any] = answer["result"]
-                return result
+                return dict(answer["result"])
 
-    def open(self, address: str, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Load a page and wait until it is there."""
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.send("Emulation.setDeviceMetricsOverride", **size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
-        self.send("Page.navigate", url=address)
-        self.wait("document.readyState === 'complete'")
+    async def open(self, place: Path | str) -> None:
+        """Load a page, from the disk or from an address."""
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            await self.call(f"{domain}.enable")
+        address = place if isinstance(place, str) else place.as_uri()
+        await self.call("Page.navigate", url=address)
+        while not any(e["method"] == "Page.loadEventFired" for e in self.events):
+            await self._next()
 
-    def evaluate(self, expression: str) -> Any:
-        """The value of an expression of JavaScript; a promise is waited for."""
-        result = self.send(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
+    async def value(self, expression: str) -> Any:
+        """Return the value of an expression of JavaScript."""
+        answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
-    def wait(self, condition: str, seconds: float = 60) -> None:
-        """Wait until an expression is true."""
-        deadline = time.monotonic() + seconds
-        while not self.evaluate(condition):
+    async def wait(self, condition: str) -> None:
+        """Wait until an expression of JavaScript is true."""
+        deadline = time.monotonic() + _SECONDS
+        while not await self.value(condition):
             assert time.monotonic() < deadline, f"never: {condition}"
-            time.sleep(0.05)
+            await asyncio.sleep(0.05)
 
-    def choose_file(self, selector: str, path: Path) -> None:
-        """Choose a file in an input, as a user would."""
-        root = self.send("DOM.getDocument")["root"]["nodeId"]
-        node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.send("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+    async def choose_file(self, selector: str, path: Path) -> None:
+        """Choose a file in a field for files, as a user would."""
+        root = (await self.call("DOM.getDocument"))["root"]["nodeId"]
+        node = (await self.call("DOM.querySelector", nodeId=root, selector=selector))["nodeId"]
+        await self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
-    def screenshot(self, path: Path) -> None:
-        """Save the whole page as a PNG."""
-        import base64
+    async def show(self, width: int, media: str = "screen", scheme: str = "light") -> None:
+        """Show the page so wide, in pixels, on a medium, light or dark."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=800, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await self.call("Emulation.setEmulatedMedia", media=media, features=features)
 
-        shot = self.send("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
+    def requests(self) -> list[str]:
+        """Return the addresses that were asked for, but for data within the page."""
+        sent = [e for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        addresses = [str(event["params"]["request"]["url"]) for event in sent]
+        return [address for address in addresses if not address.startswith("data:")]
 
-    def _read(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            part = os.read(self._back, 1 << 16)
-            assert part, "the browser has ended"
-            self._buffer += part
-        line, _, self._buffer = self._buffer.partition(b"\0")
-        message: dict[str, Any] = json.loads(line)
-        self._note(message.get("method"), message.get("params", {}))
-        return message
+    def complaints(self) -> list[Values]:
+        """Return what the browser complains of: errors, and whatever was printed."""
+        kinds = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
+        return [event for event in self.events if event["method"] in kinds]
 
-    def _note(self, method: str | None, parameters: dict[str, Any]) -> None:
-        if method == "Network.requestWillBeSent":
-            self.requests.append(parameters["request"]["url"])
-        elif method == "Runtime.exceptionThrown":
-            self.errors.append(str(parameters["exceptionDetails"]))
-        elif method == "Runtime.consoleAPICalled" and parameters["type"] == "error":
-            self.errors.append(str(parameters["args"]))
-        elif method == "Log.entryAdded" and parameters["entry"]["level"] == "error":
-            self.errors.append(parameters["entry"]["text"])
+    async def _next(self) -> Values:
+        answer: Values = await self._socket.receive_json(timeout=_SECONDS)
+        if "method" in answer:
+            self.events.append(answer)
+        return answer
 
 
-@contextmanager
-def open_page(folder: Path) -> Iterator[Page]:
-    """Start a browser that keeps what it writes in a folder, and end it."""
-    path = program()
-    assert path is not None
-    to_read, to_write = os.pipe()
-    back_read, back_write = os.pipe()
-    os.set_inheritable(to_read, True)
-    os.set_inheritable(back_write, True)
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
-    options += ["--disable-dev-shm-usage", "--no-first-run", f"--user-data-dir={folder}/profile"]
-    # The protocol is on the file descriptors 3 and 4.
-    shell = f'exec "$0" "$@" 3<&{to_read} 4>&{back_write}'
-    with subprocess.Popen(
-        ["bash", "-c", shell, path, *options],
-        pass_fds=(to_read, back_write),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "HOME": str(folder)},
-    ) as process:
-        os.close(to_read)
-        os.close(back_write)
+def browse(work: Callable[[Page], Coroutine[Any, Any, None]]) -> None:
+    """Do some work with a page of a browser that is started for it."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("no Chromium: apt-get install chromium (bash .ci/packages.sh)")
+    # Its processes may still write while they are killed.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        options += ["--no-first-run", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
+        process = subprocess.Popen(
+            [program, *options, "about:blank"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
-            yield Page(to_write, back_read)
+            asyncio.run(_work(_address(process, Path(profile)), work))
         finally:
-            process.terminate()
-            os.close(to_write)
-            os.close(back_read)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _address(process: subprocess.Popen[bytes], profile: Path) -> str:
+    told, deadline = profile / "DevToolsActivePort", time.monotonic() + _SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if told.exists() and len(lines := told.read_text().splitlines()) == 2:
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        time.sleep(0.05)
+    pytest.fail(f"{json.dumps(process.args)} does not start")
+
+
+async def _work(address: str, work: Callable[[Page], Coroutine[Any, Any, None]]) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(address, max_msg_size=0) as socket,
+    ):
+        await socket.send_json(
+            {"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}}
+        )
+        target = (await _answer(socket, 1))["targetId"]
+        attach = {"targetId": target, "flatten": True}
+        await socket.send_json({"id": 2, "method": "Target.attachToTarget", "params": attach})
+        await work(Page(socket, (await _answer(socket, 2))["sessionId"]))
+
+
+async def _answer(socket: Socket, number: int) -> Values:
+    while True:
+        answer: Values = await socket.receive_json(timeout=_SECONDS)
+        if answer.get("id") == number:
+            return dict(answer["result"])

@@ -1,6 +1,6 @@
 """The pictures of a job: chunk by chunk, with masks and annotated copies on the way."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from tools.predict.windows import Pixels, most_likely
 from tools.predict.work import Work
 from tools.prepare.images import read_picture
 from train.inference.trained_model import TrainedModel
+from train.tasks.base import Task
 
 _QUALITY = 90
 
@@ -36,7 +37,7 @@ class PictureJob:
         self._model, self._work, self._copies = model, work, copies
         self._predictor = Predictor(model, max_pixels)
         self._recipe = replace(recipe_of(model.inputs[0], max_pixels), size=None)
-        self._colours = [colours_of(model.blueprint, task) for task in model.tasks]
+        self._colours = {task.name: colours_of(model.blueprint, task) for task in model.tasks}
 
     def run(self, chunks: Iterable[int], sources: Any, advance: Advance) -> None:
         """Do chunks that are not done yet; ``sources`` gives the pictures of one."""
@@ -49,26 +50,34 @@ class PictureJob:
 
     def _entry(self, answer: Answer) -> dict[str, Any]:
         """Write the files of a picture; return its line."""
-        if answer.squares is None:
-            return {"file": answer.source.file, "error": answer.error}
-        width, height = answer.squares.size
-        tasks: dict[str, Any] = {}
-        overlays = []
-        for position, task in enumerate(self._model.tasks):
-            if task.label_space is None:
-                tasks[task.name] = scene_entry(task.classes, answer.scene(position))
-                continue
-            mask = most_likely(answer.pixels(position), (width, height))
-            name = f"masks/{task.name}/{answer.source.stem}.png"
-            self._work.save(name, partial(_write_mask, mask, self._colours[position]))
-            tasks[task.name] = pixel_entry(task.classes, mask, name)
-            overlays.append(Overlay(task.name, mask, self._colours[position]))
-        if self._copies:
+        entry, masks = entry_of(self._model.tasks, answer)
+        for task, mask in masks.items():
+            name = entry["tasks"][task]["mask"]
+            self._work.save(name, partial(_write_mask, mask, self._colours[task]))
+        if self._copies and answer.squares is not None:
             upright = read_picture(answer.source.read(), self._recipe).image
-            copy = annotated(upright, tasks, overlays)
+            overlays = [Overlay(task, mask, self._colours[task]) for task, mask in masks.items()]
+            copy = annotated(upright, entry["tasks"], overlays)
             name = f"pictures/{answer.source.stem}.jpg"
             self._work.save(name, partial(copy.save, format="JPEG", quality=_QUALITY))
-        return {"file": answer.source.file, "width": width, "height": height, "tasks": tasks}
+        return entry
+
+
+def entry_of(tasks: Sequence[Task], answer: Answer) -> tuple[dict[str, Any], dict[str, Pixels]]:
+    """Return what a line of ``predictions.jsonl`` says of a picture, and its masks by task."""
+    if answer.squares is None:
+        return {"file": answer.source.file, "error": answer.error}, {}
+    width, height = answer.squares.size
+    told: dict[str, Any] = {}
+    masks: dict[str, Pixels] = {}
+    for position, task in enumerate(tasks):
+        if task.label_space is None:
+            told[task.name] = scene_entry(task.classes, answer.scene(position))
+            continue
+        masks[task.name] = mask = most_likely(answer.pixels(position), (width, height))
+        name = f"masks/{task.name}/{answer.source.stem}.png"
+        told[task.name] = pixel_entry(task.classes, mask, name)
+    return {"file": answer.source.file, "width": width, "height": height, "tasks": told}, masks
 
 
 def _write_mask(mask: Pixels, colours: Any, path: Path) -> None:

@@ -6,14 +6,14 @@ Shapes: K = classes of a task, H, W = height and width.
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from tools.predict.ahead import ahead
 from tools.predict.decoding import Decoder, Squares
-from tools.predict.inputs import Source
 from tools.predict.recipes import recipes_of
-from tools.predict.windows import Floats, blended
+from tools.predict.windows import Floats, Pixels, blended
 from tools.prepare.recipe import DoesNotFit, Recipe
 from train.errors import UserError
 from train.inference.trained_model import TrainedModel
@@ -21,6 +21,21 @@ from train.preflight.limits import usable_cores
 from train.storage.retry import StorageError
 
 _MOST_THREADS = 8
+
+
+class Picture(Protocol):
+    """What is asked about (:class:`tools.predict.inputs.Source`)."""
+
+    @property
+    def file(self) -> str:
+        """What outputs call it."""
+
+    @property
+    def stem(self) -> str:
+        """What files made of it are called."""
+
+    def read(self) -> bytes:
+        """Return the content of its file."""
 
 
 @dataclass
@@ -34,7 +49,7 @@ class Answer:
         parts: For every square so far, the probabilities of every task, (K,) or (K, S, S).
     """
 
-    source: Source
+    source: Picture
     error: str = ""
     squares: Squares | None = None
     parts: list[list[Floats]] = field(default_factory=list)
@@ -69,7 +84,7 @@ class Predictor:
         whole = any(task.label_space is not None for task in model.tasks)
         self._decoder = Decoder(recipes, model.image_size, whole)
 
-    def answers(self, sources: Iterable[Source]) -> Iterator[Answer]:
+    def answers(self, sources: Iterable[Picture]) -> Iterator[Answer]:
         """Yield an answer for every picture, in their order.
 
         Raises:
@@ -93,7 +108,7 @@ class Predictor:
             self._compute(squares)
         yield from begun
 
-    def _decoded(self, source: Source) -> Answer:
+    def _decoded(self, source: Picture) -> Answer:
         try:
             return Answer(source, squares=self._decoder.squares(source.read()))
         except (UserError, StorageError):
@@ -105,12 +120,19 @@ class Predictor:
             text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             return Answer(source, " ".join(text.split()) or type(error).__name__)
 
-    def _compute(self, squares: Sequence[tuple[Answer, int]]) -> None:
-        images = [
+    def inputs(self, squares: Sequence[tuple[Answer, int]]) -> list[Pixels]:
+        """Return what the network sees of squares, given by picture and number.
+
+        Returns:
+            For each of the network's inputs, uint8 (n, S, S, 3).
+        """
+        return [
             np.stack([a.squares.pixels[recipe][i] for a, i in squares if a.squares is not None])
             for recipe in self._recipe_of
         ]
-        answers = self._model.probabilities(images)
+
+    def _compute(self, squares: Sequence[tuple[Answer, int]]) -> None:
+        answers = self._model.probabilities(self.inputs(squares))
         for row, (answer, _) in enumerate(squares):
             answer.parts.append([of_task[row] for of_task in answers])
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tools.predict.legend import hexadecimal
 from tools.predict.palette import colours_of
-from tools.predict.pictures import Entries
+from tools.predict.pictures import entry_of
 from tools.predict.predictor import Answer, Predictor
 from tools.predict.recipes import recipe_of
 from tools.predict.tables import line
@@ -84,7 +84,6 @@ class Answerer:
     def __init__(self, model: TrainedModel, where: str) -> None:
         self._model = model
         self._predictor = Predictor(model, MAX_PIXELS)
-        self._entries = Entries(model)
         self._recipe = replace(recipe_of(model.inputs[0], MAX_PIXELS), size=None)
         self._colours = [colours_of(model.blueprint, task) for task in model.tasks]
         tasks = [{"name": t.name, "kind": t.kind, "classes": list(t.classes)} for t in model.tasks]
@@ -101,15 +100,13 @@ class Answerer:
         """Return an answer, or why there is none, for every question."""
         return [
             self._answered(question, answer)
-            for question, answer in zip(
-                questions, self._predictor.answers(questions), strict=True
-            )
+            for question, answer in zip(questions, self._predictor.answers(questions), strict=True)
         ]
 
     def _answered(self, question: Question, answer: Answer) -> Answered | Exception:
         if answer.squares is None:
             return NoPicture(answer.error)
-        entry, masks = self._entries.of(answer)
+        entry, masks = entry_of(self._model.tasks, answer)
         pictures = self._pictures(question, answer, entry, masks) if question.with_pictures else []
         return Answered(line(entry), pictures)
 
@@ -159,9 +156,7 @@ def _heat(picture: Image.Image, attention: npt.NDArray[np.float32]) -> str:
     low, high = float(attention.min()), float(attention.max())
     share = (attention - low) / (high - low) if high > low else np.ones_like(attention)
     size = (192, 192)
-    light = Image.fromarray((share * 255).astype(np.uint8)).resize(
-        size, Image.Resampling.BICUBIC
-    )
+    light = Image.fromarray((share * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     strength = 0.15 + 0.85 * np.asarray(light, np.float32)[..., None] / 255
     pixels = np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.float32)
     return _data_uri(Image.fromarray((pixels * strength).astype(np.uint8)))

@@ -79,7 +79,7 @@ class Batcher(Generic[Question, Answer]):
                 self._settle([q for q, _ in asked], [future for _, future in asked])
 
     def _others(self) -> list[tuple[Question, "Future[Answer]"]]:
-        found = []
+        found: list[tuple[Question, Future[Answer]]] = []
         while len(found) < self._batch - 1:
             try:
                 found.append(self._queue.get_nowait())

@@ -56,5 +56,3 @@ def _listener(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise UserError(f"--host {host} --port {port}: {error.strerror}") from None
-
-

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import Page, browse
 from tests.tools.commands import Tools
-from tests.tools.report.browser import Page, browse
 from tests.tools.report.conftest import Reported
 
 pytestmark = pytest.mark.slow
