@@ -1,0 +1,185 @@
+"""The server with a trained network, asked by programs and by a browser."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.browser import Page, browse
+from tests.paths import ROOT
+from tools.__main__ import main
+
+pytestmark = pytest.mark.slow
+
+CLIENTS = 50
+
+
+@dataclass
+class Server:
+    """A server that runs."""
+
+    process: subprocess.Popen[str]
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"http://{self.host}:{self.port}/"
+
+    def ask(
+        self, method: str, path: str, body: Any = None, **options: Any
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of an answer."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=120)
+        try:
+            connection.request(method, path, body, **options)
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def mistake(self, status: int, method: str, path: str, body: Any = None) -> str:
+        found, _, content = self.ask(method, path, body)
+        assert found == status, content
+        error: str = json.loads(content)["error"]
+        assert "\n" not in error
+        return error
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of many shapes."""
+    folder = tmp_path_factory.mktemp("asked") / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    for number in range(CLIENTS):
+        shape = 16 + number % 5, 16 + number % 7, 3
+        Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(folder / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(trained_run: Path) -> Iterator[Server]:
+    command = [sys.executable, "-m", "tools", "serve", str(trained_run), "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--max-mb", "1", "--batch", "4"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        told = []
+        for line in process.stdout:
+            told.append(line)
+            if found := re.search(r"listening on http://([\d.]+):(\d+)", line):
+                break
+        assert found is not None, told
+        yield Server(process, found[1], int(found[2]))
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+
+
+def test_answers_of_50_clients_are_those_of_predict(
+    server: Server, trained_run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """Byte for byte, whatever came together."""
+    out = tmp_path / "predicted"
+    # A process of its own, as this one's convolutions are bound to AVX2 and so round otherwise.
+    command = ["-m", "tools", "predict", str(trained_run), str(pictures), "--out", str(out)]
+    subprocess.run([sys.executable, *command, "--batch", "4"], cwd=ROOT, check=True)
+    expected = (out / "predictions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    files = sorted(pictures.iterdir())
+
+    def ask(path: Path) -> bytes:
+        # As predict calls it, and the files made of it.
+        status, headers, body = server.ask("POST", f"/predict?name={path.name}", path.read_bytes())
+        assert status == 200 and headers["content-type"] == "application/json"
+        return body
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        answers = list(clients.map(ask, files))
+    for path, line, answer in zip(files, expected, answers, strict=True):
+        told = json.loads(line)
+        assert told["file"].endswith(path.name)
+        assert answer.decode() == line.replace(json.dumps(told["file"]), json.dumps(path.name))
+
+
+def test_broken_uploads(server: Server, pictures: Path) -> None:
+    good = (pictures / "00.png").read_bytes()
+    assert "not a picture" in server.mistake(422, "POST", "/predict", b"nothing of the kind")
+    assert server.mistake(422, "POST", "/look", good[: len(good) // 2])
+    assert "send one" in server.mistake(400, "POST", "/predict", b"")
+    assert "--max-mb" in server.mistake(413, "POST", "/predict", b"x" * 1_000_001)
+    # Without a length, as it comes.
+    chunks = iter([b"x" * 600_000] * 2)
+    assert "--max-mb" in server.mistake(413, "POST", "/predict", chunks)
+    assert server.mistake(405, "GET", "/predict")
+    assert server.mistake(404, "GET", "/nothing")
+    with socket.create_connection((server.host, server.port)) as client:  # leaves half way
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+    with socket.create_connection((server.host, server.port)) as client:
+        client.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 400")
+    assert json.loads(server.ask("GET", "/health")[2]) == {"status": "ok", "waiting": 0}
+    status, _, body = server.ask("POST", "/predict?name=00.png", good)
+    assert status == 200 and json.loads(body)["file"] == "00.png"
+
+
+def test_page_in_a_browser(server: Server, pictures: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+
+    async def look(page: Page) -> None:
+        await page.open(server.address)
+        await page.wait("document.querySelector('#about').textContent.includes('coast_pixels')")
+        await page.choose_file("#file", bad)
+        await page.wait("document.querySelector('#told').textContent.includes('not a picture')")
+        await page.choose_file("#file", pictures / "03.png")
+        await page.wait("document.querySelectorAll('article').length === 4")
+        titles = await page.value("[...document.querySelectorAll('h2')].map(e => e.textContent)")
+        assert titles == ["coast", "fields", "roofs", "coast_pixels"]
+        # Four levels of attention for every task, and a mask with a legend for one.
+        assert await page.value("document.querySelectorAll('.maps img').length") == 16
+        shown = "[...document.querySelectorAll('article img')].every(i => i.complete && i.width)"
+        await page.wait(shown)
+        assert await page.value("document.querySelectorAll('.legend li').length") == 3
+        for width in (360, 1200):
+            await page.show(width)
+            assert await page.value("document.documentElement.scrollWidth") <= width
+        own = (server.address, "blob:")
+        assert [a for a in page.requests() if not a.startswith(own)] == []
+        # The picture that is none is answered by 422, which the browser tells.
+        assert len(page.complaints()) <= 2
+
+    browse(look)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--port", "70000"], "--port 70000: must be in 0..65535"),
+        (["--host", "nowhere.invalid"], "--host nowhere.invalid"),
+        (["--tasks", "roof"], "did you mean roofs"),
+        (["--checkpoint", "3"], "one of the steps"),
+    ],
+)
+def test_mistakes(
+    trained_run: Path, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--port", "0", *options] if "--port" not in options else options
+    assert main(["serve", str(trained_run), *given]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
