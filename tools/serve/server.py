@@ -29,7 +29,9 @@ def serve(arguments: argparse.Namespace) -> int:
         model = TrainedModel.read(
             checkpoint, tasks=tasks, batch=arguments.batch, device=arguments.device
         )
-        answerer = Answerer(model, f"{arguments.run} {checkpoint.name}")
+        # Its name alone: where it lies is nobody's business.
+        name = arguments.run.rstrip("/").rpartition("/")[2]
+        answerer = Answerer(model, f"{name}, {checkpoint.name}" if folder != checkpoint else name)
         print(f"{answerer.about['checkpoint']}: compiling ...", flush=True)
         answerer.warm_up()
         batcher = Batcher(answerer, arguments.batch, arguments.queue)

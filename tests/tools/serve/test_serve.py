@@ -151,6 +151,9 @@ def test_page_in_a_browser(server: Server, pictures: Path, tmp_path: Path) -> No
         await page.wait("document.querySelectorAll('article').length === 4")
         titles = await page.value("[...document.querySelectorAll('h2')].map(e => e.textContent)")
         assert titles == ["coast", "fields", "roofs", "coast_pixels"]
+        bars = "[...document.querySelectorAll('article:first-of-type i')].map(e => e.style.width)"
+        shares = [float(width.rstrip("%")) for width in await page.value(bars)]
+        assert len(shares) == 2 and abs(sum(shares) - 100) < 0.01
         # Four levels of attention for every task, and a mask with a legend for one.
         assert await page.value("document.querySelectorAll('.maps img').length") == 16
         shown = "[...document.querySelectorAll('article img')].every(i => i.complete && i.width)"
