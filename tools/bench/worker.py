@@ -21,7 +21,7 @@ from typing import Any
 from tools.bench.peers import Peer
 
 # The peers that train or load with this project.
-_OURS = ("ours.Trainer", "ours.Evaluator", "checks.Checked", "loaders.Ours")
+_OURS = ("ours.Trainer", "ours.Evaluator", "checks.Checked", "loaders.Ours", "predictors.Ours")
 # Where the starters put the rank: mpirun, launch, tools.bench.group.
 _RANKS = ("OMPI_COMM_WORLD_RANK", "MS_NODE_ID", "BENCH_RANK")
 # What is written down of the environment; of paths the last part, as the rest is nobody's business.

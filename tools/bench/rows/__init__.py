@@ -19,6 +19,7 @@ ROWS = {
     "tasks": ("ours", "cost of many tasks, 1 rank x 1 core"),
     "start": ("start", "command to first step, 2 ranks"),
     "evaluation": ("data", "evaluation against training, 2 ranks x 1 core"),
+    "prediction": ("prediction", "answers of a trained network, 2 cores"),
     "memory": ("against_others", "memory per rank"),
 }
 
