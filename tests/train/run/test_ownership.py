@@ -121,6 +121,17 @@ def test_an_owner_elsewhere_that_has_crashed(tmp_path: Path) -> None:
     assert not (tmp_path / ".owner").exists()
 
 
+def test_an_owner_elsewhere_that_ends_meanwhile(tmp_path: Path) -> None:
+    """Its note goes with it: the folder is free, and not in use by nobody."""
+    first = Ownership(tmp_path)
+    first._released.set()
+    first._lock.free()
+    from_elsewhere(tmp_path)
+    end = threading.Timer(0.2, (tmp_path / ".owner").unlink)
+    Ownership(tmp_path, lambda _: end.start(), watch_seconds=30).release()
+    end.join()
+
+
 def test_the_owner_touches_its_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership, "_TOUCH_SECONDS", 0.02)
     owner = Ownership(tmp_path)
