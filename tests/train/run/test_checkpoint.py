@@ -47,6 +47,15 @@ def test_keeps_the_newest(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_00000020", "step_00000100"]
 
 
+def test_the_newest_goes_by_its_number_not_by_its_name(tmp_path: Path) -> None:
+    """From 100,000,000 steps on a name is longer, and comes before shorter ones as a text."""
+    for step in (99_999_998, 99_999_999, 100_000_000):
+        save_checkpoint(tmp_path, replace(make(1), step=step), keep=2)
+    assert [p.name for p in whole_in(tmp_path)] == ["step_99999999", "step_100000000"]
+    found = load_newest(tmp_path)
+    assert found is not None and found[1].step == 100_000_000
+
+
 @pytest.mark.parametrize("damaged", [30, 40, 10])
 def test_what_does_not_count_is_neither_removed_nor_pushes_out_a_whole_one(
     tmp_path: Path, damaged: int
