@@ -153,6 +153,12 @@ def test_no_hang_as_long_as_one_rank_gets_on(job: ScriptJob) -> None:
     assert (code, err) == (0, "")
 
 
+def test_without_a_limit_nothing_counts_as_a_hang(job: ScriptJob) -> None:
+    """Heartbeats that never change, for longer than the launcher's look at them."""
+    code, _, err = job.start("time.sleep(0.8)", scheduler="pass", hang_timeout=0.0).finish()
+    assert (code, err) == (0, "")
+
+
 @pytest.mark.parametrize(("ends_with", "told"), [(3, 3), (0, 1)])
 def test_first_is_who_failed_first_not_who_ended_first(
     job: ScriptJob, ends_with: int, told: int
