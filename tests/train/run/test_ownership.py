@@ -88,6 +88,19 @@ def test_nothing_is_left_of_a_run_that_has_not_begun(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", "config.yaml"}
 
 
+def test_who_has_begun_nothing_leaves_what_another_has_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    before = Ownership(folder)
+    shutil.rmtree(folder)
+    following = Ownership(folder)
+    before.release()
+    following.require()
+    with pytest.raises(UserError, match="is in use"):
+        require_free(folder)
+    following.release()
+    assert not folder.exists()
+
+
 def test_an_owner_elsewhere_that_still_touches_its_note(tmp_path: Path) -> None:
     """As over a file system whose locks do not reach other machines: here the lock is free."""
     first = Ownership(tmp_path)
