@@ -191,7 +191,6 @@ def test_the_others_fail_as_the_copier_failed(
 
 
 def test_waiting_has_an_end(job: Callable[..., Job], object_store: ObjectStore) -> None:
-
     address = put(object_store, "x", data_set(1))
     rank = job(wait_seconds=0.1)
     lock = Entry(rank.folder(address)).lock()
