@@ -16,6 +16,14 @@ def test_what_is_damaged_or_later_is_dropped(tmp_path: Path) -> None:
     assert path.read_bytes() == b"".join(line + b"\n" for line in good)
 
 
+def test_a_run_that_begins_anew_keeps_nothing(tmp_path: Path) -> None:
+    """Not even what one before it has told of its start."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "kind": "changed"}\n{"step": 1}\n')
+    MetricsFile(path, print, lambda: None).begin(0)
+    assert path.read_bytes() == b""
+
+
 def test_a_file_that_has_become_shorter_gets_no_hole(tmp_path: Path) -> None:
     """As on a network file system that has lost its end: the next line follows what is left."""
     path = tmp_path / "metrics.jsonl"
