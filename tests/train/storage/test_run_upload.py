@@ -220,6 +220,21 @@ def test_another_process_sends_only_what_is_new(
     ]
 
 
+def test_a_checkpoint_of_the_same_step_that_is_another_is_sent(
+    run: Path, object_store: ObjectStore, mirrored: Mirrored
+) -> None:
+    """As of a run on another machine that went on from an earlier step: names tell nothing."""
+    save(run, 2)
+    mirrored().update(summary=False)
+    key = "checkpoints/step_00000002"
+    (run / key / "model.safetensors").write_bytes(b"another of step 2")
+    digest = sha256(b"another of step 2")
+    (run / key / "state.json").write_text(json.dumps({"files": {"model.safetensors": digest}}))
+    mirrored().update(summary=False)
+    for name in ("model.safetensors", "state.json"):
+        assert object_store.get(f"r/{key}/{name}") == (run / key / name).read_bytes()
+
+
 def test_logs_of_another_machine_are_not_overwritten(
     run: Path, object_store: ObjectStore, through: dict[str, str], mirrored: Mirrored
 ) -> None:
