@@ -235,6 +235,12 @@ def test_pictures_that_two_splits_elsewhere_hold(
     result = tools("prepare", scenes, "--out", tmp_path / "out", *arguments)
     result.assert_error("b/05.png", "in test and in train of other data sets")
     assert not (tmp_path / "out").exists()
+    # What they have in common is no concern of pictures that they do not hold.
+    for number in range(8):
+        (tmp_path / "new" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        scene(200 + number).save(tmp_path / "new" / "ab"[number % 2] / f"{number}.png")
+    made = tools("prepare", tmp_path / "new", "--out", tmp_path / "out", *arguments[:3])
+    assert made.code == 0, made.err
 
 
 def test_what_another_data_set_settles_is_placed_before_all_else(
