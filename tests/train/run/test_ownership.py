@@ -171,6 +171,33 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Ownership(tmp_path).release()
 
 
+def test_of_two_without_locks_that_come_at_once_the_last_to_write_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(self: Lock, shared: bool = False) -> bool:
+        raise OSError(38, "Function not implemented")
+
+    def write(seconds: float) -> None:
+        from_elsewhere(tmp_path)
+        note = json.loads((tmp_path / ".owner").read_text())
+        (tmp_path / ".owner").write_text(json.dumps({**note, "token": "another"}))
+
+    monkeypatch.setattr(Lock, "take", no_locks)
+    monkeypatch.setattr(time, "sleep", write)
+    with pytest.raises(UserError, match="is in use by process .* on node-7"):
+        Ownership(tmp_path)
+
+
+def test_a_note_that_is_gone_is_nobody_else_s(tmp_path: Path) -> None:
+    """As of a disk that has gone for a while: the run goes on."""
+    owner = Ownership(tmp_path)
+    (tmp_path / ".owner").unlink()
+    owner.require()
+    (tmp_path / ".owner").write_text("{")
+    owner.require()
+    owner.release()
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"^run_dir: .*/file/run: Not a directory"):
