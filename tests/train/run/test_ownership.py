@@ -184,7 +184,7 @@ def test_of_two_without_locks_that_come_at_once_the_last_to_write_has_it(
 
     monkeypatch.setattr(Lock, "take", no_locks)
     monkeypatch.setattr(time, "sleep", write)
-    with pytest.raises(UserError, match="is in use by process .* on node-7"):
+    with pytest.raises(UserError, match=r"is in use by process .* on node-7"):
         Ownership(tmp_path)
 
 
