@@ -143,6 +143,23 @@ def test_hang_leaves_stacks_in_the_logs_and_counts_as_a_death(job: ScriptJob) ->
 
 
 @pytest.mark.slow
+def test_signal_while_ranks_that_hang_write_their_stacks(job: ScriptJob) -> None:
+    """It is not forgotten in the seconds that this takes: there is no restart."""
+    worker = """
+    signal.signal(signal.SIGQUIT, lambda *_: note(f"asked{rank}"))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGQUIT,))
+    note(f"up{rank}")
+    while True: time.sleep(0.1)
+    """
+    job.start(worker, hang_timeout=1.0, max_restarts=1)
+    job.await_notes("asked0", "asked1")
+    job.process.send_signal(signal.SIGTERM)
+    code, out, err = job.finish()
+    assert code == 124 and "starting again" not in err and out.count("starting") == 1
+    job.assert_all_gone()
+
+
+@pytest.mark.slow
 def test_no_hang_as_long_as_one_rank_gets_on(job: ScriptJob) -> None:
     worker = """
     for step in range(8 if rank else 1):

@@ -339,3 +339,15 @@ def test_no_room_is_told_before(
     monkeypatch.setattr(copier.source, "files", lambda: {"big": File(2 * free + 2**40, 0.0)})
     with pytest.raises(UserError, match=r"bytes are needed, [\d,]+ are free"):
         copier.plan()
+
+
+def test_room_for_the_last_byte_is_enough(
+    tree: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(map(len, tree.values()))
+    copier = Copier(Folder(tmp_path / "tree"), Folder(tmp_path / "back"))
+    monkeypatch.setattr("train.storage.copier.free_bytes", lambda _: size)
+    assert copier.plan().bytes == size
+    monkeypatch.setattr("train.storage.copier.free_bytes", lambda _: size - 1)
+    with pytest.raises(UserError, match=f"{size:,} bytes are needed, {size - 1:,} are free"):
+        copier.plan()
