@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import settings
 from PIL import Image
 
 from tests.aliases import WriteConfig
@@ -33,6 +34,10 @@ os.environ.pop("COLUMNS", None)
 # the processes that they start, and those honour it. The tests of signals need them as usual.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# No test asserts times: on a busy machine an example may take longer than Hypothesis's 200 ms.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # name: (classes, pixels, images per class in train, val, test). The held-out counts divide by
 # nothing, so that padding and uneven shares are always in play.

@@ -265,8 +265,6 @@ class Copier:
                     into.unlink(missing_ok=True)
                 raise
         if (arrived := into.stat().st_size) != file.size:
-            if arrived > file.size:
-                into.unlink()
             raise OSError(errno.EIO, f"{arrived} bytes arrived instead of {file.size}")
 
     def _tick(self, count: int) -> None:

@@ -143,6 +143,23 @@ def test_hang_leaves_stacks_in_the_logs_and_counts_as_a_death(job: ScriptJob) ->
 
 
 @pytest.mark.slow
+def test_signal_while_ranks_that_hang_write_their_stacks(job: ScriptJob) -> None:
+    """It is not forgotten in the seconds that this takes: there is no restart."""
+    worker = """
+    signal.signal(signal.SIGQUIT, lambda *_: note(f"asked{rank}"))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGQUIT,))
+    note(f"up{rank}")
+    while True: time.sleep(0.1)
+    """
+    job.start(worker, hang_timeout=1.0, max_restarts=1)
+    job.await_notes("asked0", "asked1")
+    job.process.send_signal(signal.SIGTERM)
+    code, out, err = job.finish()
+    assert code == 124 and "starting again" not in err and out.count("starting") == 1
+    job.assert_all_gone()
+
+
+@pytest.mark.slow
 def test_no_hang_as_long_as_one_rank_gets_on(job: ScriptJob) -> None:
     worker = """
     for step in range(8 if rank else 1):
@@ -150,6 +167,12 @@ def test_no_hang_as_long_as_one_rank_gets_on(job: ScriptJob) -> None:
         time.sleep(0.4)
     """
     code, _, err = job.start(worker, scheduler="pass", hang_timeout=1.5).finish()
+    assert (code, err) == (0, "")
+
+
+def test_without_a_limit_nothing_counts_as_a_hang(job: ScriptJob) -> None:
+    """Heartbeats that never change, for longer than the launcher's look at them."""
+    code, _, err = job.start("time.sleep(0.8)", scheduler="pass", hang_timeout=0.0).finish()
     assert (code, err) == (0, "")
 
 

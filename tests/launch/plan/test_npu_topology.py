@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.plan import machine, npu_topology
 from launch.plan.machine import Machine
 from launch.plan.npu_topology import TopologyUnknown, ask, deal_cores, parse
 from launch.plan.numa import allowed_cores, nearest_nodes, numa_nodes
@@ -176,6 +177,21 @@ def test_ranks_get_the_cores_of_the_npu_behind_their_device() -> None:
     assert Machine((0, 1), (span(0, 3),), {0: (3,), 1: (1,)}).shares([0, 1]) == [(3,), (1,)]
     assert machine.shares([0, 1, 2, 3]) == [span(6 * k, 6 * k + 5) for k in range(4)]
     assert Machine((), (span(0, 3),)).shares([0, 1]) == [(0, 1), (2, 3)]
+
+
+@pytest.mark.parametrize(("first_core", "known"), [(0, True), (100, False)])
+def test_a_machine_of_which_some_npus_have_no_core_is_told(
+    first_core: int, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then all ranks go by NUMA node, and not some by their NPU."""
+    monkeypatch.setattr(npu_topology, "ask", lambda: A2)
+    for name in ("visible_npus", "npu_nodes"):
+        monkeypatch.setattr(machine, name, lambda *_: tuple(range(8)))
+    monkeypatch.setattr(machine, "allowed_cores", lambda: (span(first_core, 191),))
+    found = machine.this_machine()
+    assert (len(found.npu_cores) == 8) == known == (found.note == "")
+    assert known or found.note.endswith("names cores that this process may not use")
+    assert known or not found.npu_cores
 
 
 @pytest.mark.timeout(30)

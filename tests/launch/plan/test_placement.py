@@ -129,6 +129,14 @@ def test_two_jobs_of_one_server_meet_at_different_ports(tmp_path: Path) -> None:
     assert ports[0] != ports[1]
 
 
+def test_all_launchers_of_a_table_meet_at_one_port(tmp_path: Path) -> None:
+    """Whatever devices are their own."""
+    table = table_for(tmp_path, {"127.0.0.1": [4, 5], "10.255.255.1": [6, 7]})
+    options = [*({"rank": rank} for rank in range(4)), *({"node_rank": node} for node in (0, 1))]
+    places = [placement_of(job(rank_table=table, **one), NPUS8) for one in options]
+    assert len({place.meeting_port for place in places}) == 1
+
+
 def test_table_without_hosts_needs_the_master(tmp_path: Path) -> None:
     ranks = [
         {

@@ -173,3 +173,11 @@ def test_secret_settings_are_not_shown() -> None:
         assert all(
             word in text for word in ("storage.secret_key=...", "storage.cache=/c", "seed=1")
         )
+
+
+def test_launchers_of_one_rank_each_share_cores_that_are_not_dealt_out() -> None:
+    """Too few to serve an NPU: no rank is bound, and none takes all of them for itself."""
+    npus = Machine(npus=(0, 1, 2), core_groups=(tuple(range(6)),))
+    node = Node(1, "here", 1, 1, devices=(1,), before=(0,), after=(2,))
+    (worker,) = plan(1, npus, node=node, world=World(3, MEETING))
+    assert worker.cores is None and worker.variables["OMP_NUM_THREADS"] == "2"

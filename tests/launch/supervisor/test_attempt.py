@@ -187,6 +187,24 @@ def test_second_interrupt_does_not_wait_for_the_grace(job: ScriptJob) -> None:
     job.assert_all_gone()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_was_ignored_at_the_start_stays_so(job: ScriptJob, number: signal.Signals) -> None:
+    """As nohup and the background jobs of a shell ask for it."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        job.start(
+            "note(f'up{rank}')\nwhile not (notes / 'done').exists(): time.sleep(0.01)",
+            scheduler="pass",
+        )
+    finally:
+        signal.signal(number, before)
+    job.await_notes("up0", "up1")
+    job.process.send_signal(number)
+    (job.notes / "done").touch()
+    code, out, err = job.finish()
+    assert (code, err) == (0, "") and "the ranks save" not in out
+
+
 def test_scheduler_serves_until_the_workers_have_gone(job: ScriptJob) -> None:
     """Saving on a signal takes collectives, and those take the scheduler."""
     job.start(

@@ -235,3 +235,29 @@ def test_pictures_that_two_splits_elsewhere_hold(
     result = tools("prepare", scenes, "--out", tmp_path / "out", *arguments)
     result.assert_error("b/05.png", "in test and in train of other data sets")
     assert not (tmp_path / "out").exists()
+    # What they have in common is no concern of pictures that they do not hold.
+    for number in range(8):
+        (tmp_path / "new" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        scene(200 + number).save(tmp_path / "new" / "ab"[number % 2] / f"{number}.png")
+    made = tools("prepare", tmp_path / "new", "--out", tmp_path / "out", *arguments[:3])
+    assert made.code == 0, made.err
+
+
+def test_what_another_data_set_settles_is_placed_before_all_else(
+    tools: Tools, tmp_path: Path
+) -> None:
+    """What must go to train leaves no room there for a group that could go anywhere."""
+    for number in range(12):
+        for folder in ("here", "there")[: 2 if number < 8 else 1]:
+            (tmp_path / folder).mkdir(exist_ok=True)
+            scene(number).save(tmp_path / folder / f"{number}.png")
+    rows = [(f"{n}.png", "ab"[n < 2], "" if n < 8 else "large") for n in range(12)]
+    table = write_csv(tmp_path / "there.csv", [(*row[:2], "train") for row in rows[:8]])
+    arguments = ("prepare", tmp_path / "there", "--out", tmp_path / "first", "--table", table)
+    assert tools(*arguments).code == 0
+    table, out = write_csv(tmp_path / "here.csv", rows, "path,label,group"), tmp_path / "out"
+    options = ("--table", table, "--against", tmp_path / "first", "--duplicates", "together")
+    assert tools("prepare", tmp_path / "here", "--out", out, *options).code == 0
+    splits = {row["key"]: row["split"] for row in rows_of(out)}
+    assert {splits[f"{n}.png"] for n in range(8)} == {"train"}
+    assert {splits[f"{n}.png"] for n in range(8, 12)} != {"train"}

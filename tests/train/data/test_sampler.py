@@ -2,6 +2,7 @@ import tracemalloc
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,8 +11,10 @@ from train.data.sampler import (
     _mix,
     evaluation_records,
     permute,
+    require_images,
     split_shares,
 )
+from train.errors import UserError
 
 worlds = st.sampled_from([1, 2, 3, 4, 8])
 sizes = st.integers(1, 400)
@@ -142,6 +145,12 @@ def test_rules_of_the_shares() -> None:
     # sqrt(100) : sqrt(900) = 1 : 3
     assert split_shares({"temperature": 2.0}, records, 80) == {"ucm": 20, "nwpu": 60}
     assert split_shares({"ucm": 3.0, "nwpu": 5.0}, records, 80) == {"ucm": 3, "nwpu": 5}
+
+
+def test_there_may_be_as_many_ranks_as_images() -> None:
+    require_images({"ucm": 9, "nwpu": 4}, 4)
+    with pytest.raises(UserError, match=r"4 image\(s\) of nwpu, too few for 5 ranks"):
+        require_images({"ucm": 9, "nwpu": 4}, 5)
 
 
 @given(st.integers(0, 300), worlds)

@@ -47,6 +47,38 @@ def test_keeps_the_newest(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_00000020", "step_00000100"]
 
 
+def test_the_newest_goes_by_its_number_not_by_its_name(tmp_path: Path) -> None:
+    """From 100,000,000 steps on a name is longer, and comes before shorter ones as a text."""
+    for step in (99_999_998, 99_999_999, 100_000_000):
+        save_checkpoint(tmp_path, replace(make(1), step=step), keep=2)
+    assert [p.name for p in whole_in(tmp_path)] == ["step_99999999", "step_100000000"]
+    found = load_newest(tmp_path)
+    assert found is not None and found[1].step == 100_000_000
+
+
+def test_a_link_to_a_whole_one_of_the_same_step_is_put_aside(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    folder = tmp_path / "checkpoints"
+    for path in (elsewhere, folder):
+        path.mkdir()
+    saved = save_checkpoint(elsewhere, make(6), keep=1)
+    (folder / saved.name).symlink_to(saved)
+    assert not save_checkpoint(folder, make(6), keep=1).is_symlink()
+    names = {path.name for path in folder.iterdir()}
+    assert names == {saved.name, f"{saved.name}.not_whole_0"} and saved.is_dir()
+
+
+@pytest.mark.parametrize("kind", ["123", "removed", "fetched"])
+def test_what_is_left_of_a_checkpoint_is_removed_with_the_next(tmp_path: Path, kind: str) -> None:
+    """Of writing, removing or fetching that was killed; with it goes what is in it."""
+    for name in (f".step_00000004.{kind}", ".step_00000004.mine", ".step_4.removed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").touch()
+    path = save_checkpoint(tmp_path, make(6), keep=1)
+    left = {".step_00000004.mine", ".step_4.removed", path.name}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
 @pytest.mark.parametrize("damaged", [30, 40, 10])
 def test_what_does_not_count_is_neither_removed_nor_pushes_out_a_whole_one(
     tmp_path: Path, damaged: int

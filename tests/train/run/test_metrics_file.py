@@ -1,5 +1,6 @@
 """``metrics.jsonl`` as a run finds it that goes on."""
 
+import os
 from pathlib import Path
 
 from train.run.metrics_file import MetricsFile
@@ -13,3 +14,26 @@ def test_what_is_damaged_or_later_is_dropped(tmp_path: Path) -> None:
     path.write_bytes(b"\n".join([good[0], *damaged[:3], good[1], *damaged[3:]]))
     MetricsFile(path, print, lambda: None).begin(2)
     assert path.read_bytes() == b"".join(line + b"\n" for line in good)
+
+
+def test_a_run_that_begins_anew_keeps_nothing(tmp_path: Path) -> None:
+    """Not even what one before it has told of its start."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "kind": "changed"}\n{"step": 1}\n')
+    MetricsFile(path, print, lambda: None).begin(0)
+    assert path.read_bytes() == b""
+
+
+def test_a_file_that_has_become_shorter_gets_no_hole(tmp_path: Path) -> None:
+    """As on a network file system that has lost its end: the next line follows what is left."""
+    path = tmp_path / "metrics.jsonl"
+    metrics = MetricsFile(path, print, lambda: None)
+    (tmp_path / "config.yaml").touch()
+    metrics.begin(0)
+    lines = [f'{{"step": {step}}}' for step in range(1, 5)]
+    metrics.add(lines[0])
+    metrics.add(lines[1])
+    os.truncate(path, len(lines[0]) + 1)
+    metrics.add(lines[2])
+    metrics.add(lines[3])
+    assert path.read_text().splitlines() == [lines[0], *lines[2:]]

@@ -88,6 +88,19 @@ def test_nothing_is_left_of_a_run_that_has_not_begun(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", "config.yaml"}
 
 
+def test_who_has_begun_nothing_leaves_what_another_has_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    before = Ownership(folder)
+    shutil.rmtree(folder)
+    following = Ownership(folder)
+    before.release()
+    following.require()
+    with pytest.raises(UserError, match="is in use"):
+        require_free(folder)
+    following.release()
+    assert not folder.exists()
+
+
 def test_an_owner_elsewhere_that_still_touches_its_note(tmp_path: Path) -> None:
     """As over a file system whose locks do not reach other machines: here the lock is free."""
     first = Ownership(tmp_path)
@@ -121,6 +134,17 @@ def test_an_owner_elsewhere_that_has_crashed(tmp_path: Path) -> None:
     assert not (tmp_path / ".owner").exists()
 
 
+def test_an_owner_elsewhere_that_ends_meanwhile(tmp_path: Path) -> None:
+    """Its note goes with it: the folder is free, and not in use by nobody."""
+    first = Ownership(tmp_path)
+    first._released.set()
+    first._lock.free()
+    from_elsewhere(tmp_path)
+    end = threading.Timer(0.2, (tmp_path / ".owner").unlink)
+    Ownership(tmp_path, lambda _: end.start(), watch_seconds=30).release()
+    end.join()
+
+
 def test_the_owner_touches_its_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership, "_TOUCH_SECONDS", 0.02)
     owner = Ownership(tmp_path)
@@ -145,6 +169,33 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Ownership(tmp_path, watch_seconds=30)
     owner.release()
     Ownership(tmp_path).release()
+
+
+def test_of_two_without_locks_that_come_at_once_the_last_to_write_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(self: Lock, shared: bool = False) -> bool:
+        raise OSError(38, "Function not implemented")
+
+    def write(seconds: float) -> None:
+        from_elsewhere(tmp_path)
+        note = json.loads((tmp_path / ".owner").read_text())
+        (tmp_path / ".owner").write_text(json.dumps({**note, "token": "another"}))
+
+    monkeypatch.setattr(Lock, "take", no_locks)
+    monkeypatch.setattr(time, "sleep", write)
+    with pytest.raises(UserError, match=r"is in use by process .* on node-7"):
+        Ownership(tmp_path)
+
+
+def test_a_note_that_is_gone_is_nobody_else_s(tmp_path: Path) -> None:
+    """As of a disk that has gone for a while: the run goes on."""
+    owner = Ownership(tmp_path)
+    (tmp_path / ".owner").unlink()
+    owner.require()
+    (tmp_path / ".owner").write_text("{")
+    owner.require()
+    owner.release()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -29,16 +29,16 @@ def spoil(parameter, value):
     parameter.set_data(Tensor(np.full_like(good, value)))
     return good
 
-def update_after_spoiling(self, size, inputs):
+def update_after_spoiling(self, size, *others):
     steps.append(size)
     named = {p.name: p for p in self.network.get_parameters()}
     bias = named["tasks.coast.head.linear.bias"]
     if len(steps) == 27 and self.cluster.rank == 1 and rank_1_fails:
         spoil(bias, np.nan)
     if len(steps) != 3 or self.cluster.rank != 0 or not rank_1_fails:
-        return update(self, size, inputs)
+        return update(self, size, *others)
     good = spoil(bias, np.inf)
-    result = update(self, size, inputs)
+    result = update(self, size, *others)
     result.asnumpy()
     bias.set_data(Tensor(good))
     return result

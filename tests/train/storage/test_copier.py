@@ -3,6 +3,7 @@
 import os
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.object_store import (
 from tests.train.storage.stored_sets import files_in
 from train.errors import UserError
 from train.storage.copier import Copied, Copier, Plan, copy
+from train.storage.digests import Expected
 from train.storage.retry import Stopped, StorageError
 from train.storage.stores import File, Folder, open_store
 
@@ -154,6 +156,36 @@ def test_what_cannot_be_had_leaves_nothing_half(
     assert "\n" not in str(caught.value)
     assert len(proxy.faults) == 17
     assert files_in(tmp_path / "back") == {}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_half_a_file_stays_only_where_a_digest_will_tell(
+    known: bool, tmp_path: Path, through: dict[str, str], proxy: Proxy, object_store: ObjectStore
+) -> None:
+    """Nobody could tell whether a resumed one of unknown digest is the one in the store."""
+    object_store.put("x/big", content(3, 200_000))
+    proxy.faults.extend([None, "truncate", "truncate"])
+    source, target = open_store(object_store.url("x"), through), Folder(tmp_path / "back")
+    copier = Copier(source, target, tries=1, keep_unfinished=True)
+    plan = copier.plan()
+    expected = {"big": Expected("0" * 64)} if known else {}
+    with pytest.raises(StorageError, match="big from"):
+        copier.run(replace(plan, expected=expected))
+    assert bool(list((tmp_path / "back").iterdir())) == known
+
+
+def test_time_counts_in_whole_seconds(tmp_path: Path, object_store: ObjectStore) -> None:
+    """A store keeps no more: what was changed and sent within one is not sent again."""
+    path = tmp_path / "tree" / "log"
+    path.parent.mkdir()
+    path.write_bytes(b"hello")
+    store = open_store(object_store.url("x"), object_store.variables)
+    copier = Copier(Folder(path.parent), store)
+    copier.run(copier.plan())
+    kept = int(store.files()["log"].modified)
+    for modified, files in ((kept + 0.9, 0), (kept + 1, 1)):
+        os.utime(path, (modified, modified))
+        assert len(copier.plan().files) == files
 
 
 def test_a_copy_that_is_cut_off_goes_on_where_it_was(
@@ -306,4 +338,16 @@ def test_no_room_is_told_before(
     copier = Copier(Folder(tmp_path / "tree"), Folder(tmp_path / "back"))
     monkeypatch.setattr(copier.source, "files", lambda: {"big": File(2 * free + 2**40, 0.0)})
     with pytest.raises(UserError, match=r"bytes are needed, [\d,]+ are free"):
+        copier.plan()
+
+
+def test_room_for_the_last_byte_is_enough(
+    tree: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(map(len, tree.values()))
+    copier = Copier(Folder(tmp_path / "tree"), Folder(tmp_path / "back"))
+    monkeypatch.setattr("train.storage.copier.free_bytes", lambda _: size)
+    assert copier.plan().bytes == size
+    monkeypatch.setattr("train.storage.copier.free_bytes", lambda _: size - 1)
+    with pytest.raises(UserError, match=f"{size:,} bytes are needed, {size - 1:,} are free"):
         copier.plan()

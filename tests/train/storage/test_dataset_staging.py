@@ -11,6 +11,7 @@ from pydantic import ByteSize
 from tests.object_store import ObjectStore, Proxy, Seen
 from tests.train.storage.stored_sets import data_set, files_in, put
 from train.errors import UserError
+from train.storage.dataset_cache import Entry, Note, make_room
 from train.storage.dataset_staging import Staging
 from train.storage.retry import StorageError
 from train.storage.settings import Limits, StorageConfig
@@ -190,8 +191,6 @@ def test_the_others_fail_as_the_copier_failed(
 
 
 def test_waiting_has_an_end(job: Callable[..., Job], object_store: ObjectStore) -> None:
-    from train.storage.dataset_cache import Entry
-
     address = put(object_store, "x", data_set(1))
     rank = job(wait_seconds=0.1)
     lock = Entry(rank.folder(address)).lock()
@@ -232,6 +231,17 @@ def test_the_least_recently_used_goes_and_what_is_used_stays(
     next_one.staging.release()
     job(**limit).stage(addresses[4])
     assert [folder.exists() for folder in folders] == [True, True, False, False, True]
+
+
+def test_room_is_made_for_all_of_a_data_set_not_for_what_is_missing_of_it(tmp_path: Path) -> None:
+    """What is there already of one that is gone on with takes room too."""
+    other, own = Entry(tmp_path / "other"), Entry(tmp_path / "own")
+    other.write(Note("s3://b/other", 600, 1.0))
+    note = Note("s3://b/own", 500)
+    assert make_room(own, note, missing=100, limit=1100) == []
+    assert own.read() == note
+    assert make_room(own, note, missing=100, limit=1000) == ["s3://b/other"]
+    assert other.read() is None and own.read() == note
 
 
 def test_a_full_disk_is_told_before(

@@ -12,7 +12,7 @@ from tests.object_store import SECRET, TOKEN, ObjectStore, Proxy, Seen, headers_
 from tests.train.storage.stored_sets import sha256
 from train.errors import UserError
 from train.storage.run_download import fetch_run
-from train.storage.run_mirror import Mirror, noted_numbers
+from train.storage.run_mirror import Mirror, choose_numbers, noted_numbers
 from train.storage.run_upload import Uploader
 from train.storage.stores import open_store
 
@@ -218,6 +218,57 @@ def test_another_process_sends_only_what_is_new(
         "PUT r/config.yaml",
         "DELETE r/summary.json",
     ]
+
+
+def test_numbers_of_attempts_are_given_once(run: Path) -> None:
+    """The first one moves on as its own is taken, to that of the second, which moves on too."""
+    (run / "logs/attempt_1").mkdir()
+    here = [f"logs/attempt_{n}/worker_0.log" for n in (0, 1)]
+    assert choose_numbers(run, here, here[:1]) == {0: 1, 1: 2} == noted_numbers(run)
+    assert choose_numbers(run, here, [*here, "logs/attempt_2/worker_0.log"]) == {0: 1, 1: 2}
+
+
+@pytest.mark.parametrize("with_config", [True, False])
+def test_what_is_fetched_and_what_stays(
+    run: Path, object_store: ObjectStore, mirrored: Mirrored, with_config: bool
+) -> None:
+    """A run that goes on has a configuration; what it has of the newest step it has for good."""
+    save(run, 2)
+    mirrored().update(summary=False)
+    elsewhere, said = run.with_name("elsewhere"), list[str]()
+    elsewhere.mkdir()
+    own = {name: (elsewhere / name, f"own {name}\n") for name in ("config.yaml", "metrics.jsonl")}
+    for path, text in own.values():
+        path.write_text(text)
+
+    def fetch() -> None:
+        url, variables = object_store.url("r"), object_store.variables
+        fetch_run(url, elsewhere, variables, 1, said.append, Path.is_dir, with_config)
+
+    fetch()
+    assert said == [f"{object_store.url('r')}/checkpoints/step_00000002 was fetched"]
+    theirs = {name: (run / name).read_text() for name in own}
+    expected = theirs if with_config else {**theirs, "config.yaml": "own config.yaml\n"}
+    assert {name: path.read_text() for name, (path, _) in own.items()} == expected
+    for path, text in own.values():
+        path.write_text(text)
+    fetch()
+    assert len(said) == 1 and all(path.read_text() == text for path, text in own.values())
+
+
+def test_a_checkpoint_of_the_same_step_that_is_another_is_sent(
+    run: Path, object_store: ObjectStore, mirrored: Mirrored
+) -> None:
+    """As of a run on another machine that went on from an earlier step: names tell nothing."""
+    save(run, 2)
+    mirrored().update(summary=False)
+    key = "checkpoints/step_00000002"
+    (run / key / "model.safetensors").write_bytes(b"another of step 2")
+    digest = sha256(b"another of step 2")
+    (run / key / "state.json").write_text(json.dumps({"files": {"model.safetensors": digest}}))
+    mirrored().update(summary=False)
+    for name in ("model.safetensors", "state.json"):
+        assert object_store.get(f"r/{key}/{name}") == (run / key / name).read_bytes()
 
 
 def test_logs_of_another_machine_are_not_overwritten(
