@@ -169,7 +169,7 @@ def test_list_names_every_row(tools: Tools) -> None:
     listed = [line.split()[0] for line in outcome.out.splitlines()]
     assert listed == [
         *("train", "reference", "scaling", "reduction", "input"),
-        *("checks", "saving", "tasks", "start", "evaluation", "memory"),
+        *("checks", "saving", "tasks", "start", "evaluation", "prediction", "memory"),
     ]
 
 
