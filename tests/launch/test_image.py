@@ -130,6 +130,15 @@ def test_context_has_all_that_the_image_needs_and_no_more() -> None:
     assert chosen == {*packages, "configs", *files}
 
 
+def test_the_server_is_nobody_in_particular_and_reached_from_outside() -> None:
+    lines = stages()["serve"]
+    assert [line for line in lines if line.startswith("USER")] == ["USER 1000"]
+    (command,) = (json.loads(line[4:]) for line in lines if line.startswith("CMD"))
+    assert command[:5] == ["python3", "-m", "tools", "serve", "/model"]
+    assert command[command.index("--host") + 1] == "0.0.0.0"
+    assert {'VOLUME ["/model"]', "EXPOSE 8000"} <= set(lines)
+
+
 @pytest.fixture(scope="module")
 def cuda_libraries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The folders of the libraries in requirements-gpu.txt, with colons between them."""

@@ -138,6 +138,16 @@ def test_broken_uploads(server: Server, pictures: Path) -> None:
     assert status == 200 and json.loads(body)["file"] == "00.png"
 
 
+def test_health_check_of_the_image(server: Server) -> None:
+    text = (ROOT / "Dockerfile").read_text().partition("AS serve")[2]
+    words = json.loads(re.findall(r"HEALTHCHECK.*?CMD (\[.*?\])", text, re.S)[0])
+    assert ":8000/health" in words[2]
+    here = [word.replace(":8000/", f":{server.port}/") for word in words[1:]]
+    assert subprocess.run([sys.executable, *here]).returncode == 0
+    nobody = [word.replace(":8000/", ":1/") for word in words[1:]]
+    assert subprocess.run([sys.executable, *nobody], stderr=subprocess.DEVNULL).returncode != 0
+
+
 def test_page_in_a_browser(server: Server, pictures: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
