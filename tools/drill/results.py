@@ -3,6 +3,7 @@
 import datetime
 import json
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from tools.drill.kinds import KINDS
 from train.errors import UserError
 
 _FORMAT = {"format": "mtln-drill", "version": 1}
+# Of the notes below a table in a terminal.
+_WIDTH = 100
 _HEADINGS: list[object] = ["fault", "tries", "survived", "median s", "worst s"]
 _NOTHING = "-"
 PART = PagePart(
@@ -108,7 +111,8 @@ class Document:
         reasons: dict[str, list[str]] = {}
         for key, why in self.not_tried.items():
             reasons.setdefault(why, []).append(key)
-        lines += [f"not tried: {', '.join(keys)}: {why}" for why, keys in reasons.items()]
+        notes = [f"not tried: {', '.join(keys)}: {why}" for why, keys in reasons.items()]
+        lines += notes if markdown else [textwrap.fill(note, _WIDTH) for note in notes]
         return ("\n\n" if markdown else "\n").join(lines)
 
     def markdown(self) -> str:
