@@ -118,10 +118,10 @@ def test_default_world_size(npus: int, cores: int, expected: int) -> None:
 
 def test_a_quota_counts_as_cores() -> None:
     """A container of --cpus=2 on a machine of 8 cores: two ranks, and no cores for one alone."""
-    limited = Machine((), ((0, 1, 2, 3), (4, 5, 6, 7)), quota=2.5)
+    limited = Machine((), ((0, 1, 2, 3), (4, 5, 6, 7)), quota=2.75)
     assert (limited.num_cores, limited.default_world_size) == (2, 2)
     assert limited.shares([0, 1]) == [None, None]
-    assert "2.5 cores" in limited.quota_note
+    assert "2.75 cores" in limited.quota_note
     plan = make_plan(Job(["true"], Path("run")), Node(0, "here", 0, 2), World(2), limited, {})
     assert [(p.cores, p.variables["OMP_NUM_THREADS"]) for p in plan] == [(None, "1")] * 2
     assert Machine((), ((0, 1),), quota=0.5).default_world_size == 1

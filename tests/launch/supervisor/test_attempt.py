@@ -279,6 +279,14 @@ def test_ranks_have_their_own_cores_and_batch_scheduling(job: ScriptJob) -> None
     assert policy == os.SCHED_BATCH
 
 
+def test_requests_are_held_back_from_the_first_moment_of_a_rank(job: ScriptJob) -> None:
+    """They would end it until it has imported what blocks them."""
+    worker = "print(*sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))), flush=True)"
+    code, out, _ = job.start(worker, nproc=1).finish()
+    assert code == 0
+    assert out.splitlines()[-1] == f"{signal.SIGQUIT:d} {signal.SIGUSR1:d}"
+
+
 def test_process_that_cannot_be_started(job: ScriptJob) -> None:
     job.start("pass", scheduler="pass", worker_command=["/nowhere/python"])
     _, _, err = job.finish()

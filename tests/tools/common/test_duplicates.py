@@ -225,7 +225,9 @@ def test_pictures_that_two_splits_elsewhere_hold(
     scenes: Path, tools: Tools, tmp_path: Path
 ) -> None:
     rows = [(f"{'ab'[n % 2]}/{n:02d}.png", "ab"[n % 2], "train") for n in range(20)]
-    for name, split in (("one", "train"), ("two", "test")):
+    copy = COPIES["jpeg"](scene(6))
+    for name, split, image in (("one", "train", scene(6)), ("two", "test", copy)):
+        image.save(scenes / "a" / "06.png")
         changed = [
             (key, label, split if n == 5 else "train") for n, (key, label, _) in enumerate(rows)
         ]
@@ -241,6 +243,8 @@ def test_pictures_that_two_splits_elsewhere_hold(
         scene(200 + number).save(tmp_path / "new" / "ab"[number % 2] / f"{number}.png")
     made = tools("prepare", tmp_path / "new", "--out", tmp_path / "out", *arguments[:3])
     assert made.code == 0, made.err
+    # Neither what is equal there nor what only looks the same.
+    assert Manifest.read(tmp_path / "out").notes["duplicates_elsewhere"] == 0
 
 
 def test_what_another_data_set_settles_is_placed_before_all_else(

@@ -7,7 +7,7 @@ import pytest
 from tests.train.storage.stored_sets import sha256
 from train.files import sha256_file
 from train.storage import digests
-from train.storage.digests import Verified
+from train.storage.digests import MANIFEST, STATE, Verified, expected_files
 
 
 @pytest.fixture
@@ -54,3 +54,19 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
 def test_a_damaged_record_is_none(shard: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "record").write_text(text.replace("shard", str(shard)))
     assert Verified(tmp_path / "record").matches(shard, sha256(b"one"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (STATE, "{"),
+        (STATE, "[1]"),
+        (STATE, '{"files": ["a"]}'),
+        (MANIFEST, '{"splits": []}'),
+        (MANIFEST, '{"splits": {"train": {"shards": [7]}}}'),
+        (MANIFEST, '{"splits": {"train": {"shards": [{"file": "a"}]}}}'),
+    ],
+)
+def test_a_file_of_others_under_the_name_of_ours_lists_nothing(name: str, text: str) -> None:
+    """It is copied as any other, and ends nothing."""
+    assert expected_files(f"folder/{name}", text.encode()) == {}
