@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from tools.common.command_line import describe
+from tools.common.network_options import add_network_options
 from tools.export.options import ANSWERS, FORMATS, Options
 
 _EPILOG = """\
@@ -23,18 +24,10 @@ disk: if an answer differs, nothing is kept (exit code 2). More in docs/export.m
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     describe(parser, "Write the network of a run in a format that other programs read.", _EPILOG)
+    add_network_options(parser)
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, checkpoint, or address of either")
     add("--format", metavar="FORMAT", required=True, help=", ".join(FORMATS))
     add("--out", metavar="DIR", type=Path, required=True, help="folder to make")
-    text = "newest, best (on val), or the number of a step (default: newest)"
-    add("--checkpoint", metavar="WHICH", default="newest", help=text)
-    add("--tasks", metavar="A,B", help="names of tasks (default: all)")
-    text = (
-        "see every picture as one of this data set, for all tasks: the trunk then runs once "
-        "(default: every task sees it as one of its own)"
-    )
-    add("--as", metavar="DATASET", dest="seen_as", help=text)
     text = f"onnx, mindir: what comes out: {', '.join(ANSWERS)} (default: {ANSWERS[0]})"
     add("--answers", metavar="WHAT", help=text)
     add("--batch", metavar="N", type=int, help="mindir: pictures at once (default: 1)")

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from tools.common.command_line import describe
+from tools.common.network_options import add_network_options
 from tools.predict import kinds
 from tools.predict.options import Options
 from tools.predict.scenes import SceneOptions
@@ -34,21 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     about = (kinds.__doc__ or "").split("\n\n", 1)[1]
     describe(parser, "Say what a trained network sees in pictures and scenes.", _EPILOG + about)
+    add_network_options(parser)
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, checkpoint, or address of either")
     text = "picture, folder of pictures (with all below it), scene, or address of either"
     add("inputs", metavar="INPUT", nargs="*", help=text)
     add("--out", metavar="DIR", type=Path, required=True, help="folder to make")
     text = "text file with further inputs, a path or address in every line"
     add("--list", metavar="FILE", type=Path, help=text)
-    text = "newest, best (on val), or the number of a step (default: newest)"
-    add("--checkpoint", metavar="WHICH", default="newest", help=text)
-    add("--tasks", metavar="A,B", help="names of tasks (default: all)")
-    text = (
-        "see every picture as one of this data set, for all tasks (default: every task sees it as "
-        "one of its own)"
-    )
-    add("--as", metavar="DATASET", dest="seen_as", help=text)
     text = "average the probabilities of a picture and its three mirror images"
     add("--flips", action="store_true", help=text)
     text = "pictures that are computed together (default: 16)"

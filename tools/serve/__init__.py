@@ -3,6 +3,7 @@
 import argparse
 
 from tools.common.command_line import describe
+from tools.common.network_options import add_network_options
 
 _EPILOG = """\
 RUN is a run folder, a checkpoint or an address in object storage. Open http://HOST:PORT in a
@@ -19,10 +20,8 @@ exit code: 130 or 143 ended by Ctrl-C or TERM; 2 a mistake in what was asked for
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     describe(parser, "Serve a trained network: a page to try it with, and JSON.", _EPILOG)
+    add_network_options(parser)
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, checkpoint, or address of one")
-    add("--checkpoint", metavar="C", default="newest", help="newest (default), best, or a step")
-    add("--tasks", metavar="TASK,...", help="only these tasks (default: all)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port to listen on; 0 for any (default: 8000)")
     add("--batch", metavar="N", type=int, default=8, help="pictures of one call (default: 8)")

@@ -26,8 +26,9 @@ def serve(arguments: argparse.Namespace) -> int:
     listener = _listener(arguments.host, arguments.port)  # before anything that takes time
     with listener, on_this_disk(arguments.run, print) as folder:
         checkpoint = choose_checkpoint(folder, arguments.checkpoint, arguments.run)
+        seen = {"tasks": tasks, "seen_as": arguments.seen_as}
         model = TrainedModel.read(
-            checkpoint, tasks=tasks, batch=arguments.batch, device=arguments.device
+            checkpoint, **seen, batch=arguments.batch, device=arguments.device
         )
         # Its name alone: where it lies is nobody's business.
         name = arguments.run.rstrip("/").rpartition("/")[2]
