@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,20 +39,18 @@ def check_ranges(options: object, limits: Mapping[str, tuple[int, int]]) -> None
             raise UserError(f"--{name.replace('_', '-')} {value}: must be in {low}..{high}")
 
 
-def require_packages(file: str, *modules: str) -> None:
+def require_packages(what: str, file: str, *modules: str) -> None:
     """Raise a UserError unless the packages of an optional requirement file are installed.
 
     Args:
+        what: What needs them.
         file: The file, in the project's folder.
         modules: The names under which its packages are imported.
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        raise UserError(
-            f"{', '.join(missing)} {verb} not installed, which this command needs: "
-            f"{sys.executable} -m pip install -r {file}"
-        )
+        command = f"python -m pip install -r {file}"
+        raise UserError(f"{what} needs {', '.join(missing)}: {command}")
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The formats: each writes a network into a folder, loads it again, and asks it."""
 
-import importlib.util
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,13 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from tools.common.command_line import require_packages
 from tools.export import torch_files
 from tools.export.replay import Comparison, Floats, Pictures, compare, expected
 from tools.export.subject import Answers, Subject
-from train.errors import UserError
 
 # Computes the logits of a network, for every task.
 Logits = Callable[[], Sequence[Floats]]
+REQUIREMENTS = "requirements-export.txt"
 # Pictures that are asked at once, which divides no number of theirs.
 _BATCH = 3
 
@@ -60,12 +60,7 @@ class Form(ABC):
     @classmethod
     def require(cls, name: str) -> None:
         """Raise a UserError if it cannot be written here."""
-        missing = [module for module in cls.needs if importlib.util.find_spec(module) is None]
-        if missing:
-            raise UserError(
-                f"--format {name}: needs {', '.join(missing)}: "
-                "python -m pip install -r requirements-export.txt"
-            )
+        require_packages(f"--format {name}", REQUIREMENTS, *cls.needs)
 
     @abstractmethod
     def write(self, subject: Subject, folder: Path, about: dict[str, Any]) -> None:

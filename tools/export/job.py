@@ -3,7 +3,6 @@
 Importing this imports MindSpore.
 """
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
+from tools.common.command_line import require_packages
 from tools.common.output_folder import check_free, whole_folder
 from tools.export import figures
 from tools.export.about import ABOUT, FORMAT, describe
 from tools.export.card import Card
-from tools.export.forms import FORMS, Form, Wanted
+from tools.export.forms import FORMS, REQUIREMENTS, Form, Wanted
 from tools.export.options import Options
 from tools.export.replay import Comparison, Floats, Images, pictures
 from tools.export.subject import Subject
@@ -49,10 +49,8 @@ def export(options: Options, say: Callable[[str], None]) -> None:
     """
     check_free(options.out, options.overwrite, is_ours)
     FORMS[options.form].require(options.form)
-    if options.stac and not all(map(importlib.util.find_spec, _STAC)):
-        raise UserError(
-            "--stac: needs stac-model: python -m pip install -r requirements-export.txt"
-        )
+    if options.stac:
+        require_packages("--stac", REQUIREMENTS, *_STAC)
     with on_this_disk(options.run, say) as folder:
         path = choose_checkpoint(folder, options.checkpoint, options.run)
         _Export(options, folder, path, say).write()

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run the command; return the exit code."""
     from tools.common.command_line import check_ranges, require_packages
 
-    require_packages("requirements-serve.txt", "starlette", "uvicorn")
+    require_packages("tools serve", "requirements-serve.txt", "starlette", "uvicorn")
     limits = {"port": (0, 65535), "batch": (1, 1024), "queue": (1, 10**5), "max_mb": (1, 10**4)}
     check_ranges(arguments, limits)
     from tools.serve.server import serve
