@@ -34,11 +34,11 @@ class Probabilities(nn.Cell):
         mirrors = self.mirrors
         if mirrors is not None:
             images = tuple([mirrors.make(pixels) for pixels in images])
-        answers = []
+        answers: tuple[Tensor, ...] = ()
         for logits, decide in zip(self.network(*images), self.decisions):  # noqa: B905
             scores = decide.probabilities(logits)
-            answers.append(scores if mirrors is None else mirrors.merge(scores) * 0.25)
-        return tuple(answers)
+            answers = (*answers, scores if mirrors is None else mirrors.merge(scores) * 0.25)
+        return answers
 
 
 class Attention(nn.Cell):
@@ -60,7 +60,7 @@ class Attention(nn.Cell):
         self.concat = ops.Concat(0)
         self.concat_channels = ops.Concat(backend.channel_axis)
 
-    def construct(self, *images: Tensor) -> list[list[Tensor]]:
+    def construct(self, *images: Tensor) -> tuple[tuple[Tensor, ...], ...]:
         """One uint8 tensor (n_d, H, W, 3) per data set -> per task, of every level, (n, H_l, W_l).
 
         It is the mean of a task's soft mask over the channels, 0..1.
@@ -69,7 +69,7 @@ class Attention(nn.Cell):
         counts = tuple([pixels.shape[0] for pixels in images])
         of_tasks = tuple([counts[d] for d in network.dataset_of_task])
         levels = network.shared_maps(images, counts)
-        seen: list[list[Tensor]] = [[] for _ in of_tasks]
+        seen: tuple[tuple[Tensor, ...], ...] = ()  # of every level, of every task
         extracted: tuple[Tensor, ...] = ()
         for modules, extractor, shared in zip(  # noqa: B905
             self.modules, network.shared.extractors, levels
@@ -77,7 +77,6 @@ class Attention(nn.Cell):
             seen_here = self.concat_channels((shared, *extracted)) if extracted else shared
             parts = split(seen_here, of_tasks)
             masks = [ops.sigmoid(module(part)) for module, part in zip(modules, parts)]  # noqa: B905
-            for task, mask in enumerate(masks):
-                seen[task].append(mask.mean(self.channel_axis))
+            seen = (*seen, tuple([mask.mean(self.channel_axis) for mask in masks]))
             extracted = (extractor(self.concat(masks) * shared, of_tasks),)
-        return seen
+        return tuple([tuple([level[task] for level in seen]) for task in range(len(of_tasks))])

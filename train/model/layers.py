@@ -237,7 +237,7 @@ class LinearHeads(nn.Cell):
         self.heads = tuple(heads)
         self.tasks = tuple(tasks)
 
-    def construct(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
+    def construct(self, x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
         """Return the logits of every head.
 
         Args:
@@ -245,7 +245,7 @@ class LinearHeads(nn.Cell):
             counts: Images of every task.
         """
         parts = split(x, counts)
-        return [head(parts[i]) for head, i in zip(self.heads, self.tasks)]  # noqa: B905
+        return tuple([head(parts[i]) for head, i in zip(self.heads, self.tasks)])  # noqa: B905
 
 
 class CrossEntropies(nn.Cell):
@@ -270,7 +270,7 @@ class CrossEntropies(nn.Cell):
             mixing: If images are mixed with each other, the labels of their partners, of every task
                 int32 (N,), and the shares of their own, of every task float32 (N,).
         """
-        losses = []
+        losses: tuple[Tensor, ...] = ()
         for i, own in enumerate(logits):
             target = smoothed(labels[i], own.shape[1], self.smoothing)
             if mixing:
@@ -278,7 +278,7 @@ class CrossEntropies(nn.Cell):
                 other = smoothed(partners[i], own.shape[1], self.smoothing)
                 share = shares[i].reshape((-1, 1))
                 target = share * target + (1.0 - share) * other
-            losses.append(cross_entropy(own, target))
+            losses = (*losses, cross_entropy(own, target))
         return ops.stack(losses)
 
 

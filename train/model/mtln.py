@@ -182,7 +182,7 @@ class MTLN(nn.Cell):
         self.trunk_is_frozen = frozen
         self.shared.trunk.set_train(self.training and not frozen)
 
-    def construct(self, *images: Tensor) -> list[Tensor]:
+    def construct(self, *images: Tensor) -> tuple[Tensor, ...]:
         """One uint8 tensor (n_d, H, W, 3) per data set -> logits (n_d, classes, ...) per task."""
         counts = tuple([pixels.shape[0] for pixels in images])
         of_tasks = tuple([counts[d] for d in self.dataset_of_task])
@@ -190,17 +190,19 @@ class MTLN(nn.Cell):
         if self.attention:
             levels = self._distil(levels, of_tasks)
         size = images[0].shape[1:3]
-        answers = []
+        answers: tuple[Tensor, ...] = ()
         for of_kind in self.answers_of_kinds:
-            answers += of_kind(levels, of_tasks, size)
-        return [answers[i] for i in self.order]
+            answers = (*answers, *of_kind(levels, of_tasks, size))
+        return tuple([answers[i] for i in self.order])
 
-    def shared_maps(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> list[Tensor]:
+    def shared_maps(
+        self, images: tuple[Tensor, ...], counts: tuple[int, ...]
+    ) -> tuple[Tensor, ...]:
         """Images as above -> the trunk's map of every level, one task's images after the other."""
         maps = self.shared.trunk(self._mix(images, counts), counts)
         if self.trunk_is_frozen:
-            maps = [ops.stop_gradient(shared) for shared in maps]
-        return [self._by_task(shared, counts) for shared in maps]
+            maps = tuple([ops.stop_gradient(shared) for shared in maps])
+        return tuple([self._by_task(shared, counts) for shared in maps])
 
     def _mix(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> Tensor:
         """Normalise every data set with its own statistics; return a map of all images."""
@@ -215,22 +217,21 @@ class MTLN(nn.Cell):
         of_dataset = split(shared, counts)
         return self.concat([of_dataset[d] for d in self.dataset_of_task])
 
-    def _distil(self, levels: list[Tensor], counts: Sequence[int]) -> list[Tensor]:
+    def _distil(self, levels: Sequence[Tensor], counts: Sequence[int]) -> tuple[Tensor, ...]:
         """Make task-specific maps of the shared ones, level by level, for all tasks together.
 
         Every task masks its slice; all masked slices pass the shared extractor together, and what
         comes out is seen by the task's next mask. The last level's is what the heads see.
         """
-        distilled = []
+        distilled: tuple[Tensor, ...] = ()
         extracted: tuple[Tensor, ...] = ()
         for attend, extractor, shared in zip(  # noqa: B905
             self.attention, self.shared.extractors, levels
         ):
             attended = attend(counts, shared, *extracted)
             extracted = (extractor(attended, counts),)
-            distilled.append(attended)
-        distilled[-1] = extracted[0]
-        return distilled
+            distilled = (*distilled, attended)
+        return (*distilled[:-1], *extracted)
 
 
 @ops.constexpr  # type: ignore[untyped-decorator]

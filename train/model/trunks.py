@@ -26,7 +26,7 @@ class Trunk(Protocol):
     channels: tuple[int, ...]
     strides: tuple[int, ...]
 
-    def __call__(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
+    def __call__(self, x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
         """Images as a map (N, 3, H, W), ``counts[d]`` of every data set -> the maps.
 
         Map l is (N, channels[l], ceil(H / strides[l]), ceil(W / strides[l])), or as the backend
@@ -102,16 +102,15 @@ class WideResNet(nn.Cell):
         )
         self.final_norm = backend.norm(self.channels[-1], domains, relu=True)
 
-    def construct(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
+    def construct(self, x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
         """(N, 3, H, W), ``counts[d]`` images of every domain -> maps of ``channels``."""
         x = self.stem(x)
-        maps = [x]
+        maps: tuple[Tensor, ...] = (x,)
         for stage in self.stages:
             for block in stage:
                 x = block(x, counts)
-            maps.append(x)
-        maps[-1] = self.final_norm(x, counts)
-        return maps
+            maps = (*maps, x)
+        return (*maps[:-1], self.final_norm(x, counts))
 
 
 class BasicBlock(nn.Cell):
@@ -224,14 +223,14 @@ class ResNet(nn.Cell):
         ]
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
 
-    def construct(self, x: Tensor, counts: Sequence[int]) -> list[Tensor]:
+    def construct(self, x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
         """(N, 3, H, W), ``counts[d]`` images of every domain -> maps of ``channels``."""
         x = self.max_pool(self.bn1(self.conv1(x), counts))
-        maps = []
+        maps: tuple[Tensor, ...] = ()
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:
                 x = block(x, counts)
-            maps.append(x)
+            maps = (*maps, x)
         return maps
 
 

@@ -46,9 +46,10 @@ class SceneAnswers(nn.Cell):
 
     def construct(
         self, levels: Sequence[Tensor], counts: Sequence[int], size: tuple[int, int]
-    ) -> list[Tensor]:
+    ) -> tuple[Tensor, ...]:
         """Return one tensor (n, K) per scene task."""
-        return list(self.heads[0](levels[-1], counts))
+        answers: tuple[Tensor, ...] = self.heads[0](levels[-1], counts)
+        return answers
 
 
 class SceneLosses(KindLosses):

@@ -76,12 +76,12 @@ class PixelAnswers(nn.Cell):
 
     def construct(
         self, levels: Sequence[Tensor], counts: Sequence[int], size: tuple[int, int]
-    ) -> list[Tensor]:
+    ) -> tuple[Tensor, ...]:
         """Return one tensor (n, K, H, W) per segmentation task."""
         parts = [split(level, counts) for level in levels]
-        answers = []
+        answers: tuple[Tensor, ...] = ()
         for i, head in zip(self.positions, self.heads):  # noqa: B905
-            answers.append(head([part[i] for part in parts], size))
+            answers = (*answers, head([part[i] for part in parts], size))
         return answers
 
 
@@ -112,14 +112,14 @@ class PixelLosses(KindLosses):
         self, answers: Sequence[Tensor], batch: Sequence[Tensor], totals: Tensor
     ) -> Tensor:
         """See the base class."""
-        losses = []
+        losses: tuple[Tensor, ...] = ()
         for i, mask, weight in zip(self.positions, self.masks, self.weights):  # noqa: B905
             logits = answers[i]
             targets = pixel_targets(batch[mask], logits.shape[1])
             loss = pixel_cross_entropy(logits, targets) / totals[i]
             if self.dice_weight > 0:
                 loss = loss + self.dice_weight * dice(logits, targets) * weight
-            losses.append(loss)
+            losses = (*losses, loss)
         return ops.stack(losses)
 
 
