@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
+from tests.tools.report.html_page import read
 
 PARTS = ("train", "launch", "rank_tables", "tools", "configs")
 SHORT = ("schedule.steps=20", "schedule.consolidate_every=10", "evaluate.every=0")
@@ -62,6 +63,28 @@ def test_quick_start(project: Path, tmp_path: Path) -> None:
         [row] = [line for line in lines if line.startswith(f"│ {task} ")]
         assert f"{100 * splits['test']['accuracy']:.2f} %" in row
     assert lines[-2:] == [f"Run folder: {run_dir}", f"Report: {run_dir}/report.html"]
+    times_of_ranks(run_dir, images_per_step=48)
+
+
+def times_of_ranks(run_dir: Path, images_per_step: int) -> None:
+    """Logged at both consolidation points, and in the report."""
+    logged = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    ranks = {line["step"]: line for line in logged if line["kind"] == "ranks"}
+    assert list(ranks) == [10, 20]
+    for step, line in ranks.items():
+        assert [0 <= share < 1 for share in line["data_wait"]] == [True, True]
+        own, other = line["step_seconds"]
+        # An interval's last step is logged too, and the consolidation comes on top.
+        [rate] = [
+            v["images_per_second"] for v in logged if (v["step"], v["kind"]) == (step, "train")
+        ]
+        assert own > 0.99 * images_per_step / rate and other > 0.5 * images_per_step / rate
+    [table] = read(run_dir / "report.html").id("ranks").all("table")
+    seen = [[cell.text for cell in row.all("td")] for row in table.all("tr")][1:]
+    for rank, cells in enumerate(seen):
+        seconds = [line["step_seconds"][rank] for line in ranks.values()]
+        assert cells[:2] == [f"{500 * sum(seconds):,.1f}", f"{1e3 * max(seconds):,.1f}"]
+    assert len(seen) == 2
 
 
 def test_a_mistake_of_the_user_is_one_line(project: Path, tmp_path: Path) -> None:

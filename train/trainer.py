@@ -19,6 +19,7 @@ from train.data.manifest import open_record_sets
 from train.data.shares import batch_shares
 from train.distributed.ascend import to_device
 from train.distributed.cluster import Cluster
+from train.distributed.collectives import of_all_ranks
 from train.evaluation.evaluator import Metrics
 from train.inference.blueprint import NETWORK, describe_network
 from train.optim.ema import ModelAverage
@@ -274,6 +275,8 @@ class Trainer:
         model = values[: len(self.state.parameters)]
         self.average.update(interval.first, interval.last, model)
         self.clock.lap()  # it is part of training, so its time counts
+        times = self.clock.take_interval().to_counts()
+        self.log.ranks(interval.last, of_all_ranks(self.collectives, self.cluster.rank, times))
 
     def _evaluate_if_due(self, step: int) -> Metrics | None:
         every = self.config.evaluate.every

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.report import curves, overview, tasks
+from tools.report import curves, overview, ranks, tasks
 from tools.report.markup import text
 from tools.report.runs import RunRecord
 from tools.report.tasks import Seen
@@ -33,6 +33,7 @@ def page(runs: Sequence[RunRecord], seen: Seen) -> str:
         _navigation(names),
         _section("results", "Results", tasks.figures(runs, names)),
         _section("curves", "Curves", curves.section(runs)),
+        _section("ranks", "Ranks", ranks.section(runs)),
         _section("attention", "Where the tasks look", _attention(runs, seen)),
         *(_section(f"task-{t}", t, tasks.section(t, runs, seen)) for t in names),
         _section("settings", "Configuration and versions", overview.settings(runs)),

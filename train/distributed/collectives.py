@@ -47,6 +47,19 @@ class Collectives(Protocol):
         return
 
 
+def of_all_ranks(collectives: Collectives, rank: int, own: Counts) -> Counts:
+    """Return, on all ranks, the numbers that each has given: (n,) -> (ranks, n).
+
+    Args:
+        collectives: The ranks.
+        rank: This one.
+        own: What it gives, see :meth:`Collectives.sum_counts`.
+    """
+    table = np.zeros((collectives.world_size, own.size), np.int64)
+    table[rank] = own
+    return collectives.sum_counts(table)
+
+
 class OneProcess(Collectives):
     """A job of one rank: nothing to exchange."""
 

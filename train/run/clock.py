@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 T = TypeVar("T")
 
 
@@ -25,6 +28,16 @@ class Throughput:
     waiting: float = 0.0
     images: int = 0
     saving: float = 0.0
+
+    def add(self, lap: "Throughput") -> None:
+        """Add what a lap has taken; the time of checkpoints was added when it was measured."""
+        self.seconds += lap.seconds
+        self.waiting += lap.waiting
+        self.images += lap.images
+
+    def to_counts(self) -> npt.NDArray[np.int64]:
+        """Return microseconds of steps, of waiting in them, and images: (3,)."""
+        return np.array([self.seconds * 1e6, self.waiting * 1e6, self.images], np.int64)
 
     @property
     def images_per_second(self) -> float:
@@ -51,6 +64,7 @@ class RunClock:
 
     def __init__(self) -> None:
         self.total = Throughput()
+        self._interval = Throughput()
         self._recent: deque[tuple[int, float]] = deque(maxlen=5)
         self._saving = 0.0
         self._wall_before = 0.0
@@ -108,13 +122,17 @@ class RunClock:
         now = time.perf_counter()
         lap = Throughput(now - self._since, self._waiting, self._images, self._saving)
         self._saving = 0.0
-        self.total.seconds += lap.seconds
-        self.total.waiting += lap.waiting
-        self.total.images += lap.images
+        self.total.add(lap)
+        self._interval.add(lap)
         if lap.images:
             self._recent.append((self._pixels, lap.seconds))
         self.restart()
         return lap
+
+    def take_interval(self) -> Throughput:
+        """Return the laps since it was called last, of this rank alone."""
+        interval, self._interval = self._interval, Throughput()
+        return interval
 
     def seconds_for(self, pixels: int) -> float:
         """Estimate the seconds for ``pixels`` pixels from the recent laps: cost grows with area."""

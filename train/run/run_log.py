@@ -11,6 +11,7 @@ import numpy as np
 from train.config.schedule import Schedule
 from train.config.schema import Config
 from train.distributed.cluster import Cluster
+from train.distributed.collectives import Counts
 from train.evaluation.evaluator import Metrics
 from train.run.clock import RunClock
 from train.run.display import Display
@@ -118,6 +119,27 @@ class RunLog:
         self.say(
             f"step {done}: {results.skipped} of the last {results.updates + results.skipped} "
             f"step(s) skipped, since the gradient was not finite{scale}"
+        )
+
+    def ranks(self, done: int, times: Counts) -> None:
+        """Log how long the steps of an interval took on every rank, if there are several.
+
+        A step ends on all ranks together, so they differ little in its length: the rank that holds
+        the others up is the one that waits for its data.
+
+        Args:
+            done: Steps done.
+            times: Of every rank, see :meth:`train.run.clock.Throughput.to_counts`: (ranks, 3).
+        """
+        steps = times[:, 2] / self._images_per_step  # without those that compiled
+        if len(times) == 1 or not steps.all():
+            return
+        seconds, waiting = times[:, :2].T / 1e6
+        self._write(
+            done,
+            kind="ranks",
+            step_seconds=[round(float(s), 5) for s in seconds / steps],
+            data_wait=[round(float(share), 4) for share in waiting / seconds],
         )
 
     def told_losses(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from mindspore import Parameter
 
-from train.distributed.collectives import Collectives, Counts
+from train.distributed.collectives import Collectives, Counts, of_all_ranks
 
 
 class ReplicasDiffer(RuntimeError):
@@ -48,15 +48,11 @@ class ReplicaCheck:
             return
         digests = np.array([_digest(value) for value in values], np.int64)
         # One number is compared first: that is all, unless something is wrong.
-        together = self._of_all_ranks(np.array([_digest(digests)], np.int64))
+        own = np.array([_digest(digests)], np.int64)
+        together = of_all_ranks(self.collectives, self.rank, own)
         if (together != together[0]).any():
-            raise ReplicasDiffer(self._explain(step, self._of_all_ranks(digests)))
-
-    def _of_all_ranks(self, own: Counts) -> Counts:
-        """Return what every rank has given: (n,) -> (ranks, n)."""
-        table = np.zeros((self.collectives.world_size, own.size), np.int64)
-        table[self.rank] = own
-        return self.collectives.sum_counts(table)
+            table = of_all_ranks(self.collectives, self.rank, digests)
+            raise ReplicasDiffer(self._explain(step, table))
 
     def _explain(self, step: int, table: Counts) -> str:
         """Say in what the ranks differ and, if most of them agree, which do not."""

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.launch.slurm.cluster import Cluster, Job
+from tests.paths import ROOT
+from tests.tools.predict.outputs import content
 
 Submit = Callable[..., Job]
 
@@ -122,6 +126,29 @@ def test_not_put_back_without_a_new_checkpoint(submit: Submit, folder: Path) -> 
     assert (record["JobState"], record["Restarts"]) == ("FAILED", "0")
     assert "not put back into the queue: this start saved no checkpoint" in job.output
     assert not checkpoints(folder / "run")
+    job.assert_all_gone()
+
+
+@pytest.mark.slow
+def test_processes_of_srun_share_a_prediction(
+    cluster: Cluster, trained_run: Path, small_sets: dict[str, Path], tmp_path: Path
+) -> None:
+    """As docs/predict.md shows it, on two nodes; one process gives the same bytes."""
+    pictures = small_sets["fields"].parents[1] / "images"
+    predict = [sys.executable, "-m", "tools", "predict", str(trained_run), str(pictures)]
+    # Of one kind of instructions: this process may be capped to them (tests/conftest.py).
+    variables = {"PYTHONPATH": str(ROOT), "ONEDNN_MAX_CPU_ISA": "AVX2", "MTLN_GRAPH_CACHE": "0"}
+    command = f"srun --mpi=none {shlex.join([*predict, '--out', 'shared'])}"
+    job = cluster.submit(
+        *("--nodes=2", "--ntasks=2", f"--wrap={command}"), cwd=tmp_path, **variables
+    )
+    alone = [*predict, "--out", "alone"]
+    subprocess.run(alone, cwd=tmp_path, env={**os.environ, **variables}, check=True)
+    record = job.wait_for_end()
+    assert (record["JobState"], record["ExitCode"]) == ("COMPLETED", "0:0"), job.output
+    assert "has done its share" in job.output
+    shared, one = content(tmp_path / "shared"), content(tmp_path / "alone")
+    assert shared == one and len(one["predictions.jsonl"].splitlines()) > 64
     job.assert_all_gone()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.marked import AS_ROOT, needs_open_mpi
 from tests.paths import ROOT
 from tests.ranks import GRAPHS
 from tests.tools.predict.conftest import Originals, Predict
@@ -151,3 +152,18 @@ def test_started_by_the_launcher(
     assert content(out) == expected
     logs = sorted(path.name for path in tmp_path.glob("out.launch/logs/attempt_0/*"))
     assert logs == ["worker_0.log", "worker_1.log"]
+
+
+@pytest.mark.slow
+@needs_open_mpi
+def test_started_by_mpirun(
+    trained_run: Path, folder: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    mpirun = ["mpirun", "-n", "2", "--oversubscribe", "--bind-to", "none"]
+    command = [*mpirun, sys.executable, "-m", "tools", "predict", trained_run, *inputs(folder)]
+    words = ["--out", out, "--pictures", "--batch", "4"]
+    subprocess.run(
+        [*map(str, [*command, *words])], cwd=ROOT, env={**ENVIRONMENT, **AS_ROOT}, check=True
+    )
+    assert content(out) == expected

@@ -156,7 +156,7 @@ def lines_of(run: Path) -> list[dict[str, Any]]:
         {
             k: v
             for k, v in line.items()
-            if k not in ("time", "images_per_second", "data_wait", "saving")
+            if k not in ("time", "images_per_second", "data_wait", "saving", "step_seconds")
         }
         for line in lines
     ]
