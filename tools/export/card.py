@@ -12,19 +12,22 @@ from train.config.schema import Config
 from train.data.manifest import RecordSet
 
 _OPEN = "not stated"
-_NOTES = """\
-(1) Wilson score interval of a ratio of pictures, as if they had been drawn one by one. It does not
-cover another place, season or sensor, nor another seed of the training.
-
-(2) Pixels of one picture depend on each other, so an interval from their number would be far too
-narrow, and sums over all pictures allow no other: what counts is the number of pictures."""
+# Of marks in the table of figures.
+_NOTES = {
+    "(1)": """\
+Wilson score interval of a ratio of pictures, as if they had been drawn one by one. It does not
+cover another place, season or sensor, nor another seed of the training.""",
+    "(2)": """\
+Pixels of one picture depend on each other, so an interval from their number would be far too
+narrow, and sums over all pictures allow no other: what counts is the number of pictures.""",
+}
 _LIMITS = """\
 * It knows the classes above and nothing else: whatever it is shown gets one of them. Probabilities
   are those of the network, which are not calibrated.
 * Pictures are RGB, 8 bits a channel, red first. It was trained on pictures of {size} x {size}
   pixels; objects of another size in pixels (another ground resolution) are foreign to it.
-* The figures hold for pictures like those of the test split. How it does on another sensor, season
-  or region is not known.
+* The figures hold for pictures like those that they were measured on. How it does on another
+  sensor, season or region is not known.
 * The weights follow from the data: what their licences ask for applies to them too."""
 _LOADING = {
     "onnx": """\
@@ -117,7 +120,7 @@ class Card:
         return (
             f"A multitask network: {trunk}, {network['norm']} norm, {network['branch']} branches, "
             f"{self.about['parameters']:,} parameters; {self.checkpoint}. Format: "
-            f"{self.about['form']}. Compared with the network that was trained: {checked}."
+            f"{self.about['form']}; with the network that was trained {checked}."
         )
 
     def _data(self) -> list[list[str]]:
@@ -145,7 +148,8 @@ class Card:
     def _good(self) -> str:
         if len(self.figures) == 1:
             return "Not known: no evaluation of this model was found beside it."
-        notes = [_NOTES]
+        table = console.table(self.figures, markdown=True)
+        notes = [f"{mark} {note}" for mark, note in _NOTES.items() if mark in table]
         if all(row[1] == "val" for row in self.figures[1:]):
             notes.append("These are of val, which the run may have chosen this model by.")
         if self.config.evaluate.flips:
@@ -159,7 +163,7 @@ class Card:
                 f"**They do not hold for {', '.join(foreign)}** as exported here: they were "
                 "measured on pictures normalised as those of the tasks' own data sets."
             )
-        return "\n\n".join([console.table(self.figures, markdown=True), *notes])
+        return "\n\n".join([table, *notes])
 
     def _trained(self) -> str:
         c = self.config

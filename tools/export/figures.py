@@ -24,7 +24,10 @@ def read_summary(run: Path, step: int) -> dict[str, Any] | None:
 
 
 def rows(
-    summary: Mapping[str, Any] | None, checkpoint: Checkpoint, tasks: Mapping[str, str]
+    summary: Mapping[str, Any] | None,
+    checkpoint: Checkpoint,
+    tasks: Mapping[str, str],
+    counts: Mapping[str, int],
 ) -> list[list[str]]:
     """Return a table, headings first; headings alone where nothing is known.
 
@@ -32,6 +35,7 @@ def rows(
         summary: From :func:`read_summary`.
         checkpoint: What was exported: it may know its evaluation on val.
         tasks: Names and kinds of what was exported.
+        counts: How many pictures of val each task has; 0 where that is not known.
     """
     table = [list(_HEADINGS)]
     if summary is not None:
@@ -47,8 +51,13 @@ def rows(
     known = checkpoint.state.get(VALIDATION, {}).get("tasks", {})
     for name, kind in tasks.items():
         if name in known:
-            value = f"{100 * known[name]:.2f} %"
-            table.append([name, "val", KINDS[kind].main.heading, value, "-", "-"])
+            count = counts[name] if kind == "scene" else 0
+            hits = round(known[name] * count)
+            told = _percent(known[name]), "-", "-"
+            # Whether so many pictures were counted, which the checkpoint does not say.
+            if count and abs(hits / count - known[name]) < 1e-9:
+                told = _with_interval(hits, count)
+            table.append([name, "val", KINDS[kind].main.heading, *told])
     return table
 
 

@@ -93,9 +93,8 @@ class _Export:
         self.subject = Subject.of(self.trained, self.sets)
         self.config = whole.config
         self.summary = figures.read_summary(self._run_folder(), self.checkpoint.step)
-        self.checkpoint_name = f"step {self.checkpoint.step:,}" + (
-            ", moving average" if self.checkpoint.average else ""
-        )
+        what = "moving average of the parameters" if self.checkpoint.average else "parameters"
+        self.checkpoint_name = f"step {self.checkpoint.step}, {what}"
         if options.deepness:
             self._require_one_segmentation()
 
@@ -103,7 +102,7 @@ class _Export:
         """Make the folder, or nothing."""
         options = self.options
         size = options.size or self.subject.image_size
-        self.say(f"checkpoint: {self.path.name} of {options.run} ({self.checkpoint_name})")
+        self.say(f"{options.run}: checkpoint of {self.checkpoint_name}")
         wanted = Wanted(
             options.answers,
             options.batch,
@@ -123,7 +122,7 @@ class _Export:
             self._describe(form, out, about, size)
             for file in out.iterdir():
                 file.chmod(_READABLE)  # some libraries let nobody else read what they write
-        self.say(f"compared: {about['checked']}\nwritten: {options.out} ({options.form})")
+        self.say(f"{about['checked']}\nwritten: {options.out} ({options.form})")
 
     def _checked(self, form: Form, out: Path, size: int) -> str:
         shown = pictures(self.config, self.sets, size)
@@ -133,7 +132,7 @@ class _Export:
                 f"{self.options.out}: not made, since what was written answers otherwise than the "
                 f"network: {found}"
             )
-        return str(found) if isinstance(found, Comparison) else f"not compared: {found}"
+        return f"{'compared' if isinstance(found, Comparison) else 'not compared'}: {found}"
 
     def _logits(self, images: Images) -> list[Floats]:
         """Return what the network itself answers, (n, K) or (n, K, H, W) for every task."""
@@ -148,11 +147,14 @@ class _Export:
     def _describe(self, form: Form, out: Path, about: dict[str, Any], size: int) -> None:
         options = self.options
         tasks = {task.name: task.kind for task in self.subject.tasks}
+        sets = [_with_splits(self.config.records_of(s.name), s) for s in self.sets]
+        of_val = {s.name: s.num_records("val") for s in sets}
+        counts = {t: of_val.get(self.config.dataset_of(t), 0) for t in tasks}
         card = Card(
             about,
             self.config,
-            [_with_splits(self.config.records_of(s.name), s) for s in self.sets],
-            figures.rows(self.summary, self.checkpoint, tasks),
+            sets,
+            figures.rows(self.summary, self.checkpoint, tasks, counts),
             self.checkpoint_name,
             self.summary,
             "deepness" if options.deepness else options.form,

@@ -15,12 +15,11 @@ from train.errors import UserError
 from train.files import parse_json
 from train.storage.address import is_remote
 from train.storage.digests import SUMMARY
-from train.storage.retry import Retry
 from train.storage.run_download import CONFIG, METRICS
+from train.storage.settings import retry_without_config
 from train.storage.stores import File, Store, open_store, read_small
 
 Values = dict[str, Any]
-_TRIES = 6
 _LOG = re.compile(r"logs/attempt_(\d+)/[^/]+\.log")
 _TOLD = re.compile(r"^(warning|error|note): ", re.MULTILINE)
 # A log that prints a traceback at every step is not fetched again and again.
@@ -61,6 +60,7 @@ class Source:
             raise UserError(f"{place}: no such folder (a run folder is needed)")
         self._place = place
         self._store: Store = open_store(place if self.is_remote else str(Path(place).expanduser()))
+        self._retry = retry_without_config()
         self._read: dict[str, tuple[File, bytes]] = {}
 
     def state(self) -> State:
@@ -70,14 +70,21 @@ class Source:
             UserError: It is no run folder.
             StorageError: The store does not answer.
         """
-        files = Retry(_TRIES).call(self._place, self._store.files)
+        files = self._retry.call(self._place, self._store.files)
         if CONFIG not in files:
             raise UserError(f"{self._place}: no {CONFIG} in it (a run folder is needed)")
-        config = dict(read_value(self._content(CONFIG, files).decode(), f"{self._place}/{CONFIG}"))
+        config = dict(
+            read_value(
+                self._content(CONFIG, files).decode(errors="replace"), f"{self._place}/{CONFIG}"
+            )
+        )
         lines = list(parsed_lines(self._content(METRICS, files))) if METRICS in files else []
         summary = None
         if SUMMARY in files:
-            summary = dict(parse_json(self._content(SUMMARY, files)))
+            try:
+                summary = dict(parse_json(self._content(SUMMARY, files)))
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{self._place}: {SUMMARY}: cannot be read: {error}") from None
         logs = _newest_logs(files)
         warnings = [
             line
@@ -93,7 +100,7 @@ class Source:
     def _content(self, name: str, files: dict[str, File]) -> bytes:
         known, there = self._read.get(name), files[name]
         if known is None or (known[0], known[0].tag) != (there, there.tag):
-            content = Retry(_TRIES).call(
+            content = self._retry.call(
                 f"{self._place}/{name}", lambda: read_small(self._store, name)
             )
             self._read[name] = known = there, content

@@ -1,22 +1,22 @@
 """From what a user names (a run folder, a checkpoint, an address) to a checkpoint on this disk."""
 
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from train.errors import UserError
-from train.run.checkpoint import read_state
+from train.run.checkpoint import read_state, why_not_whole
 from train.run.checkpoint_folder import best_of, checkpoints_in, whole_in
 from train.storage.address import check_location, is_remote
 from train.storage.digests import STATE
-from train.storage.retry import Retry
 from train.storage.run_download import CHECKPOINTS, fetch_checkpoint, fetch_run, step_of
+from train.storage.settings import retry_without_config
 from train.storage.stores import open_store
 from train.temporary import temporary_folder
 
 NEWEST, BEST = "newest", "best"
-_TRIES = 6
 
 
 @contextmanager
@@ -38,23 +38,24 @@ def on_this_disk(place: str, say: Callable[[str], None]) -> Iterator[Path]:
     if not is_remote(place):
         folder = Path(place).expanduser()
         if not folder.is_dir():
-            raise UserError(f"{place}: no such folder (a run folder or a checkpoint is needed)")
+            what = "is not a folder" if folder.exists() else "no such folder"
+            raise UserError(f"{place}: {what} (a run folder or a checkpoint is needed)")
         yield folder
         return
     with temporary_folder() as folder:
-        store = open_store(place)
-        if STATE not in Retry(_TRIES).call(place, store.files):
-            fetch_run(place, folder, os.environ, _TRIES, say, _is_whole, with_config=True)
+        store, retry = open_store(place), retry_without_config()
+        if STATE not in retry.call(place, store.files):
+            fetch_run(place, folder, os.environ, retry.tries, say, _is_whole, with_config=True)
             yield folder
             return
         checkpoint = folder / "checkpoint"
-        if not fetch_checkpoint(store, checkpoint, _TRIES, _is_whole):
+        if not fetch_checkpoint(store, checkpoint, retry.tries, _is_whole):
             raise UserError(f"{place}: damaged, or not a whole checkpoint")
         yield checkpoint
 
 
 def choose_checkpoint(folder: Path, which: str, place: str) -> Path:
-    """Return a whole checkpoint.
+    """Return a whole checkpoint; warn if it is the newest one, but newer ones are not whole.
 
     Args:
         folder: A run folder, or the checkpoint itself.
@@ -65,24 +66,22 @@ def choose_checkpoint(folder: Path, which: str, place: str) -> Path:
         UserError: There is no such checkpoint, or it is not whole.
     """
     if (folder / STATE).exists():
-        if not _is_whole(folder):
-            raise UserError(f"{place}: damaged, or not a whole checkpoint")
+        if problem := why_not_whole(folder):
+            raise UserError(f"{place}: not a whole checkpoint: {problem}")
         return folder
     all_of_it, whole = checkpoints_in(folder / CHECKPOINTS), whole_in(folder / CHECKPOINTS)
     if not whole:
-        few = (
-            f"none of its {len(all_of_it)} checkpoints is whole"
-            if all_of_it
-            else (f"no checkpoint in {CHECKPOINTS}/ (is it a run folder?)")
-        )
-        raise UserError(f"{place}: {few}")
+        raise UserError(f"{place}: {_why_none(folder, all_of_it)}")
     if which == NEWEST:
+        for path in all_of_it[all_of_it.index(whole[-1]) + 1 :]:
+            what = f"warning: {place}: {path.name} is not used"
+            print(f"{what}: {why_not_whole(path) or 'a link or a copy'}", file=sys.stderr)
         return whole[-1]
     if which == BEST:
         if (best := best_of(whole)) is None:
             raise UserError(
                 f"--checkpoint best: no evaluation of a checkpoint in {place} is known "
-                "(checkpoint.keep_best and evaluate.every bring them)"
+                "(evaluate.every brings them, and the end of the run)"
             )
         return best[0]
     steps = {step_of(path.name): path for path in whole}
@@ -93,6 +92,15 @@ def choose_checkpoint(folder: Path, which: str, place: str) -> Path:
             f"not {which!r:.40}"
         )
     return steps[int(which)]
+
+
+def _why_none(folder: Path, found: Sequence[Path]) -> str:
+    if found:
+        newest = f"{found[-1].name}: {why_not_whole(found[-1]) or 'a link or a copy'}"
+        return f"no whole checkpoint in {CHECKPOINTS}/ ({newest})"
+    if checkpoints_in(folder):
+        return "a folder of checkpoints: name its run folder, or one of them"
+    return f"no checkpoint in {CHECKPOINTS}/ (is it a run folder?)"
 
 
 def _is_whole(path: Path) -> bool:

@@ -108,6 +108,15 @@ def read_state(path: Path) -> dict[str, Any] | None:
     return None
 
 
+def why_not_whole(path: Path) -> str | None:
+    """Return which file of a checkpoint is missing or damaged, and so on; None if it is whole."""
+    try:
+        _read_whole(path)
+    except ValueError as error:
+        return str(error).removeprefix(f"{path} is not a whole checkpoint: ")
+    return None
+
+
 def vouched_state(path: Path) -> dict[str, Any] | None:
     """Return the state of a checkpoint, whose other files are not read; None if it is damaged."""
     unreadable = OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
@@ -149,15 +158,24 @@ def _stamp(path: Path) -> tuple[object, ...]:
 
 def _read_whole(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Read state and files of a checkpoint; raise a ValueError unless all digests are right."""
-    if (state := vouched_state(path)) is not None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            files = {name: (path / name).read_bytes() for name in state["files"]}
-            complete = {_MODEL, _OPTIMIZER} <= files.keys()
-            if complete and state["files"] == {
-                name: _sha256(content) for name, content in files.items()
-            }:
-                return state, files
-    raise ValueError(f"{path} is not a whole checkpoint")
+    files: dict[str, bytes] = {}
+    state = vouched_state(path)
+    if state is None:
+        what = "is damaged" if (path / STATE).exists() else "is missing"
+        raise ValueError(f"{path} is not a whole checkpoint: {STATE} {what}")
+    digests = state.get("files")
+    if not isinstance(digests, dict):
+        raise ValueError(f"{path} is not a whole checkpoint: {STATE} names no files")
+    for name in dict.fromkeys((_MODEL, _OPTIMIZER, *digests)):
+        try:
+            files[name] = (path / name).read_bytes()
+        except FileNotFoundError:
+            raise ValueError(f"{path} is not a whole checkpoint: {name} is missing") from None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} is not a whole checkpoint: {name}: {error}") from None
+        if digests.get(name) != _sha256(files[name]):
+            raise ValueError(f"{path} is not a whole checkpoint: {name} is damaged")
+    return state, files
 
 
 def _write_arrays(path: Path, arrays: Arrays) -> str:

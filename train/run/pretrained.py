@@ -77,6 +77,8 @@ def start_from(network: MTLN, path: Path, shown: str | None = None) -> str:
         values = [np.asarray(found[p.name]).astype(np.float32) for p in taken]
     except Refused as reason:
         raise _problem(source, str(reason)) from None
+    if broken := [p.name for p, v in zip(taken, values, strict=True) if not np.isfinite(v).all()]:
+        raise _problem(source, f"holds numbers that are not finite, for {_listed(broken)}")
     for parameter, value in zip(taken, values, strict=True):
         parameter.set_data(Tensor(value))
     if is_foreign and getattr(network.shared.trunk, "symmetric", True) is False:
@@ -170,6 +172,11 @@ def _why_nothing_fits(wanted: Sequence[Parameter], found: _Arrays, arrays: _Arra
 
 def _report(wanted: Sequence[Parameter], taken: Sequence[Parameter], found: _Arrays) -> str:
     text = f"took {_size(taken):,} of the {_size(wanted):,} values of the shared branch"
+    # The extractors are most of it, and no other library has them.
+    have, whole = (_size(p for p in of if p.name.startswith(_TRUNK)) for of in (taken, wanted))
+    text += f" ({'all' if have == whole else f'{have:,} of {whole:,}'} of the trunk)"
+    if 2 * have < whole:
+        text += "; less than half of the trunk: is it the file of another network?"
     used = {p.name for p in taken}
     left = [p.name for p in wanted if p.name not in used]
     absent = [name for name in left if name not in found]

@@ -194,12 +194,13 @@ class RunFolder:
                 f"is not complete, and the same command goes on from {where}"
             )
         settings = self._config.checkpoint
-        if validation is not None and settings.keep_best:
+        if validation is not None:
             last = whole_in(self._checkpoints)[-1]
 
             def note() -> None:
                 note_validation(last, validation)
-                remove_others(self._checkpoints, last, settings.keep, keep_best=True)
+                if settings.keep_best:
+                    remove_others(self._checkpoints, last, settings.keep, keep_best=True)
 
             if error := insist(note, seconds, alive):
                 raise StorageError(f"{told(error)}: the same command evaluates again")

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from train.errors import UserError
 from train.storage.address import check_location, is_remote
 from train.storage.connection import Connection, is_endpoint
+from train.storage.retry import Retry
 
 _VARIABLES = {
     "cache_size": "MTLN_STORAGE_CACHE_SIZE",
@@ -185,6 +186,15 @@ class StorageConfig(pydantic.BaseModel):
         name = rest.rpartition("/")[2]
         readable = "".join(c if (c.isascii() and c.isalnum()) or c in "-_" else "_" for c in name)
         return self.cache_folder(environment) / "data" / f"{readable[:40]}-{digest}"
+
+
+def retry_without_config() -> Retry:
+    """Return how often a program that has no configuration tries a request.
+
+    Raises:
+        UserError: The variable has no allowed value.
+    """
+    return Retry(StorageConfig().resolved(os.environ).tries)
 
 
 class Limits(pydantic.BaseModel):

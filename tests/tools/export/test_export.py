@@ -21,6 +21,7 @@ from tests.tools.commands import Tools
 from tests.tools.export.networks import pictures
 from tools.export import torch_files
 from tools.export.forms import FORMS
+from tools.report.statistics import wilson
 from train.inference.checkpoint_source import choose_checkpoint
 from train.inference.trained_model import TrainedModel
 from train.run.checkpoint import load_checkpoint
@@ -58,7 +59,8 @@ def test_onnx(tools: Tools, trained_run: Path, model: TrainedModel, out: Path) -
     """Answers to what the command did not ask it: another number of pictures of another size."""
     outcome = tools("export", trained_run, "--format", "onnx", "--out", out)
     assert outcome.code == 0, outcome.err
-    assert f"checkpoint: step_00000004 of {trained_run} (step 4, moving average)" in outcome.out
+    said = f"{trained_run}: checkpoint of step 4, moving average of the parameters\ncompared: "
+    assert said in outcome.out
     assert "16 validation pictures of coast, fields, roofs" in outcome.out
     assert sorted(p.name for p in out.iterdir()) == ["README.md", "model.json", "model.onnx"]
     written = onnx.load(out / "model.onnx")
@@ -172,6 +174,7 @@ def test_card_and_stac_item(
     [row] = [line for line in card.splitlines() if line.startswith("| roofs | test | accuracy")]
     assert f"{100 * metrics['accuracy']:.2f} %" in row and "| 12 pictures |" in row
     assert "| coast_pixels | test | mean IoU |" in card and "not known (2)" in card
+    assert "\n(1) Wilson" in card and "\n(2) Pixels" in card
     assert "| fields | 30 | 6 | 15 |" in card
     # Whatever stac-model reads back, it checks.
     item = pystac.Item.from_file(str(out / "stac_item.json"))
@@ -179,6 +182,23 @@ def test_card_and_stac_item(
     assert [output.name for output in found.output] == TASKS
     assert (out / item.assets["model"].href).name == "model.safetensors"
     assert item.properties["license"] == "CC-BY-4.0"
+
+
+def test_card_of_a_checkpoint_that_the_summary_is_not_about(
+    tools: Tools, trained_run: Path, out: Path
+) -> None:
+    """Of val alone, with intervals from the number of its pictures; only notes that are used."""
+    options = ["--checkpoint", "2", "--tasks", "fields", "--format", "safetensors", "--out", out]
+    assert tools("export", trained_run, *options).code == 0
+    card = (out / "README.md").read_text()
+    state = json.loads((trained_run / "checkpoints/step_00000002/state.json").read_text())
+    value = state["validation"]["tasks"]["fields"]
+    [row] = [line for line in card.splitlines() if line.startswith("| fields | val | accuracy")]
+    found = wilson(round(6 * value), 6)
+    assert found is not None
+    interval = f"{100 * found.low:.1f} to {100 * found.high:.1f} % (1)"
+    assert row == f"| fields | val | accuracy | {100 * value:.2f} % | {interval} | 6 pictures |"
+    assert "\n(1) Wilson" in card and "(2)" not in card and "test split" not in card
 
 
 def test_a_checkpoint_alone(tools: Tools, trained_run: Path, tmp_path: Path, out: Path) -> None:

@@ -141,5 +141,8 @@ def test_mistakes_of_the_user_are_one_line(run: Path, tools: Tools, tmp_path: Pa
     tools("watch", tmp_path / "none").assert_error("none: no such folder")
     tools("watch", tmp_path, "--once").assert_error("no config.yaml in it (a run folder is needed)")
     tools("watch", run, "--every", 0).assert_error("--every 0: must be at least 0.1")
+    (run / "summary.json").write_text("{bad")
+    tools("watch", run, "--once").assert_error(f"{run}: summary.json: cannot be read")
+    (run / "summary.json").unlink()
     (run / "config.yaml").write_text("steps: {")
     tools("watch", run, "--once").assert_error("config.yaml")

@@ -195,7 +195,9 @@ def test_old_and_foreign_checkpoints_are_refused(trained_run: Path, tmp_path: Pa
         TrainedModel.read(newest, seen_as="coast_pixels")
 
 
-def test_choice_of_a_checkpoint(trained_run: Path, tmp_path: Path) -> None:
+def test_choice_of_a_checkpoint(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def chosen(which: str) -> str:
         return choose_checkpoint(trained_run, which, "the run").name
 
@@ -206,7 +208,6 @@ def test_choice_of_a_checkpoint(trained_run: Path, tmp_path: Path) -> None:
             "mean"
         ]
         for step in (2, 4)
-        if "validation" in load_checkpoint(trained_run / f"checkpoints/step_{step:08d}").state
     }
     assert chosen("best") == f"step_{max(means, key=lambda s: (means[s], -s)):08d}"
     with pytest.raises(UserError, match=r"one of the steps of the run \(2, 4\), not '3'"):
@@ -215,7 +216,19 @@ def test_choice_of_a_checkpoint(trained_run: Path, tmp_path: Path) -> None:
     shutil.copytree(trained_run / "checkpoints/step_00000002", copied)
     assert choose_checkpoint(copied, "newest", "x") == copied
     (copied / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="x: damaged, or not a whole checkpoint"):
+    with pytest.raises(UserError, match=r"^x: not a whole .*: model.safetensors is damaged"):
         choose_checkpoint(copied, "newest", "x")
+    assert capsys.readouterr().err == ""
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    (run / "checkpoints/step_00000004/optimizer.safetensors").unlink()
+    assert choose_checkpoint(run, "newest", "my run").name == "step_00000002"
+    said = "warning: my run: step_00000004 is not used: optimizer.safetensors is missing\n"
+    assert capsys.readouterr().err == said
+    (run / "checkpoints/step_00000002/state.json").write_text("{}")
+    with pytest.raises(UserError, match=r"no whole checkpoint in .*/ \(step_00000004: optimizer"):
+        choose_checkpoint(run, "newest", "my run")
+    with pytest.raises(UserError, match="a folder of checkpoints: name its run folder, or one of"):
+        choose_checkpoint(run / "checkpoints", "newest", "x")
     with pytest.raises(UserError, match="is it a run folder"):
         choose_checkpoint(tmp_path, "newest", "x")

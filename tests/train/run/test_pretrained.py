@@ -96,8 +96,8 @@ def test_a_mindspore_file_of_a_trunk(tmp_path: Path) -> None:
     assert_equal(values_of(network), {**before, **taken})
     shared = count({k: v for k, v in before.items() if k.startswith("shared.")})
     assert line == (
-        f"init_from: {path}: took {count(given):,} of the {shared:,} values of the shared branch"
-        "; not in it: shared.extractors"
+        f"init_from: {path}: took {count(given):,} of the {shared:,} values of the shared branch "
+        "(all of the trunk); not in it: shared.extractors"
     )
 
 
@@ -115,7 +115,7 @@ def test_a_run_and_its_checkpoints(tmp_path: Path) -> None:
         assert_equal(values_of(network), {**before, **shared})
         source = paths[1] if path == run else path
         size = count(shared)
-        taken = f"took {size:,} of the {size:,} values of the shared branch"
+        taken = f"took {size:,} of the {size:,} values of the shared branch (all of the trunk)"
         assert line == f"init_from: {source}: {taken}"
 
 
@@ -287,9 +287,30 @@ def test_weights_of_pytorch(tmp_path: Path, suffix: str, dtype: str) -> None:
     assert_equal(values_of(network), {**before, **taken})
     size = count(taken)
     assert line == (
-        f"init_from: {path}: took {size:,} of the {size:,} values of the shared branch; PyTorch's "
-        "max-pool pads on all sides, as with model.max_pool=symmetric"
+        f"init_from: {path}: took {size:,} of the {size:,} values of the shared branch "
+        "(all of the trunk); PyTorch's max-pool pads on all sides, as with "
+        "model.max_pool=symmetric"
     )
+
+
+def test_weights_that_are_not_finite(tmp_path: Path) -> None:
+    given = trunk_values(1)
+    next(v for k, v in given.items() if k.startswith("layer1"))[:] = np.nan
+    torch_files.save(tmp_path / "resnet.pth", pytorch_state(given, "f4"))
+    network = resnet()
+    before = randomise(network, 2)
+    with pytest.raises(UserError, match=r"holds numbers that are not finite, for shared.trunk.lay"):
+        start_from(network, tmp_path / "resnet.pth")
+    assert_equal(values_of(network), before)
+
+
+def test_a_file_of_another_network(tmp_path: Path) -> None:
+    """Some of it fits, and it is said that this cannot be meant."""
+    given = {k: v for k, v in trunk_values(1).items() if k.startswith(("conv1", "bn1", "layer1"))}
+    torch_files.save(tmp_path / "resnet.pth", pytorch_state(given, "f4"))
+    line = start_from(resnet(), tmp_path / "resnet.pth")
+    whole = count(trunk_values(1))
+    assert f"({count(given):,} of {whole:,} of the trunk); less than half of the" in line
 
 
 def with_prefix(prefix: str, values: Values) -> Values:
