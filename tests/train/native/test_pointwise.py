@@ -93,6 +93,17 @@ def test_a_task_whose_images_several_threads_share(threads: int, counts: list[in
     check(counts, (40, 41), (16, 8), 16, threads)
 
 
+def test_the_same_bits_whatever_the_number_of_threads() -> None:
+    """How many cores a process has is nothing that predictions may depend on."""
+    rng = np.random.default_rng(0)
+    counts, shape = [2, 1], (3, 61, 67)
+    halves = [rng.normal(0, 1, (*shape, c)) for c in (48, 16)]
+    weights, biases = [*rng.normal(0, 1, (2, 64, 64, 1, 1))], [*rng.normal(0, 1, (2, 64))]
+    inputs = [*halves, *weights, *biases, options(*counts)]
+    found = [call("pointwise_pair", inputs, [(*shape, 64)], threads)[0] for threads in (1, 2, 3, 5)]
+    assert all((y == found[0]).all() for y in found)
+
+
 def test_a_thousand_tasks() -> None:
     check([1] * 1000, (2, 2), (5, 3), 4, 2)
 

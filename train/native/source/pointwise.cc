@@ -95,20 +95,19 @@ struct Layer {
     int64_t block;  // rows at a time
 };
 
+// Of rows of one task, a block at most.
 void forward(const Layer &layer, const Rows &rows, const float *weight, const float *bias,
              float *y) {
     const int64_t c_out = layer.out_channels, c_in = layer.x.all_channels();
-    for (int64_t at = rows.begin; at < rows.end; at += layer.block) {
-        const int64_t count = std::min(layer.block, rows.end - at);
-        float *out = y + at * c_out;
-        for (int64_t i = 0; i < count; i++) std::memcpy(out + i * c_out, bias, c_out * sizeof(float));
-        int64_t first = 0;
-        for (int half = 0; half < layer.x.count; half++) {
-            const int64_t c = layer.x.channels[half];
-            onednn::matmul(false, true, count, c_out, c, layer.x.data[half] + at * c, c,
-                           weight + first, c_in, 1.0F, out, c_out, nullptr);
-            first += c;
-        }
+    const int64_t count = rows.count();
+    float *out = y + rows.begin * c_out;
+    for (int64_t i = 0; i < count; i++) std::memcpy(out + i * c_out, bias, c_out * sizeof(float));
+    int64_t first = 0;
+    for (int half = 0; half < layer.x.count; half++) {
+        const int64_t c = layer.x.channels[half];
+        onednn::matmul(false, true, count, c_out, c, layer.x.data[half] + rows.begin * c, c,
+                       weight + first, c_in, 1.0F, out, c_out, nullptr);
+        first += c;
     }
 }
 
@@ -191,10 +190,17 @@ int forward_operator(const Arguments &a, int halves) {
                    biases = range(a, halves + tasks, tasks);
         const Layer layer(maps.data(), halves, y, counts);
         for (const Tensor &weight : weights) layer.check(weight);
-        parallel(layer.tasks.rows(), layer.block, [&](int64_t begin, int64_t end) {
-            for (const Rows &rows : layer.tasks.between(begin, end)) {
-                forward(layer, rows, weights[rows.task].floats(), biases[rows.task].floats(),
-                        y.floats());
+        // Blocks are the same whatever the number of threads: a row that is the last of a product
+        // may be rounded otherwise than one in the middle.
+        const int64_t all = layer.tasks.rows(), blocks = (all + layer.block - 1) / layer.block;
+        parallel(blocks, 1, [&](int64_t first, int64_t last) {
+            for (int64_t begin = first * layer.block; begin < std::min(all, last * layer.block);
+                 begin += layer.block) {
+                const int64_t end = std::min(all, begin + layer.block);
+                for (const Rows &rows : layer.tasks.between(begin, end)) {
+                    forward(layer, rows, weights[rows.task].floats(), biases[rows.task].floats(),
+                            y.floats());
+                }
             }
         });
     });
