@@ -15,6 +15,7 @@ from train.data.loader import EvaluationLoader
 from train.distributed.ascend import to_device
 from train.distributed.collectives import Collectives
 from train.evaluation.mirror_images import MirrorImages
+from train.model.compiled_cell import CompiledCell
 from train.step.graph_cache import GraphCache
 from train.tasks.base import Task
 
@@ -93,7 +94,7 @@ class Evaluator:
         return answers
 
 
-class PredictStep(nn.Cell):
+class PredictStep(CompiledCell):
     """The compiled forward pass of an evaluation: the answers for every image of every task.
 
     Args:

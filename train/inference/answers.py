@@ -6,15 +6,16 @@ and width, L = levels.
 
 from collections.abc import Sequence
 
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, ops
 
 from train.evaluation.mirror_images import MirrorImages
+from train.model.compiled_cell import CompiledCell
 from train.model.layers import split
 from train.model.mtln import MTLN
 from train.tasks.base import Task
 
 
-class Probabilities(nn.Cell):
+class Probabilities(CompiledCell):
     """The probabilities of all classes.
 
     Args:
@@ -41,7 +42,7 @@ class Probabilities(nn.Cell):
         return answers
 
 
-class Attention(nn.Cell):
+class Attention(CompiledCell):
     """How much of the shared maps every task lets through, by place and level.
 
     Args:

@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import ParameterTuple, Tensor, nn, ops
 
 from train.config.sections import BYTES
+from train.model.compiled_cell import CompiledCell
 from train.model.layers import split
 from train.model.mtln import MTLN, moving_statistics, split_by_branch
 from train.optim.loss_balance import Balance
@@ -37,7 +38,7 @@ class StepOptions:
     frozen_trunk: bool = False
 
 
-class TrainStep(nn.Cell):
+class TrainStep(CompiledCell):
     """Runs one mixed batch through the network and updates its parameters.
 
     The reduced message is [shared gradient | task gradients, if they are reduced too | tail]; it
