@@ -1,4 +1,4 @@
-"""The options by which commands are told which trained network they are to ask."""
+"""The options by which commands are told which trained network they are to ask, and how."""
 
 import argparse
 
@@ -15,3 +15,16 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "(default: every task sees it as one of its own)"
     )
     add("--as", metavar="DATASET", dest="seen_as", help=text)
+
+
+def add_computing_options(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--batch`` and ``--device``.
+
+    With the same ones, commands give the same answers digit for digit: another batch is another
+    order of sums.
+    """
+    add = parser.add_argument
+    text = "pictures that are computed together; the last digit depends on it (default: 16)"
+    add("--batch", metavar="N", type=int, default=16, help=text)
+    devices = ("auto", "Ascend", "GPU", "CPU")
+    add("--device", choices=devices, default="auto", help="where to compute (default: auto)")

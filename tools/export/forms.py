@@ -171,8 +171,8 @@ class Torch(Form):
     ) -> Comparison | str:
         """See the base class."""
         python = self.wanted.python
-        if not torch_files.has_torch(python):
-            return f"{python} has no torch and safetensors (--python names one that has)"
+        if missing := torch_files.missing(python):
+            return f"{python} has no {' and no '.join(missing)} (--python names one that has)"
         found = torch_files.logits(folder, shown.pixels, _BATCH, python)
         return compare(shown.what, logits(), found, "logits")
 

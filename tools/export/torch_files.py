@@ -21,6 +21,16 @@ _LEAVES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+_PACKAGES = "torch", "safetensors"
+# Tells which packages cannot be imported, whatever is wrong with them.
+_LOOK = """
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except Exception:
+        print(name)
+"""
 # Run by an interpreter that has torch: folder, pictures, and where the answers go.
 _ASK = """
 import sys
@@ -53,13 +63,17 @@ def torch_state(arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
     return state
 
 
-def has_torch(python: str) -> bool:
-    """Return whether an interpreter has what the module imports."""
-    asked = [python, "-c", "import torch, safetensors.torch"]
+def missing(python: str) -> list[str]:
+    """Return the names of the packages that the module needs and an interpreter has not.
+
+    One that cannot be started has none.
+    """
     try:
-        return subprocess.run(asked, check=False, capture_output=True).returncode == 0
-    except OSError:
-        return False
+        asked = [python, "-c", _LOOK, *_PACKAGES]
+        done = subprocess.run(asked, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return list(_PACKAGES)
+    return done.stdout.split()
 
 
 def logits(

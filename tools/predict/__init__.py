@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from tools.common.command_line import describe
-from tools.common.network_options import add_network_options
+from tools.common.network_options import add_computing_options, add_network_options
 from tools.predict import kinds
 from tools.predict.options import Options
 from tools.predict.scenes import SceneOptions
@@ -44,10 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--list", metavar="FILE", type=Path, help=text)
     text = "average the probabilities of a picture and its three mirror images"
     add("--flips", action="store_true", help=text)
-    text = "pictures that are computed together (default: 16)"
-    add("--batch", metavar="N", type=int, default=16, help=text)
-    devices = ("auto", "Ascend", "GPU", "CPU")
-    add("--device", choices=devices, default="auto", help="where to compute (default: auto)")
+    add_computing_options(parser)
     add("--pictures", action="store_true", help="make annotated copies of the pictures")
     text = f"most pixels of a picture, as it comes (default: {MAX_PIXELS})"
     add("--max-pixels", metavar="N", type=int, default=MAX_PIXELS, help=text)

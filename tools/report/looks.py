@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from tools.report.markup import Pixels
 from tools.report.statistics import Matrix, confused_pairs
@@ -134,9 +133,3 @@ class Looks:
     tasks: dict[str, Look]
     attention: list[Attended]
     originals: dict[tuple[str, int], Original]
-
-
-def resized(values: npt.NDArray[np.generic], side: int = SIDE) -> npt.NDArray[np.float32]:
-    """Return a map (H, W) of numbers as (side, side), smoothly."""
-    image = Image.fromarray(np.asarray(values, np.float32))
-    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))

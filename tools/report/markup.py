@@ -1,15 +1,12 @@
 """Pieces of HTML: escaped text, tables, pictures as data."""
 
-import base64
 import html
-import io
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from tools.common.data_uri import data_uri
 from tools.report.statistics import Interval
 
 Pixels = npt.NDArray[np.uint8]
@@ -79,11 +76,3 @@ def picture(pixels: Pixels, alt: str, css: str = "", lossless: bool = False) -> 
         f'<img class="{css}" width="{width}" height="{height}" alt="{text(alt)}" '
         f'src="{data_uri(pixels, lossless)}">'
     )
-
-
-def data_uri(pixels: Pixels, lossless: bool = False) -> str:
-    """Return pixels, uint8 (H, W, 3), as the address of a WebP picture that holds itself."""
-    buffer = io.BytesIO()
-    options: dict[str, Any] = {"lossless": True} if lossless else {"quality": 80}
-    Image.fromarray(pixels).save(buffer, "WEBP", method=4, **options)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

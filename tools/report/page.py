@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.common.heat_map import scale
 from tools.report import curves, overview, ranks, tasks
 from tools.report.markup import text
 from tools.report.runs import RunRecord
@@ -44,9 +45,13 @@ def page(runs: Sequence[RunRecord], seen: Seen) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         f"<title>{text(title)}: training report</title>"
-        f"<style>{_STYLE.read_text(encoding='utf-8')}</style></head>"
+        f"<style>{_style()}</style></head>"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
+
+
+def _style() -> str:
+    return _STYLE.read_text(encoding="utf-8").replace("HEAT_COLOURS", ", ".join(scale()))
 
 
 def _navigation(names: Sequence[str]) -> str:

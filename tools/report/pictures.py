@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from tools.common.heat_map import heated
 from tools.describe.mask_colours import Colours, colours_of, paint
 from tools.report.looks import (
     MOST_MISTAKES,
@@ -21,7 +21,6 @@ from tools.report.looks import (
     Mistake,
     Original,
     Painted,
-    resized,
 )
 from tools.report.markup import Pixels, legend, picture, text
 from tools.report.statistics import Pair
@@ -29,7 +28,7 @@ from train.data.records import IGNORE_INDEX
 from train.tasks.registry import percent
 
 # How strongly colours cover the picture below them.
-_HEAT, _PAINT = 0.6, 0.55
+_PAINT = 0.55
 _LIMITS = (1, 99)
 
 
@@ -117,8 +116,8 @@ def attention_rows(looks: Looks, level: int) -> list[list[Pixels]]:
     for attended in looks.attention:
         original = looks.originals[attended.dataset, attended.number]
         maps = zip(attended.maps, scales, strict=True)
-        heated = [_heated(original, of_task[level], *scale) for of_task, scale in maps]
-        rows.append([original.pixels, *heated])
+        shown = [heated(original.pixels, of_task[level], *scale) for of_task, scale in maps]
+        rows.append([original.pixels, *shown])
     return rows
 
 
@@ -129,11 +128,9 @@ def _level(looks: Looks, level: int) -> str:
     ):
         original = looks.originals[attended.dataset, attended.number]
         cells = [_cell(picture(pixels, original.key), attended.dataset, "own")]
-        for task, heated in zip(tasks, maps, strict=True):
+        for task, shown in zip(tasks, maps, strict=True):
             own = "own" if looks.tasks[task].task.dataset == attended.dataset else ""
-            cells.append(
-                _cell(picture(heated, f"attention of {task} on {original.key}"), task, own)
-            )
+            cells.append(_cell(picture(shown, f"attention of {task} on {original.key}"), task, own))
         pieces.append(
             f'<figure class="strip"><div>{"".join(cells)}</div>'
             f'<figcaption class="key">{text(original.key)}</figcaption></figure>'
@@ -152,16 +149,6 @@ def _level(looks: Looks, level: int) -> str:
 
 def _cell(image: str, name: str, css: str) -> str:
     return f'<div class="cell {css}">{image}<span>{text(name)}</span></div>'
-
-
-def _heated(original: Original, values: npt.NDArray[np.float32], low: float, high: float) -> Pixels:
-    """Return a picture, in grey, below a map in colours."""
-    import matplotlib
-
-    share = np.clip((resized(values) - low) / ((high - low) or 1), 0, 1)
-    colours = matplotlib.colormaps["inferno"](share)[..., :3] * 255
-    grey = original.pixels.mean(-1, keepdims=True)
-    return np.asarray((1 - _HEAT) * grey + _HEAT * colours, np.uint8)
 
 
 def painted(looks: Looks, task: str) -> str:

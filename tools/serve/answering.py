@@ -1,9 +1,11 @@
-"""From the bytes of some pictures to what the server says of them."""
+"""From the bytes of some pictures to what the server says of them.
 
-import base64
+Shapes: H, W = of an attention map.
+"""
+
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,22 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tools.predict.legend import hexadecimal
 from tools.predict.palette import colours_of
 from tools.predict.pictures import entry_of
-from tools.predict.predictor import Answer, Predictor
+from tools.predict.predictor import Answer, Picture, Predictor
 from tools.predict.recipes import recipe_of
 from tools.predict.tables import line
-from tools.predict.windows import Pixels
+from tools.prepare.bands import Tiff
 from tools.prepare.images import read_picture
-from tools.prepare.recipe import MAX_PIXELS
+from tools.serve.shown import LONGEST, Shown, card, whole
 from train.inference.trained_model import TrainedModel
-
-# Classes that the page shows of a task.
-_SHOWN = 5
-# Longest side of the pictures of the page, in pixels.
-_LONGEST = 480
-_OPACITY = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,16 +49,44 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Opened(Question):
+    """A picture that is decoded; its bytes are not needed any more.
+
+    Attributes:
+        answer: What there is for the network.
+        upright: What the page shows of it, if somebody wants to see more than figures.
+    """
+
+    answer: Answer
+    upright: Image.Image | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture that the network has seen.
+
+    Attributes:
+        opened: The picture.
+        answer: What the network says of it.
+        attention: Of every task, of every level, (H, W) in 0..1.
+    """
+
+    opened: Opened
+    answer: Answer
+    attention: list[list[npt.NDArray[np.float32]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Answered:
     """What is said of a picture.
 
     Attributes:
         line: Its line of ``predictions.jsonl``.
-        pictures: What the page shows of every task; empty if nobody wants to see it.
+        shown: What the page shows; empty if nobody wants to see it.
     """
 
     line: str
-    pictures: list[dict[str, Any]]
+    shown: Shown
 
 
 class NoPicture(Exception):
@@ -71,20 +94,22 @@ class NoPicture(Exception):
 
 
 class Answerer:
-    """Answers questions with a network.
+    """What is done with a picture, step by step (:class:`tools.serve.desk.Steps`).
 
     Args:
         model: The network.
         where: What its checkpoint is called.
+        max_pixels: Most pixels of a picture.
 
     Attributes:
         about: What the network is, as plain values.
     """
 
-    def __init__(self, model: TrainedModel, where: str) -> None:
+    def __init__(self, model: TrainedModel, where: str, max_pixels: int) -> None:
         self._model = model
-        self._predictor = Predictor(model, MAX_PIXELS)
-        self._recipe = replace(recipe_of(model.inputs[0], MAX_PIXELS), size=None)
+        self._max_pixels = max_pixels
+        self._predictor = _Predictor(model, max_pixels)
+        self._recipe = replace(recipe_of(model.inputs[0], max_pixels), size=None)
         self._colours = [colours_of(model.blueprint, task) for task in model.tasks]
         tasks = [{"name": t.name, "kind": t.kind, "classes": list(t.classes)} for t in model.tasks]
         self.about = {"checkpoint": where, "tasks": tasks, "image_size": model.image_size}
@@ -94,75 +119,93 @@ class Answerer:
         size = self._model.image_size
         buffer = io.BytesIO()
         Image.new("RGB", (size, size)).save(buffer, "PNG")
-        self([Question("", buffer.getvalue(), with_pictures=True)])
+        opened = self.open(Question("", buffer.getvalue(), with_pictures=True))
+        self.tell(self.compute([opened])[0])
 
-    def __call__(self, questions: Sequence[Question]) -> list[Answered | Exception]:
-        """Return an answer, or why there is none, for every question."""
+    def pixels(self, question: Question) -> int:
+        """Return how many pixels a picture has, from its header; 0 if that cannot be read.
+
+        Raises:
+            NoPicture: They are too many.
+        """
+        width, height = _size(question.data)
+        if width * height > self._max_pixels:
+            raise NoPicture(
+                f"{width}x{height} are {width * height} pixels, more than the {self._max_pixels} "
+                "that are taken (--max-pixels)"
+            )
+        return width * height
+
+    def open(self, question: Question) -> Opened:
+        """Decode a picture.
+
+        Raises:
+            NoPicture: It cannot be used.
+        """
+        answer = self._predictor.decode(question)
+        if answer.squares is None:
+            raise NoPicture(answer.error)
+        upright = None
+        if question.with_pictures:
+            upright = read_picture(question.data, self._recipe).image
+            upright.thumbnail((LONGEST, LONGEST))
+        return Opened(question.file, b"", question.with_pictures, answer, upright)
+
+    def compute(self, pictures: Sequence[Opened]) -> list[Seen]:
+        """Show pictures to the network: the one step that is done for several, in one thread."""
+        answers = list(self._predictor.answers(pictures))
+        curious = [a for p, a in zip(pictures, answers, strict=True) if p.with_pictures]
+        maps = iter(self._attention(curious) if curious else [])
         return [
-            self._answered(question, answer)
-            for question, answer in zip(questions, self._predictor.answers(questions), strict=True)
+            Seen(picture, answer, next(maps) if picture.with_pictures else [])
+            for picture, answer in zip(pictures, answers, strict=True)
         ]
 
-    def _answered(self, question: Question, answer: Answer) -> Answered | Exception:
-        if answer.squares is None:
-            return NoPicture(answer.error)
-        entry, masks = entry_of(self._model.tasks, answer)
-        pictures = self._pictures(question, answer, entry, masks) if question.with_pictures else []
-        return Answered(line(entry), pictures)
+    def tell(self, seen: Seen) -> Answered:
+        """Say and draw what the network has seen."""
+        entry, masks = entry_of(self._model.tasks, seen.answer)
+        upright = seen.opened.upright
+        if upright is None:
+            return Answered(line(entry), {})
+        cards: list[Mapping[str, Any]] = []
+        each = zip(self._model.tasks, self._colours, seen.attention, strict=True)
+        for task, colours, maps in each:
+            mask = masks.get(task.name)
+            cards.append(card(task, entry["tasks"][task.name], upright, maps, mask, colours))
+        return Answered(line(entry), {"picture": whole(upright), "cards": cards})
 
-    def _pictures(
-        self,
-        question: Question,
-        answer: Answer,
-        entry: Mapping[str, Any],
-        masks: Mapping[str, Pixels],
-    ) -> list[dict[str, Any]]:
-        upright = read_picture(question.data, self._recipe).image
-        upright.thumbnail((_LONGEST, _LONGEST))
-        attention = self._attention(answer)
-        shown = []
-        for task, colours, maps in zip(self._model.tasks, self._colours, attention, strict=True):
-            told = entry["tasks"][task.name]
-            shares: Mapping[str, float] = told.get("probabilities") or told["shares"]
-            bars = sorted(shares.items(), key=lambda pair: -pair[1])[:_SHOWN]
-            card: dict[str, Any] = {"task": task.name, "bars": bars, "attention": maps}
-            if task.name in masks:
-                card["note"] = "Share of the pixels of each class."
-                card["overlay"] = _covered(upright, masks[task.name], colours)
-                named = zip(task.classes, colours, strict=True)
-                card["legend"] = [[name, hexadecimal(colour)] for name, colour in named]
-            shown.append(card)
-        return shown
-
-    def _attention(self, answer: Answer) -> list[list[str]]:
-        """Return of every task the attention on every level, over the square in the middle."""
+    def _attention(self, answers: Sequence[Answer]) -> list[list[list[npt.NDArray[np.float32]]]]:
+        """Return, of every picture, the maps of every task over the square in the middle."""
         if not self._model.has_attention:
-            return [[] for _ in self._model.tasks]
-        assert answer.squares is not None
-        images = self._predictor.inputs([(answer, 0)])
-        background = Image.fromarray(images[0][0])
-        maps = self._model.attention(images)
-        return [[_heat(background, level[0]) for level in of_task] for of_task in maps]
+            return [[[] for _ in self._model.tasks] for _ in answers]
+        found = self._model.attention(self._predictor.inputs([(answer, 0) for answer in answers]))
+        return [[[level[i] for level in task] for task in found] for i in range(len(answers))]
 
 
-def _covered(picture: Image.Image, mask: Pixels, colours: Sequence[Any]) -> str:
-    small = Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST)
-    small.putpalette([value for colour in colours for value in colour])
-    return _data_uri(Image.blend(picture, small.convert("RGB"), _OPACITY))
+class _Predictor(Predictor):
+    """A predictor that is given what was decoded before, one by one: nobody waits for another."""
+
+    def decode(self, question: Question) -> Answer:
+        """Return what there is for the network, or why there is nothing."""
+        return super()._decoded(question)
+
+    def _decoded(self, source: Picture) -> Answer:
+        assert isinstance(source, Opened)
+        return source.answer
 
 
-def _heat(picture: Image.Image, attention: npt.NDArray[np.float32]) -> str:
-    """Lay a map (H, W) over a picture: dark where little passes, of its range in this map."""
-    low, high = float(attention.min()), float(attention.max())
-    share = (attention - low) / (high - low) if high > low else np.ones_like(attention)
-    size = (192, 192)
-    light = Image.fromarray((share * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    strength = 0.15 + 0.85 * np.asarray(light, np.float32)[..., None] / 255
-    pixels = np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.float32)
-    return _data_uri(Image.fromarray((pixels * strength).astype(np.uint8)))
+def _size(data: bytes) -> tuple[int, int]:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.size
+    except Exception:  # decoders raise nearly anything on damaged files
+        return _size_of_tiff(data)
 
 
-def _data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _size_of_tiff(data: bytes) -> tuple[int, int]:
+    """Return the size of a TIFF that Pillow does not read, as one of many bands."""
+    try:
+        tiff = Tiff.open(data)
+    except Exception:
+        return 0, 0
+    return (0, 0) if tiff is None else tiff.size

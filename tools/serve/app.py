@@ -3,7 +3,7 @@
 =====  ==========  =================================================================
 GET    /           the page
 POST   /predict    a picture as the body -> a line of ``predictions.jsonl``, as JSON
-POST   /look       the same with pictures: attention maps, and masks over the picture
+POST   /look       the same with what the page shows: attention maps, masks over the picture
 GET    /about      tasks, classes, checkpoint
 GET    /health     whether it answers, and how many pictures wait
 =====  ==========  =================================================================
@@ -14,7 +14,6 @@ Every mistake is answered by ``{"error": "one line"}`` with the status that fits
 import asyncio
 import json
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from tools.common.heat_map import scale
 from tools.serve.answering import Answered, NoPicture, Question
-from tools.serve.batching import Batcher, Full
+from tools.serve.batching import Full
+from tools.serve.desk import Desk
 
 _PAGE = Path(__file__).with_name("page.html")
 _LONGEST_NAME = 200
+_RAW = (
+    "multipart/form-data (curl -F) is not taken: send the picture itself as the body, as "
+    "curl --data-binary @picture.jpg does"
+)
 # Nothing on the page comes from elsewhere, and nobody else may show it in a frame.
 _HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         "script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
@@ -55,17 +60,15 @@ class Limits:
     answer_seconds: float = 120.0
 
 
-def build_app(
-    batcher: Batcher[Question, Answered], about: Mapping[str, Any], limits: Limits
-) -> Starlette:
+def build_app(desk: Desk, about: Mapping[str, Any], limits: Limits) -> Starlette:
     """Return the application.
 
     Args:
-        batcher: Answers pictures.
+        desk: Answers pictures.
         about: What the network is.
         limits: What is taken.
     """
-    server = _Server(batcher, about, limits)
+    server = _Server(desk, about, limits)
     routes = [
         Route("/", server.page),
         Route("/predict", server.predict, methods=["POST"]),
@@ -78,13 +81,11 @@ def build_app(
 
 
 class _Server:
-    def __init__(
-        self, batcher: Batcher[Question, Answered], about: Mapping[str, Any], limits: Limits
-    ) -> None:
-        self.batcher = batcher
+    def __init__(self, desk: Desk, about: Mapping[str, Any], limits: Limits) -> None:
+        self.desk = desk
         self.about = about
         self.limits = limits
-        self.html = _PAGE.read_text(encoding="utf-8")
+        self.html = _PAGE.read_text(encoding="utf-8").replace("HEAT_COLOURS", ", ".join(scale()))
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(self.html, headers=_HEADERS)
@@ -93,7 +94,7 @@ class _Server:
         return JSONResponse(dict(self.about))
 
     async def health(self, request: Request) -> Response:
-        return JSONResponse({"status": "ok", "waiting": self.batcher.waiting})
+        return JSONResponse({"status": "ok", "waiting": self.desk.waiting})
 
     async def predict(self, request: Request) -> Response:
         answered = await self._answer(request, with_pictures=False)
@@ -101,7 +102,7 @@ class _Server:
 
     async def look(self, request: Request) -> Response:
         answered = await self._answer(request, with_pictures=True)
-        return JSONResponse({"answer": json.loads(answered.line), "pictures": answered.pictures})
+        return JSONResponse({"answer": json.loads(answered.line), **answered.shown})
 
     async def _answer(self, request: Request, with_pictures: bool) -> Answered:
         name = request.query_params.get("name", "picture")[:_LONGEST_NAME]
@@ -113,15 +114,16 @@ class _Server:
             raise HTTPException(400, "the picture has not come whole") from None
         if not data:
             raise HTTPException(400, "no picture: send one as the body of the request")
+        # Only now: who sends more hears nothing while nobody reads it.
+        if request.headers.get("content-type", "").lower().startswith("multipart/"):
+            raise HTTPException(415, _RAW)
         try:
-            future: Future[Answered] = self.batcher.ask(Question(name, data, with_pictures))
+            answer = self.desk.answer(Question(name, data, with_pictures))
+            return await asyncio.wait_for(answer, self.limits.answer_seconds)
         except Full:
             raise HTTPException(
                 503, "too many pictures wait: try again later", {"retry-after": "1"}
             ) from None
-        try:
-            answer = asyncio.wrap_future(future)
-            return await asyncio.wait_for(answer, self.limits.answer_seconds)
         except NoPicture as error:
             raise HTTPException(422, str(error)) from None
         except asyncio.TimeoutError:

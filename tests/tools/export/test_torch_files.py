@@ -45,7 +45,7 @@ def written(subject: Subject, folder: Path) -> Path:
 
 
 @pytest.mark.skipif(
-    not torch_files.has_torch(TORCH_PYTHON), reason="no torch (MTLN_BENCH_PYTHON=PATH names one)"
+    bool(torch_files.missing(TORCH_PYTHON)), reason="no torch (MTLN_BENCH_PYTHON=PATH names one)"
 )
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -76,3 +76,15 @@ def test_names_are_those_of_torchvision() -> None:
     assert sum(values.size for name, values in names.items() if "tracked" not in name) == sum(
         values.size for values in subject.arrays.values()
     )
+
+
+def test_only_what_an_interpreter_has_not_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "safetensors.py").touch()
+    (tmp_path / "torch.py").write_text("raise OSError('libtorch.so: no such file')")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    assert torch_files.missing(str(python)) == ["torch"]
+    (tmp_path / "torch.py").write_text("")
+    assert torch_files.missing(str(python)) == []
+    assert torch_files.missing(str(tmp_path / "nothing")) == ["torch", "safetensors"]

@@ -4,37 +4,22 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 import uvicorn
 
-from tools.serve.answering import Answered, Question
+from tests.tools.serve.steps import Steps
 from tools.serve.app import Limits, build_app
-from tools.serve.batching import Batcher
-
-
-class Slow:
-    """Answers once it may."""
-
-    def __init__(self) -> None:
-        self.may = threading.Event()
-        self.called = threading.Event()
-
-    def __call__(self, questions: Sequence[Question]) -> list[Answered | Exception]:
-        self.called.set()
-        assert self.may.wait(30)
-        if any(question.data == b"fail" for question in questions):
-            raise RuntimeError("the secret of the server")
-        return [Answered("{}\n", []) for _ in questions]
+from tools.serve.desk import Desk
 
 
 class App:
     def __init__(self) -> None:
-        self.slow = Slow()
-        self.batcher = Batcher(self.slow, batch=1, waiting=2)
+        self.steps = Steps()
+        self.desk = Desk(self.steps, batch=1, most=3)
         limits = Limits(1000, upload_seconds=0.5, answer_seconds=1.0)
-        settings = uvicorn.Config(build_app(self.batcher, {}, limits), port=0, log_level="critical")
+        settings = uvicorn.Config(build_app(self.desk, {}, limits), port=0, log_level="critical")
         self.server = uvicorn.Server(settings)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
@@ -42,17 +27,20 @@ class App:
             time.sleep(0.01)
         self.port = self.server.servers[0].sockets[0].getsockname()[1]
 
-    def begin(self, data: bytes = b"x", length: int | None = None) -> http.client.HTTPConnection:
+    def begin(
+        self, data: bytes = b"x", length: int | None = None, kind: str = "image/png"
+    ) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {"Content-Length": str(len(data) if length is None else length)}
+        size = str(len(data) if length is None else length)
+        headers = {"Content-Length": size, "Content-Type": kind}
         connection.request("POST", "/predict", data, headers)
         return connection
 
     def close(self) -> None:
-        self.slow.may.set()
+        self.steps.may_compute.set()
         self.server.should_exit = True
         self.thread.join()
-        self.batcher.close()
+        self.desk.close()
 
 
 @pytest.fixture
@@ -69,15 +57,15 @@ def error_of(connection: http.client.HTTPConnection) -> tuple[int, str]:
 
 def test_a_full_queue_refuses_at_once(app: App) -> None:
     first = app.begin()
-    assert app.slow.called.wait(30)
+    assert app.steps.computing.wait(30)
     waiting = [app.begin() for _ in range(2)]
     deadline = time.monotonic() + 30
-    while app.batcher.waiting < 2:
+    while app.desk.waiting < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     refused = app.begin().getresponse()
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-    app.slow.may.set()
+    app.steps.may_compute.set()
     assert [c.getresponse().status for c in (first, *waiting)] == [200] * 3
 
 
@@ -87,6 +75,15 @@ def test_nobody_waits_for_ever(app: App) -> None:
 
 
 def test_a_failure_tells_nothing_of_the_server(app: App) -> None:
-    app.slow.may.set()
+    app.steps.may_compute.set()
     assert error_of(app.begin(b"fail")) == (500, "the server has failed: see its log")
     assert app.begin().getresponse().status == 200
+
+
+def test_a_form_is_told_what_is_wanted(app: App) -> None:
+    app.steps.may_compute.set()
+    status, told = error_of(app.begin(kind="Multipart/Form-Data; boundary=x"))
+    assert status == 415 and "--data-binary @picture.jpg" in told and "\n" not in told
+    # What curl --data-binary says of a picture.
+    answer = app.begin(kind="application/x-www-form-urlencoded").getresponse()
+    assert answer.status == 200
