@@ -16,6 +16,7 @@ from tests.aliases import WriteConfig
 from train.__main__ import main
 from train.config.reader import load_config
 from train.config.schedule import Schedule
+from train.run.code_version import code_version
 from train.run.ownership import Ownership
 
 
@@ -71,6 +72,7 @@ def test_the_run_folder(
     assert summary["bytes_reduced_per_step"] == 0
     assert summary["wall_seconds"] > 0 and summary["images_per_second"] > 0
     assert summary["versions"]["mindspore"]
+    assert summary["versions"]["mtln"] == code_version()
     for name, (classes, images) in {"fields": (3, 15), "roofs": (4, 12), "coast": (2, 14)}.items():
         test = summary["tasks"][name]["test"]
         confusion = np.array(test["confusion_matrix"])

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tools.report.runs import RunRecord
 
 _EPILOG = """\
+It shows curves, figures with their uncertainty, confusions, mistakes with their pictures, where
+the tasks look, and the configuration.
+
 The page needs no other file and loads nothing. Every figure is that of summary.json. For pictures
 (confident mistakes, attention, masks beside answers) the newest checkpoint answers again, on
 records that are on this disk. A run that is not completed is reported as far as it is."""
@@ -26,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     describe(
         parser,
-        "Write a report of one run, or of several side by side: curves, figures with their "
-        "uncertainty, confusions, mistakes with their pictures, attention, configuration.",
+        "Write a report of one run, or of several side by side, as one page.",
         _EPILOG,
     )
     add = parser.add_argument
@@ -106,8 +108,10 @@ def _look(run: "RunRecord", most: int, device: str) -> "Looks | str":
     try:
         return look(run, most, device)
     except UserError as error:
-        _say(f"note: {run.name}: no pictures: {error}")
-        return str(error)
+        # Some of what is wrong is said of the run itself, by its name.
+        reason = str(error).removeprefix(f"{run.name}: ")
+        _say(f"note: {run.name}: no pictures: {reason}")
+        return reason
 
 
 def _add_to_events(run: "RunRecord", looks: "Looks") -> None:

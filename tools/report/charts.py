@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, isfinite, log10
+from math import ceil, floor, inf, isfinite, log10
 
 from tools.report.markup import legend, text
 from tools.report.runs import Points
 
 # In units of the drawing, which is as wide as its place on the page.
-_WIDTH, _HEIGHT = 360, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 8, 24
+_WIDTH, _HEIGHT = 360, 224
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 18, 8, 38
 _MOST_POINTS = 300
+_MIDDLE = (_LEFT + _WIDTH - _RIGHT) / 2
 # Colours and dashes of the series, which repeat after so many (style.css).
 COLOURS = 8
 
@@ -44,7 +45,11 @@ def swatch(series: Series) -> str:
 
 
 def chart(
-    title: str, series: Sequence[Series], form: Callable[[float], str], span: float = 0.0
+    title: str,
+    series: Sequence[Series],
+    form: Callable[[float], str],
+    span: float = 0.0,
+    limits: tuple[float, float] = (-inf, inf),
 ) -> str:
     """Return a chart with its title and legend; nothing where no series has a point.
 
@@ -53,6 +58,7 @@ def chart(
         series: The lines.
         form: Writes a value of the vertical axis.
         span: The least that the vertical axis shows, so that noise does not look like progress.
+        limits: Of what a value can be, and so of the axis.
     """
     drawn = [Series(s.name, _thinned(s.points), s.colour, s.marked) for s in series]
     drawn = [s for s in drawn if s.points]
@@ -62,18 +68,36 @@ def chart(
     values = [y for s in drawn for _, y in s.points]
     low, high = min(values), max(values)
     spare = max(0.0, span - (high - low)) / 2
-    across, up = _ticks(min(steps), max(steps)), _ticks(low - spare, high + spare)
-    place = _Place(min(min(steps), across[0]), max(steps), min(low, up[0]), max(high, up[-1]))
+    across = [x for x in _ticks(min(steps), max(steps)) if x <= max(steps)]
+    least, most = limits
+    up = _ticks(max(low - spare, min(low, least)), min(high + spare, max(high, most)))
+    place = _Place(min(min(steps), across[0]), max(steps), up[0], up[-1])
     parts = [*(_level(place, y, form(y)) for y in up), *(_column(place, x) for x in across)]
-    parts += [_line(place, s, form) for s in drawn]
+    parts.append(f'<text x="{_MIDDLE}" y="{_HEIGHT - 5}" text-anchor="middle">step</text>')
+    seen, same = _told_apart(drawn)
+    parts += [_line(place, s, form) for s in seen]
     ends = "; ".join(f"{s.name}: {form(s.points[-1][1])} at {s.points[-1][0]:,.0f}" for s in drawn)
     names = legend([s.name for s in drawn], [swatch(s) for s in drawn])
     alone = "" if len(drawn) > 1 else " alone"
+    below = "" if alone else names + "".join(f'<p class="note">{text(s)}</p>' for s in same)
     return (
         f'<figure class="chart{alone}"><figcaption>{text(title)}</figcaption>'
         f'<svg role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" aria-label="{text(f"{title}. {ends}")}">'
-        f"{''.join(parts)}</svg>{'' if alone else names}</figure>"
+        f"{''.join(parts)}</svg>{below}</figure>"
     )
+
+
+def _told_apart(drawn: Sequence[Series]) -> tuple[list[Series], list[str]]:
+    """Return the lines that are seen, and of those that lie on one of them a sentence each."""
+    groups: dict[tuple[tuple[float, float], ...], list[Series]] = {}
+    for series in drawn:
+        groups.setdefault(tuple(series.points), []).append(series)
+    same = [
+        f"{', '.join(s.name for s in others)}: the same line as {first.name}"
+        for first, *others in groups.values()
+        if others
+    ]
+    return [first for first, *_ in groups.values()], same
 
 
 @dataclass(frozen=True)
@@ -105,8 +129,7 @@ def _level(place: _Place, value: float, shown: str) -> str:
 
 def _column(place: _Place, step: float) -> str:
     x = place.x(step)
-    anchor = "end" if x > _WIDTH - 30 else "middle"
-    return f'<text x="{x:.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{step:,.0f}</text>'
+    return f'<text x="{x:.1f}" y="{_HEIGHT - 20}" text-anchor="middle">{step:,.0f}</text>'
 
 
 def _line(place: _Place, series: Series, form: Callable[[float], str]) -> str:
@@ -134,10 +157,11 @@ def _thinned(points: Points) -> Points:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers from a low to a high one, about five."""
+    """Return round numbers, about five: from below a low one, or it, to above a high one, or it."""
     if low == high:
         low, high = (0.0, 1.0) if low == 0 else sorted((0.0, 2 * low))
     raw = (high - low) / 4
     power = 10.0 ** floor(log10(raw))
     step = next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= raw)
-    return [i * step for i in range(floor(low / step), floor(high / step + 1e-9) + 1)]
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    return [i * step for i in range(first, last + 1)]

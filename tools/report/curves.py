@@ -9,7 +9,7 @@ from train.tasks.registry import KINDS
 # With more tasks, the lines of one chart cannot be told apart.
 _MOST_LINES = COLOURS
 # Of the axes of metrics in 0..1.
-_SPAN = 0.1
+_SPAN, _SHARES = 0.1, (0.0, 1.0)
 
 
 def _plain(value: float) -> str:
@@ -45,7 +45,9 @@ def _of_tasks(runs: Sequence[RunRecord]) -> Iterator[str]:
         for kind, what in KINDS.items():
             own = [(i, t) for i, t in enumerate(tasks) if run.kind(t) == kind]
             lines = [Series(t, run.validation(t), i, marked=True) for i, t in own]
-            yield chart(f"{_capital(what.main.heading)} on val", lines, _short_percent, _SPAN)
+            yield chart(
+                f"{_capital(what.main.heading)} on val", lines, _short_percent, _SPAN, _SHARES
+            )
         weights = [_weight(run, t, t, i) for i, t in enumerate(tasks)]
         yield chart("Weights of the losses", weights, _plain)
         return
@@ -56,7 +58,7 @@ def _of_tasks(runs: Sequence[RunRecord]) -> Iterator[str]:
         )
         main = KINDS[with_it[0][1].kind(task)].main.heading
         lines = [Series(r.name, r.validation(task), i, marked=True) for i, r in with_it]
-        yield chart(f"{task}: {main} on val", lines, _short_percent, _SPAN)
+        yield chart(f"{task}: {main} on val", lines, _short_percent, _SPAN, _SHARES)
         weights = [_weight(r, task, r.name, i) for i, r in with_it]
         if any(len({y for _, y in line.points}) > 1 for line in weights):
             yield chart(f"{task}: weight of the loss", weights, _plain)

@@ -1,6 +1,7 @@
 """Pieces of HTML: escaped text, tables, pictures as data."""
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,6 +18,11 @@ def text(value: object) -> str:
     return html.escape(str(value), quote=True)
 
 
+def breakable(name: object) -> str:
+    """Return a name as text that a narrow place breaks between its words, not within."""
+    return re.sub("([/_])(?=.)", r"\1<wbr>", text(name))
+
+
 def figure_cell(run: str, path: Sequence[str], shown: str) -> str:
     """Return a cell with a figure of summary.json, which tells where it is from.
 
@@ -31,7 +37,7 @@ def figure_cell(run: str, path: Sequence[str], shown: str) -> str:
 
 def row(cells: Iterable[str], heading: str | None = None) -> str:
     """Return a row of ready cells, with its heading as text."""
-    first = "" if heading is None else f'<th scope="row">{text(heading)}</th>'
+    first = "" if heading is None else f'<th scope="row">{breakable(heading)}</th>'
     return f"<tr>{first}{''.join(cells)}</tr>"
 
 
@@ -39,8 +45,10 @@ def table(headings: Sequence[str], rows: Iterable[str], css: str = "") -> str:
     """Return a table of ready rows; wider ones than the page scroll on their own.
 
     Cells repeat their headings, which stand before them where a narrow page shows a row as a block.
+    Headings may have two lines.
     """
-    head = "".join(f'<th scope="col">{text(heading)}</th>' for heading in headings)
+    lines = [text(heading).replace("\n", "<br>") for heading in headings]
+    head = "".join(f'<th scope="col">{line}</th>' for line in lines)
     return (
         f'<div class="scroll"><table class="{css}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(_labelled(r, headings[1:]) for r in rows)}</tbody></table></div>"
@@ -49,7 +57,7 @@ def table(headings: Sequence[str], rows: Iterable[str], css: str = "") -> str:
 
 def _labelled(ready: str, headings: Sequence[str]) -> str:
     first, *cells = ready.split("<td")
-    pairs = zip(headings, cells, strict=True)
+    pairs = zip((heading.replace("\n", " ") for heading in headings), cells, strict=True)
     return first + "".join(f'<td data-label="{text(name)}"{cell}' for name, cell in pairs)
 
 

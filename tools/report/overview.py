@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import yaml
@@ -10,6 +11,9 @@ import yaml
 from tools.report.markup import figure_cell, row, table, text
 from tools.report.runs import RunRecord, Values
 from train.tasks.registry import percent
+
+# Of more, the reader decides whether to see them.
+_MOST_EVENTS = 12
 
 
 def _count(value: Any) -> str:
@@ -65,7 +69,7 @@ def key_figures(runs: Sequence[RunRecord]) -> str:
             row((figure_cell(r.name, p, _written(r, p, f)) for r in runs), n) for n, p, f in shown
         ]
         lines.insert(0, row((f"<td>{status(run)}</td>" for run in runs), "status"))
-        return table(["", *(run.name for run in runs)], lines)
+        return table(["", *(run.name for run in runs)], lines, "stack")
     [run] = runs
     tiles = "".join(
         f'<div><dt>{text(name)}</dt><dd data-run="{text(run.name)}" '
@@ -89,12 +93,16 @@ def _written(run: RunRecord, path: Sequence[str], form: Callable[[Any], str]) ->
 
 def events(runs: Sequence[RunRecord]) -> str:
     """Return what has happened to the runs besides training."""
-    items = [
-        f"<li>{text(line)}</li>"
-        for run in runs
-        for line in _events(run, "" if len(runs) == 1 else f"{run.name}: ")
-    ]
-    return f"<ul>{''.join(items)}</ul>" if items else ""
+    items = []
+    for run in runs:
+        # A run that is killed again and again goes on from the same step.
+        for line, same in groupby(_events(run, "" if len(runs) == 1 else f"{run.name}: ")):
+            times = len(list(same))
+            items.append(f"<li>{text(line)}{f' ({times} times)' if times > 1 else ''}</li>")
+    listed = f"<ul>{''.join(items)}</ul>" if items else ""
+    if len(items) <= _MOST_EVENTS:
+        return listed
+    return f"<details><summary>{len(items)} events</summary>{listed}</details>"
 
 
 def _events(run: RunRecord, prefix: str) -> Iterator[str]:
@@ -102,7 +110,8 @@ def _events(run: RunRecord, prefix: str) -> Iterator[str]:
         step, kind = f"{prefix}step {line['step']:,}", line.get("kind")
         if kind == "resumed":
             before, now = line.get("ranks_before"), line.get("ranks")
-            yield f"{step}: went on with {now} ranks, after {before}"
+            others = "" if before in (None, now) else f", with {_ranks(now)} after {before}"
+            yield f"{step}: resumed{others}"
         elif kind == "changed":
             yield f"{step}: {line.get('key')} is {line.get('now')}, after {line.get('before')}"
         elif kind == "skipped" or line.get("skipped_steps"):
@@ -110,6 +119,10 @@ def _events(run: RunRecord, prefix: str) -> Iterator[str]:
     storage = (run.summary or {}).get("storage") or {}
     if storage.get("missing"):
         yield f"{prefix}{len(storage['missing'])} of the results are missing in object storage"
+
+
+def _ranks(number: Any) -> str:
+    return "1 rank" if number == 1 else f"{number} ranks"
 
 
 def settings(runs: Sequence[RunRecord]) -> str:
@@ -131,7 +144,8 @@ def settings(runs: Sequence[RunRecord]) -> str:
         for k in dict.fromkeys(k for r in runs for k in (r.summary or {}).get("versions", {}))
     ]
     if lines:
-        parts.append(table(["versions", *(run.name for run in runs)], lines))
+        css = "versions stack" if len(runs) > 1 else "versions"
+        parts.append(table(["versions", *(run.name for run in runs)], lines, css))
     return "".join(parts)
 
 
@@ -145,7 +159,7 @@ def _differences(runs: Sequence[RunRecord]) -> str:
     ]
     if not lines:
         return '<p class="note">The configurations are the same.</p>'
-    return table(["what differs", *(run.name for run in runs)], lines)
+    return table(["what differs", *(run.name for run in runs)], lines, "stack")
 
 
 def _flat(tree: Values, prefix: str = "") -> Values:

@@ -15,6 +15,9 @@ _STYLE = Path(__file__).parent / "style.css"
 # Whatever stands in a name of a class or a file: the page loads nothing and runs nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
+# In the navigation, in place of the titles of sections.
+_SHORT = {"attention": "Attention", "settings": "Configuration"}
+
 
 def page(runs: Sequence[RunRecord], seen: Seen) -> str:
     """Return the page.
@@ -28,16 +31,20 @@ def page(runs: Sequence[RunRecord], seen: Seen) -> str:
     title = " · ".join(run.name for run in runs)
     one = runs[0] if len(runs) == 1 else None
     mark = overview.status(one) if one else ""
+    sections = [
+        ("results", "Results", tasks.figures(runs, names)),
+        ("curves", "Curves", curves.section(runs)),
+        ("ranks", "Ranks", ranks.section(runs)),
+        ("attention", "Where the tasks look", _attention(runs, seen)),
+        *((f"task-{t}", t, tasks.section(t, runs, seen)) for t in names),
+        ("settings", "Configuration and versions", overview.settings(runs)),
+    ]
+    shown = [section for section in sections if section[-1]]
     parts = [
         f"<header><p>Training report</p><h1>{text(title)} {mark}</h1>"
         f"{overview.key_figures(runs)}{overview.events(runs)}</header>",
-        _navigation(names),
-        _section("results", "Results", tasks.figures(runs, names)),
-        _section("curves", "Curves", curves.section(runs)),
-        _section("ranks", "Ranks", ranks.section(runs)),
-        _section("attention", "Where the tasks look", _attention(runs, seen)),
-        *(_section(f"task-{t}", t, tasks.section(t, runs, seen)) for t in names),
-        _section("settings", "Configuration and versions", overview.settings(runs)),
+        _navigation([(place, title) for place, title, _ in shown]),
+        *(_section(*section) for section in shown),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -54,16 +61,14 @@ def _style() -> str:
     return _STYLE.read_text(encoding="utf-8").replace("HEAT_COLOURS", ", ".join(scale()))
 
 
-def _navigation(names: Sequence[str]) -> str:
-    places = [("results", "Results"), ("curves", "Curves"), ("attention", "Attention")]
-    places += [(f"task-{name}", name) for name in names] + [("settings", "Configuration")]
-    links = "".join(f'<a href="#{text(to)}">{text(name)}</a>' for to, name in places)
+def _navigation(places: Sequence[tuple[str, str]]) -> str:
+    links = "".join(
+        f'<a href="#{text(to)}">{text(_SHORT.get(to, title))}</a>' for to, title in places
+    )
     return f"<nav>{links}</nav>"
 
 
 def _section(place: str, title: str, content: str) -> str:
-    if not content:
-        return ""
     return f'<section id="{text(place)}"><h2>{text(title)}</h2>{content}</section>'
 
 

@@ -22,7 +22,7 @@ from tools.report.looks import (
     Original,
     Painted,
 )
-from tools.report.markup import Pixels, legend, picture, text
+from tools.report.markup import Pixels, breakable, legend, picture, text
 from tools.report.statistics import Pair
 from train.data.records import IGNORE_INDEX
 from train.tasks.registry import percent
@@ -30,6 +30,8 @@ from train.tasks.registry import percent
 # How strongly colours cover the picture below them.
 _PAINT = 0.55
 _LIMITS = (1, 99)
+# With more tasks, a picture and the attention of all need the width of the page.
+_MOST_IN_HALF = 5
 
 
 def mistakes(looks: Looks, task: str) -> str:
@@ -49,7 +51,7 @@ def _mistake(looks: Looks, look: Look, mistake: Mistake) -> str:
         f'<figure class="card">{picture(original.pixels, f"{original.key}: {true}")}'
         f'<figcaption><span class="bad">{text(answered)}</span> '
         f'<span class="n">{share}</span><br>is <b>{text(true)}</b>'
-        f'<span class="key">{text(original.key)}</span></figcaption></figure>'
+        f'<span class="key">{breakable(original.key)}</span></figcaption></figure>'
     )
 
 
@@ -63,7 +65,8 @@ def examples(looks: Looks | None, task: str, pair: Pair) -> str:
         for mistake in look.of_pair(pair.true, pair.answered)
     ]
     small = [
-        f'<span class="thumb" title="{text(o.key)}">{picture(_shrunk(o.pixels), o.key)}</span>'
+        f'<span class="thumb" title="{text(o.key)}">{picture(_shrunk(o.pixels), o.key)}'
+        f"{breakable(o.key.rpartition('/')[2])}</span>"
         for o in found
     ]
     return f'<td class="thumbs">{"".join(small)}</td>'
@@ -132,8 +135,9 @@ def _level(looks: Looks, level: int) -> str:
             own = "own" if looks.tasks[task].task.dataset == attended.dataset else ""
             cells.append(_cell(picture(shown, f"attention of {task} on {original.key}"), task, own))
         pieces.append(
-            f'<figure class="strip"><div>{"".join(cells)}</div>'
-            f'<figcaption class="key">{text(original.key)}</figcaption></figure>'
+            f'<figure class="strip"><div class="scroll" style="--cells:{len(cells)}">'
+            f"{''.join(cells)}</div>"
+            f'<figcaption class="key">{breakable(original.key)}</figcaption></figure>'
         )
     ranges = ", ".join(
         f'<span class="n">{text(task)} {low:.2f}–{high:.2f}</span>'  # noqa: RUF001
@@ -143,12 +147,13 @@ def _level(looks: Looks, level: int) -> str:
         '<p class="note"><span class="scale"></span> from the least to the most of each task; the '
         f"mean of its soft mask over the channels: {ranges}.</p>"
     )
-    strips = f'<div class="strips">{"".join(pieces)}</div>'
+    many = " many" if len(tasks) > _MOST_IN_HALF else ""
+    strips = f'<div class="strips{many}">{"".join(pieces)}</div>'
     return f'<div class="level level{level}">{scale}{strips}</div>'
 
 
 def _cell(image: str, name: str, css: str) -> str:
-    return f'<div class="cell {css}">{image}<span>{text(name)}</span></div>'
+    return f'<div class="cell {css}">{image}<span>{breakable(name)}</span></div>'
 
 
 def painted(looks: Looks, task: str) -> str:
@@ -181,9 +186,9 @@ def _painted(looks: Looks, look: Look, shown: Painted) -> str:
     cells = zip(painted_row(looks, look, shown), names, strict=True)
     drawn = "".join(_cell(picture(p, f"{original.key}: {name}"), name, "") for p, name in cells)
     return (
-        f'<figure class="strip four"><div>{drawn}</div><figcaption class="key">'
-        f"{text(original.key)} · {percent(shown.right, 1)} of its pixels are right"
-        "</figcaption></figure>"
+        f'<figure class="strip"><div style="--cells:{len(names)}">{drawn}</div>'
+        f'<figcaption class="key">{breakable(original.key)} · {percent(shown.right, 1)} '
+        "of its pixels are right</figcaption></figure>"
     )
 
 

@@ -13,10 +13,17 @@ from train.tasks.registry import percent
 
 # Of larger jobs, those that wait longest for their data.
 _MOST_ROWS = 16
-_HEADINGS = ("rank", "ms per step", "slowest interval", "waiting for data", "most in an interval")
+_HEADINGS = (
+    "",
+    "ms per step",
+    "ms per step,\nslowest interval",
+    "waiting for data",
+    "waiting for data,\nworst interval",
+)
 _NOTE = (
     "A step ends on all ranks together, so a rank that is slow shows in what it waits for: the one "
-    "that waits longest for its data holds the others up."
+    "that waits longest for its data holds the others up. Intervals are those between two "
+    "consolidation points."
 )
 
 
@@ -47,10 +54,10 @@ def _table(seconds: npt.NDArray[np.float64], waiting: npt.NDArray[np.float64]) -
                 number(percent(float(waiting[:, rank].mean()))),
                 number(percent(float(waiting[:, rank].max()))),
             ),
-            str(rank),
+            f"rank {rank}",
         )
         for rank in sorted(shown)
     ]
     left = len(ranks) - len(shown)
     more = f'<p class="note">and {left} more ranks, which wait less</p>' if left else ""
-    return table(_HEADINGS, rows) + more
+    return table(_HEADINGS, rows, "ranks stack") + more

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tools.report import confusion
-from tools.report.markup import figure_cell, interval_text, number, row, table, text
+from tools.report.markup import breakable, figure_cell, interval_text, number, row, table, text
 from tools.report.runs import RunRecord
 from tools.report.statistics import (
     Interval,
@@ -18,7 +18,7 @@ from tools.report.statistics import (
     iou_intervals,
     wilson,
 )
-from train.tasks.registry import KINDS, Figure, percent
+from train.tasks.registry import KINDS, Figure, TaskKind, percent
 
 if TYPE_CHECKING:
     from tools.report.looks import Look, Looks
@@ -36,24 +36,34 @@ def figures(runs: Sequence[RunRecord], tasks: Sequence[str]) -> str:
 
 def _of_kind(runs: Sequence[RunRecord], tasks: Sequence[str], kind: str) -> str:
     what = KINDS[kind]
-    lines, note = [], ""
+    lines, notes = [], list[str]()
     for task in tasks:
         for run in runs:
             if run.metrics(task, "test") is None or run.kind(task) != kind:
                 continue
             name = task if len(runs) == 1 else f"{task} · {run.name}"
             cells = [_figure(run, task, figure, ()) for figure in what.table]
-            lines.append(row([*cells, *_accuracy_interval(run, task, kind)], name))
+            if kind == "scene":
+                cells.insert(_after_accuracy(what), _accuracy_interval(run, task))
+            lines.append(row(cells, name))
             reference = what.reference
             if reference and (run.metrics(task, "test") or {}).get(reference):
                 under = [_figure(run, task, f, (reference,)) for f in what.table]
                 lines.append(row(under, f"– {reference}"))  # noqa: RUF001
-                note = f'<p class="note">{text(what.caption)}</p>'
+                notes = [str(what.caption)]
     if not lines:
         return ""
-    headings = [what.title, *(f.heading.replace("\n", " ") for f in what.table)]
-    headings += ["95 %"] if kind == "scene" else []
-    return f"{table(headings, lines, 'stack')}{note}"
+    headings = [f.heading for f in what.table]
+    if kind == "scene":
+        headings.insert(_after_accuracy(what), "accuracy:\n95 % interval")
+    notes += [f"{word}: {meaning}" for word, meaning in what.notes.items()]
+    told = f'<p class="note">{text("; ".join(notes))}.</p>' if notes else ""
+    return f"{table([what.title, *headings], lines, 'stack')}{told}"
+
+
+def _after_accuracy(what: TaskKind) -> int:
+    """Return the place of an interval, right beside the figure that it is of."""
+    return what.table.index(what.main) + 1
 
 
 def _figure(run: RunRecord, task: str, figure: Figure, below: tuple[str, ...]) -> str:
@@ -66,11 +76,9 @@ def _figure(run: RunRecord, task: str, figure: Figure, below: tuple[str, ...]) -
     return figure_cell(run.name, ("tasks", task, figure.split, *below, *figure.path), shown)
 
 
-def _accuracy_interval(run: RunRecord, task: str, kind: str) -> list[str]:
-    if kind != "scene":
-        return []
+def _accuracy_interval(run: RunRecord, task: str) -> str:
     counts = as_matrix(run.metrics(task, "test") or {})
-    return [number(interval_text(wilson(int(np.trace(counts)), int(counts.sum()))))]
+    return number(interval_text(wilson(int(np.trace(counts)), int(counts.sum()))))
 
 
 def section(task: str, runs: Sequence[RunRecord], seen: Seen) -> str:
@@ -96,7 +104,7 @@ def _classes(task: str, runs: Sequence[RunRecord], seen: Seen) -> str:
     headings = ["class", "images" if kind == "scene" else "pixels"]
     for run in runs:
         prefix = "" if len(runs) == 1 else f"{run.name}: "
-        headings += [f"{prefix}{what}", "95 %", ""]
+        headings += [f"{prefix}{what}", f"{(prefix or f'{what}:').strip()}\n95 % interval", ""]
         headings += ["precision", "F1"] if len(runs) == 1 else []
     intervals = [_intervals(task, run, m, seen) for run, m in zip(runs, of_runs, strict=True)]
     counts = [class_figures(as_matrix(metrics)) for metrics in of_runs]
@@ -115,11 +123,12 @@ def _classes(task: str, runs: Sequence[RunRecord], seen: Seen) -> str:
                 cells += [number(percent(figures_[i].precision)), number(percent(figures_[i].f1))]
         lines.append(row(cells, name))
     how = (
-        "95 %: score interval of a proportion (Wilson)."
+        "Interval: score interval of a proportion (Wilson)."
         if kind == "scene"
-        else "95 %: from images drawn with replacement, where the records are on this disk."
+        else "Interval: from images drawn with replacement, where the records are on this disk."
     )
-    return f'<h3>Classes</h3>{table(headings, lines, "classes")}<p class="note">{how}</p>'
+    css = "classes stack" if len(runs) == 1 else "classes stack several"
+    return f'<h3>Classes</h3>{table(headings, lines, css)}<p class="note">{how}</p>'
 
 
 def _intervals(
@@ -187,7 +196,7 @@ def _pairs(task: str, run: RunRecord, counts: Any, classes: Sequence[str], seen:
     shown = None if looks is None or isinstance(looks, str) or run.kind(task) != "scene" else looks
     lines = []
     for pair in pairs:
-        cells = [f'<td class="bad">{text(classes[pair.answered])}</td>']
+        cells = [f'<td class="bad">{breakable(classes[pair.answered])}</td>']
         cells += [number(f"{pair.count:,}"), number(percent(pair.share, 1))]
         if shown is not None:
             from tools.report import pictures

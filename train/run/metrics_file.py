@@ -29,7 +29,7 @@ class MetricsFile:
         self._is_refused = False
 
     def begin(self, step: int) -> None:
-        """Drop the lines after ``step``, which the run will write again.
+        """Drop the lines after ``step``, which the run will write again; write those that wait.
 
         Raises:
             OSError: The file cannot be read or written.
@@ -37,8 +37,10 @@ class MetricsFile:
         # Bytes: a damaged line need not be text.
         lines = self._path.read_bytes().splitlines() if self._path.exists() else []
         kept = [line for line in lines if _step_of(line) <= step] if step else []
+        kept += [line.encode() for line in self._waiting]
         content = b"".join(line + b"\n" for line in kept)
         replace_file(self._path, content)
+        self._waiting.clear()
         self._end = len(content)
 
     def add(self, line: str) -> None:

@@ -14,6 +14,7 @@ from train.distributed.cluster import Cluster
 from train.distributed.collectives import Counts
 from train.evaluation.evaluator import Metrics
 from train.run.clock import RunClock
+from train.run.code_version import code_version
 from train.run.display import Display
 from train.run.identity import Changes
 from train.run.run_folder import RunFolder
@@ -59,25 +60,27 @@ class RunLog:
         self._clock = clock
         self._shares = dict(shares)
         self._images_per_step = sum(shares.values())
+        # Now: until the end of the run, a checkout may have changed.
+        self._code = code_version() if cluster.is_first else ""
         self._losses: deque[tuple[int, float]] = deque(maxlen=_LOSSES)
         self._display = Display(self._schedule.steps, cluster.shows_progress, cluster.under_mpirun)
         self.say, self.close = self._display.say, self._display.close
         self.begin = self._display.begin
 
     def resumed(self, step: int, ranks: int | None) -> None:
-        """Log that the run goes on with another number of ranks than it was saved by, if it does.
+        """Log that the run goes on from a checkpoint, and tell if other ranks have saved it.
 
         Args:
             step: Steps done.
             ranks: By how many; None where that is not known.
         """
         now = self._cluster.world_size
+        self._write(step, kind="resumed", ranks_before=ranks, ranks=now)
         if ranks in (None, now):
             return
         norm = "" if self._norm == "group" else ", but every rank normalises its own part of it"
         saved = "1 rank" if ranks == 1 else f"{ranks} ranks"
         self.say(f"Saved by {saved}, goes on with {now}: the mixed batch is the same{norm}.")
-        self._write(step, kind="resumed", ranks_before=ranks, ranks=now)
 
     def steps(self, done: int, results: StepResults, loss_scale: float | None) -> None:
         """Log the steps since the last ones that were logged.
@@ -189,6 +192,7 @@ class RunLog:
             "parameters": {"shared": step.num_shared, "tasks": step.num_values - step.num_shared},
             "tasks": {t: {split: m[t] for split, m in splits.items()} for t in self._tasks},
             "versions": {
+                "mtln": self._code,
                 "python": platform.python_version(),
                 "mindspore": ms.__version__,
                 "numpy": np.__version__,

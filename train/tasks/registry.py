@@ -62,6 +62,7 @@ class TaskKind:
         logged: Keys of the metrics that metrics.jsonl keeps.
         title: Heading of its table at the end of a run.
         table: The columns of that table.
+        notes: What words in the headings of that table mean.
         compared: What ``tools compare`` shows; of several figures in a table of its own.
         compared_notes: What words in the headings of that table mean.
         reference: Key, in the metrics, of a reference with metrics of its own, which stand below
@@ -76,6 +77,7 @@ class TaskKind:
     title: str
     table: tuple[Figure, ...]
     compared: tuple[Figure, ...]
+    notes: Mapping[str, str] = field(default_factory=dict)
     compared_notes: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
     caption: str | None = None
@@ -100,6 +102,7 @@ KINDS: dict[str, TaskKind] = {
             Figure("kappa", ("kappa",), form="number"),
             Figure("val accuracy", ("accuracy",), split="val"),
         ),
+        notes={"average accuracy": "mean of the recalls of all classes", "kappa": "Cohen's"},
         compared=(Figure("accuracy", ("accuracy",)),),
     ),
     "segmentation": TaskKind(
@@ -116,6 +119,11 @@ KINDS: dict[str, TaskKind] = {
             Figure("their mIoU", ("multi_class", "mean_iou")),
             Figure("val mIoU", ("mean_iou",), split="val"),
         ),
+        notes={
+            "fwIoU": "mean of the IoU of all classes, weighted by their pixels",
+            "multi-class images": "those whose mask has more than one class",
+            "their mIoU": "mIoU on these alone",
+        },
         compared=(
             Figure("pixel accuracy", ("pixel_accuracy",)),
             Figure("mIoU", ("mean_iou",)),

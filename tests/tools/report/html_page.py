@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-_VOID = {"meta", "link", "img", "input", "br"}
+_VOID = {"meta", "link", "img", "input", "br", "wbr"}
 
 
 @dataclass

@@ -23,6 +23,24 @@ BEYOND = """[...document.querySelectorAll('main *')].filter(e => {
   return box.width > 0 && box.right > document.documentElement.clientWidth + 1
     && !e.closest('svg') && !(%s && e.closest('.scroll'));
 }).map(e => `${e.tagName} ${e.className} ${e.textContent.slice(0, 40)}`)"""
+# Tables that scroll sideways, and rows of pictures that are broken.
+CUT = """[...document.querySelectorAll('.scroll')].filter(e => e.querySelector('table')
+  && e.scrollWidth > e.clientWidth).map(e => e.textContent.slice(0, 40))"""
+BROKEN = """[...document.querySelectorAll('.strip > div')].filter(e => e.offsetWidth
+  && new Set([...e.children].map(c => c.offsetTop)).size > 1).length"""
+BARS = "[...document.querySelectorAll('td.bar svg')].every(e => e.clientWidth > 100)"
+# Names that a line breaks within a word, which would have had room in a line of its own.
+TORN = """[...document.querySelectorAll('.key, .cell span, .thumb, tbody th')].filter(e => {
+  const walker = document.createTreeWalker(e, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const range = document.createRange();
+    range.selectNodeContents(walker.currentNode);
+    const words = walker.currentNode.textContent.trim().split(' ');
+    const tops = new Set([...range.getClientRects()].map(r => Math.round(r.top)));
+    if (words.length === 1 && tops.size > 1) return true;
+  }
+  return false;
+}).map(e => e.textContent)"""
 SMALLEST = """Math.min(...[...document.querySelectorAll('p, td, th, dd, dt, figcaption, span, a')]
   .filter(e => e.offsetWidth && e.textContent.trim()).map(
     e => parseFloat(getComputedStyle(e).fontSize)))"""
@@ -56,6 +74,13 @@ async def assert_sound(page: Page, path: Path) -> None:
 def test_it_is_read_anywhere(reported: Reported) -> None:
     async def look(page: Page) -> None:
         await assert_sound(page, reported.folder / "report.html")
+        for width in (TELEPHONE, 700, 1280):
+            await page.show(width)
+            assert await page.value(CUT) == []
+            assert await page.value(BROKEN) == 0
+            assert await page.value(TORN) == []
+        await page.show(TELEPHONE)
+        assert await page.value(BARS)
         papers = []
         for scheme in ("light", "dark"):
             await page.show(1200, scheme=scheme)

@@ -90,6 +90,26 @@ def test_every_figure_is_that_of_the_summary(page: Element, summary: dict[str, A
     assert "tasks/coast_pixels/test/oracle/mean_iou" in paths
 
 
+def test_an_interval_stands_beside_its_figure(page: Element, summary: dict[str, Any]) -> None:
+    scenes, pixels = list(page.id("results").all("table"))
+    headings = [heading.text for heading in next(scenes.all("thead")).all("th")]
+    figure = headings.index("accuracy")
+    assert headings[figure + 1] == "accuracy:95 % interval" and headings.count("accuracy") == 1
+    for row in next(scenes.all("tbody")).all("tr"):
+        [name] = row.all("th")
+        cells = list(row.all("td"))
+        accuracy = summary["tasks"][name.text]["test"]["accuracy"]
+        low, high = map(float, cells[figure].text.split("–"))  # noqa: RUF001
+        assert cells[figure - 1].text == f"{100 * accuracy:.2f} %"
+        assert low <= 100 * accuracy <= high
+        assert cells[figure].attributes["data-label"] == "accuracy: 95 % interval"
+    # What no reader can know is told.
+    notes = [note.text for note in page.id("results").all("p", "note")]
+    assert "multi-class images: those whose mask has more than one class" in notes[1]
+    assert "their mIoU: mIoU on these alone" in notes[1]
+    assert "fwIoU" in next(pixels.all("thead")).text and "fwIoU: " in notes[1]
+
+
 def test_confusions_are_those_of_the_summary(page: Element, summary: dict[str, Any]) -> None:
     for task, splits in summary["tasks"].items():
         metrics = splits["test"]
@@ -126,6 +146,9 @@ def test_mistakes_are_shown_with_their_records(
         assert sure == sorted(sure, reverse=True)
         assert "the confusion matrix is that of the run" in section.text
         shown += len(cards)
+        for thumb in section.all("span", "thumb"):
+            assert classes[thumb.attributes["title"]]
+            assert thumb.text == Path(thumb.attributes["title"]).name
     assert shown  # four steps teach nobody to be right
 
 
@@ -174,6 +197,19 @@ def test_nothing_is_loaded_and_nothing_runs(page: Element) -> None:
     assert len(sources) > 50
     assert all(source.startswith(("data:", "#")) for source in sources)
     assert not list(page.all("script"))
+
+
+def test_all_sections_are_in_the_navigation(
+    page: Element, reported: Reported, tools: Tools, tmp_path: Path
+) -> None:
+    """And nothing that is not on the page."""
+    out = tmp_path / "out.html"
+    assert tools("report", reported.folder, "--no-pictures", "--out", out).code == 0
+    for shown, has_attention in ((page, True), (read(out), False)):
+        [navigation] = shown.all("nav")
+        places = [link.attributes["href"] for link in navigation.all("a")]
+        assert places == [f"#{section.attributes['id']}" for section in shown.all("section")]
+        assert ("#attention" in places) == has_attention
 
 
 def test_several_runs_side_by_side(
@@ -241,6 +277,18 @@ def test_without_records_it_says_so(reported: Reported, tools: Tools, tmp_path: 
     assert (outcome.code, outcome.out) == (0, f"{moved / 'report.html'}\n")
     assert "note: run: no pictures: /nowhere/" in outcome.err
     assert "No pictures: /nowhere/" in read(moved / "report.html").text
+
+
+def test_a_run_without_checkpoints(reported: Reported, tools: Tools, tmp_path: Path) -> None:
+    folder = tmp_path / "bare"
+    shutil.copytree(reported.folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    err = tools("report", folder).err
+    assert err.startswith("note: bare: no pictures: no checkpoint in checkpoints/")
+    assert "No pictures: no checkpoint in" in read(folder / "report.html").text
+
+
+def test_the_help_fits_a_terminal(tools: Tools) -> None:
+    assert max(map(len, tools("report", "--help").out.splitlines())) <= 100
 
 
 def test_mistakes_of_the_user_are_one_line(

@@ -24,6 +24,20 @@ def test_a_run_that_begins_anew_keeps_nothing(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_what_is_told_before_it_begins_is_kept(tmp_path: Path) -> None:
+    """That the run was resumed, at once: it may be killed before it has more to tell."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 2}\n{"step": 3}\n')
+    (tmp_path / "config.yaml").touch()
+    metrics = MetricsFile(path, print, lambda: None)
+    resumed = '{"step": 2, "kind": "resumed"}'
+    metrics.add(resumed)
+    metrics.begin(2)
+    assert path.read_text().splitlines() == ['{"step": 2}', resumed]
+    metrics.add('{"step": 3}')
+    assert path.read_text().splitlines() == ['{"step": 2}', resumed, '{"step": 3}']
+
+
 def test_a_file_that_has_become_shorter_gets_no_hole(tmp_path: Path) -> None:
     """As on a network file system that has lost its end: the next line follows what is left."""
     path = tmp_path / "metrics.jsonl"

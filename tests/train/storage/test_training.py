@@ -190,8 +190,10 @@ def test_stopped_and_gone_on_with_on_another_machine(
     assert "Resuming from" in shown.out and "step_00000002" in shown.out
     assert "is in the cache" in shown.out and "copying" not in shown.out
     assert_same_bits(lost, site.run("four"))
-    lines = (site.run("four") / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 4, 4]
+    text = (site.run("four") / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 2, 3, 4, 4, 4]
+    assert lines[2]["kind"] == "resumed"
     kept = {key.split("/")[3] for key in site.store.keys(checkpoints)}
     assert kept == {"step_00000002", "step_00000004"}
     assert json.loads(site.store.get(f"{RUN}/summary.json")) == summary_of(site.run("four"))
