@@ -12,7 +12,8 @@ class Outcome:
 
     def assert_error(self, *parts: str) -> None:
         """Exit code 2 and one line on stderr that holds all the parts."""
-        errors = [line for line in self.err.splitlines() if not line.endswith("pictures ...")]
+        progress = " picture ...", " pictures ...", " pixels ..."
+        errors = [line for line in self.err.splitlines() if not line.endswith(progress)]
         assert self.code == 2, self.err
         assert len(errors) == 1 and errors[0].startswith("error: "), self.err
         for part in parts:

@@ -44,30 +44,49 @@ def rated_progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     if not sys.stderr.isatty():
         yield _rated_lines(title, total, unit)
         return
-    with _bar("MofNCompleteColumn") as bar:
-        bar.columns = (*bar.columns[:-1], _rate_column(unit), bar.columns[-1])
+    with _bar() as bar:
+        bar.columns = (*bar.columns[:-1], *_rated_columns(unit), bar.columns[-1])
         task = bar.add_task(title, total=total)
         yield lambda count: bar.advance(task, count)
 
 
-def _rate_column(unit: str) -> Any:
-    """Return a column of rich's progress bar with the speed."""
+def _rated_columns(unit: str) -> list[Any]:
+    """Return columns of rich's progress bar with the numbers and the speed."""
     from rich import progress as rich
     from rich.text import Text
+
+    class Numbers(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> Text:
+            return Text(f"{task.completed:,.0f}/{task.total or 0:,.0f}")
 
     class Rate(rich.ProgressColumn):
         def render(self, task: rich.Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.1f} {unit}/s" if speed else "")
+            return Text(f"{_speed(speed)} {unit}/s" if speed else "")
 
-    return Rate()
+    return [Numbers(), Rate()]
+
+
+def _speed(speed: float) -> str:
+    """Return a speed; of a large one, nobody asks for decimals."""
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:.1f}"
+
+
+def counted(count: int, plural: str) -> str:
+    """Return "1 picture", "2 pictures" and so on."""
+    return f"{count:,} {plural.removesuffix('s') if count == 1 else plural}"
+
+
+def printable(name: str) -> str:
+    """Return a name in one line, with escapes for what would end it."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
 
 
 def _rated_lines(title: str, total: int, unit: str) -> Advance:
     """Return a function that prints how far a job is, every few seconds."""
     done, first, began = 0, 0, 0.0
     due = math.inf
-    print(f"{title}: {total:,} {unit} ...", file=sys.stderr, flush=True)
+    print(f"{title}: {counted(total, unit)} ...", file=sys.stderr, flush=True)
 
     def advance(count: int) -> None:
         nonlocal done, first, began, due
@@ -79,7 +98,7 @@ def _rated_lines(title: str, total: int, unit: str) -> Advance:
             due = now + _LINE_EVERY
             speed = (done - first) / (now - began)
             left = (total - done) / speed
-            text = f"{done:,} of {total:,} {unit}, {speed:,.1f} {unit}/s, {left:,.0f} s left"
+            text = f"{done:,} of {total:,} {unit}, {_speed(speed)} {unit}/s, {left:,.0f} s left"
             print(f"{title}: {text}", file=sys.stderr, flush=True)
 
     return advance

@@ -16,6 +16,8 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 NO_FILE = "pipes, sockets or devices"
 CIRCLE = "links that lead back"
 HIDDEN = "hidden pictures"
+# Of what cannot be asked.
+_NO_STATUS = os.stat_result((0,) * 10)
 
 
 @dataclass
@@ -42,13 +44,17 @@ class Survey:
 
 
 def pictures(
-    root: Path, without: frozenset[Path] = frozenset(), survey: Survey | None = None
+    root: Path,
+    without: frozenset[Path] = frozenset(),
+    survey: Survey | None = None,
+    unreadable_too: bool = False,
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the pictures in ``root`` and deeper: path relative to ``root``, file status.
 
     They come in no particular order. Links are followed, but not to a folder that they lie in.
     Hidden ones, and the folders in ``without``, are left out. What else there is, other than files
-    in ``without``, goes into ``survey``, if one is given.
+    in ``without``, goes into ``survey``, if one is given. With ``unreadable_too``, links that lead
+    nowhere and folders that cannot be read are among the pictures: who reads them is told why.
 
     Raises:
         UserError: A folder or file cannot be read, or a name is not UTF-8.
@@ -74,15 +80,17 @@ def pictures(
                         continue
                     if entry.is_dir():
                         waiting.append((key, here))
-                    elif not _is_picture(entry):
+                    elif (status := _status_of_picture(entry, unreadable_too)) is None:
                         if (root / key).resolve() not in without:
-                            survey.left_out(_kind(entry), key)
+                            survey.left_out(kind_of(entry.name), key)
                     else:
                         check_name(root, key)
                         survey.folders[folder] += 1
-                        yield key, entry.stat()
+                        yield key, status
         except OSError as error:
-            raise UserError(f"{error.filename or root / folder}: {error.strerror}") from None
+            if not (unreadable_too and folder):
+                raise UserError(f"{error.filename or root / folder}: {error.strerror}") from None
+            yield folder, _NO_STATUS
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -99,14 +107,23 @@ def _is_hidden(entry: os.DirEntry[str], key: str, survey: Survey) -> bool:
     return True
 
 
-def _is_picture(entry: os.DirEntry[str]) -> bool:
+def _status_of_picture(entry: os.DirEntry[str], unreadable_too: bool) -> os.stat_result | None:
+    """Return the status of what may be a picture; of a link that leads nowhere, its own."""
+    if not entry.name.lower().endswith(EXTENSIONS):
+        return None
+    try:
+        status = entry.stat()
+    except OSError:
+        if not unreadable_too:
+            raise
+        return entry.stat(follow_symlinks=False)
     # To open a named pipe is to wait for ever.
-    named = entry.name.lower().endswith(EXTENSIONS)
-    return named and stat.S_ISREG(entry.stat().st_mode)
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
-    ending = posixpath.splitext(entry.name)[1].lower()
+def kind_of(name: str) -> str:
+    """Return as what a file that is no picture is counted: its ending, without the dot."""
+    ending = posixpath.splitext(name)[1].lower()
     return NO_FILE if ending in EXTENSIONS else ending[1:] or "without an ending"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from mindspore.dataset import vision
 
 from tools.predict.windows import Pixels, offsets, square
+from tools.prepare.deep_values import Spread
 from tools.prepare.images import Decoded, encoded, read_picture
 from tools.prepare.recipe import Recipe
 from train.data.transforms import evaluation_transforms
@@ -29,12 +30,14 @@ class Squares:
         shape: Height and width once its shorter side is S.
         begins: Where the squares begin along the longer side, that in the middle first.
         pixels: For every recipe, the squares, uint8 (n, S, S, 3).
+        spread: Which of its values it uses, if they have more than 8 bits and no range is given.
     """
 
     size: tuple[int, int]
     shape: tuple[int, int]
     begins: list[int]
     pixels: list[Pixels]
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Decoder:
             middle = offsets(max(pixels.shape[:2]), self.size, False)
             places = [*middle, *begins[1:]]
             squares.append(np.stack([square(pixels, place, self.size) for place in places]))
-        return Squares(size, shape, begins, squares)
+        spreads = (decoded.notes.spread for recipe, decoded in found if recipe.range is None)
+        return Squares(size, shape, begins, squares, next(spreads, None))
 
     def _scaled(self, pixels: Pixels) -> Pixels:
         """Do what an evaluation does, but for the crop."""

@@ -6,6 +6,7 @@ The list is kept in a temporary database on the disk, so that memory does not gr
 import hashlib
 import posixpath
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -14,13 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tools.common.command_line import refused
-from tools.common.picture_files import EXTENSIONS, Survey, check_name, pictures
+from tools.common.picture_files import EXTENSIONS, Survey, check_name, kind_of, pictures
+from tools.predict.places import location_of, status_of
 from train.errors import UserError
-from train.storage.address import check_location, is_remote
-from train.storage.retry import Retry
+from train.storage.address import is_remote
+from train.storage.settings import retry_without_config
 from train.storage.stores import Store, open_store, read_small
 
-_TRIES = 6
+_SHOWN = 5
 _TABLES = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8000;
 CREATE TABLE inputs (id INTEGER PRIMARY KEY, file TEXT UNIQUE, stem TEXT UNIQUE, root TEXT,
@@ -58,7 +60,7 @@ class Source(NamedTuple):
         store = open_store(self.root)
         if self.file == self.root:
             store.files()  # it learns that the address is that of a file
-        return Retry(_TRIES).call(self.file, partial(read_small, store, self.name))
+        return retry_without_config().call(self.file, partial(read_small, store, self.name))
 
     @contextmanager
     def fetched(self, folder: Path) -> Iterator[Path]:
@@ -87,6 +89,7 @@ class Inputs:
 
     def __init__(self, is_scene: Callable[[str, Path | None], bool]) -> None:
         self._is_scene = is_scene
+        self._others: Counter[str] = Counter()
         # Without a name, it is a file of SQLite's that vanishes with the connection.
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.executescript(_TABLES)
@@ -101,11 +104,7 @@ class Inputs:
 
     def add(self, places: Iterable[str]) -> None:
         """Add what is at some paths or addresses."""
-        for place in places:
-            try:
-                place = check_location(place)
-            except ValueError as error:
-                raise UserError(str(error)) from None
+        for place in map(location_of, places):
             if is_remote(place):
                 self._add_remote(place)
             elif Path(place).is_dir():
@@ -126,6 +125,13 @@ class Inputs:
                 ) from None
         if self.count(False) + self.count(True) == before:
             raise UserError(f"{path}: names nothing")
+
+    def left_out(self) -> str:
+        """Return what folders hold besides, such as "2 txt, 1 gif"; empty if there is nothing."""
+        texts = [f"{n:,} {kind}" for kind, n in self._others.most_common(_SHOWN)]
+        if rest := self._others.total() - sum(n for _, n in self._others.most_common(_SHOWN)):
+            texts.append(f"{rest:,} others")
+        return ", ".join(texts)
 
     def count(self, scenes: bool) -> int:
         """Return the number of scenes, or else of pictures."""
@@ -150,9 +156,12 @@ class Inputs:
     def _add_folder(self, place: str) -> None:
         survey = Survey()
         found = (
-            (key, f"{s.st_size} {s.st_mtime_ns}") for key, s in pictures(Path(place), survey=survey)
+            (key, f"{s.st_size} {s.st_mtime_ns}")
+            for key, s in pictures(Path(place), survey=survey, unreadable_too=True)
         )
-        if not self._take(place, found):
+        taken = self._take(place, found)
+        self._others += survey.others
+        if not taken:
             others = ", ".join(f"{n} {kind}" for kind, n in survey.others.most_common(3))
             raise UserError(
                 f"{place}: no pictures in this folder ({', '.join(EXTENSIONS)})"
@@ -160,12 +169,7 @@ class Inputs:
             )
 
     def _add_file(self, path: Path) -> None:
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file or folder") from None
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror}") from None
+        status = status_of(path)
         check_name(path.parent, path.name)
         self._insert(
             str(path), path.name, str(path.parent), f"{status.st_size} {status.st_mtime_ns}"
@@ -173,13 +177,14 @@ class Inputs:
 
     def _add_remote(self, place: str) -> None:
         store: Store = open_store(place)
-        files = Retry(_TRIES).call(place, store.files)
+        files = retry_without_config().call(place, store.files)
         marks = {name: f"{file.size} {file.tag or file.modified}" for name, file in files.items()}
         if len(marks) == 1 and place.endswith(f"/{(name := next(iter(marks)))}"):
             self._insert(place, name, place, marks[name])
             return
-        named = ((n, mark) for n, mark in marks.items() if n.lower().endswith(EXTENSIONS))
-        if not self._take(place, named):
+        named = {n: mark for n, mark in marks.items() if n.lower().endswith(EXTENSIONS)}
+        self._others.update(kind_of(n) for n in marks.keys() - named.keys())
+        if not self._take(place, named.items()):
             what = f" ({len(marks)} other files)" if marks else ": nothing is there"
             raise UserError(f"{place}: no pictures at this address{what}")
 

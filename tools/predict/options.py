@@ -57,7 +57,8 @@ class Options:
         a = arguments
         tasks = None
         if a.tasks is not None:
-            tasks = tuple(name.strip() for name in a.tasks.split(",") if name.strip())
+            names = (name.strip() for name in a.tasks.split(","))
+            tasks = tuple(dict.fromkeys(filter(None, names)))
             if not tasks:
                 raise UserError(f"--tasks {a.tasks!r}: must be names, as in coast,roofs")
         if a.scenes and a.as_pictures:

@@ -10,9 +10,10 @@ from PIL import Image
 
 from tools.common.console import Advance
 from tools.predict.annotate import Overlay, annotated
+from tools.predict.dark import DarkWarning
 from tools.predict.palette import colours_of
 from tools.predict.predictor import Answer, Predictor
-from tools.predict.recipes import recipe_of
+from tools.predict.recipes import Given, recipe_of
 from tools.predict.tables import line, pixel_entry, scene_entry
 from tools.predict.windows import Pixels, most_likely
 from tools.predict.work import Work
@@ -30,13 +31,23 @@ class PictureJob:
         model: The network.
         work: Where the results go.
         max_pixels: Most pixels of a picture.
+        given: What the user says of bands and values.
         copies: Whether annotated copies are made.
+        warning: Warns of pictures that are nearly black.
     """
 
-    def __init__(self, model: TrainedModel, work: Work, max_pixels: int, copies: bool) -> None:
-        self._model, self._work, self._copies = model, work, copies
-        self._predictor = Predictor(model, max_pixels)
-        self._recipe = replace(recipe_of(model.inputs[0], max_pixels), size=None)
+    def __init__(
+        self,
+        model: TrainedModel,
+        work: Work,
+        max_pixels: int,
+        given: Given,
+        copies: bool,
+        warning: DarkWarning,
+    ) -> None:
+        self._model, self._work, self._copies, self._warning = model, work, copies, warning
+        self._predictor = Predictor(model, max_pixels, given)
+        self._recipe = replace(recipe_of(model.inputs[0], max_pixels, given), size=None)
         self._colours = {task.name: colours_of(model.blueprint, task) for task in model.tasks}
 
     def run(self, chunks: Iterable[int], sources: Any, advance: Advance) -> None:
@@ -45,6 +56,8 @@ class PictureJob:
             lines = []
             for answer in self._predictor.answers(sources(number)):
                 lines.append(line(self._entry(answer)))
+                if answer.squares is not None:
+                    self._warning.look_at(answer.source.file, answer.squares.spread)
                 advance(1)
             self._work.finish_chunk(number, lines)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tools.predict.ahead import ahead
 from tools.predict.decoding import Decoder, Squares
-from tools.predict.recipes import recipes_of
+from tools.predict.recipes import NOTHING, Given, described, recipes_of
 from tools.predict.windows import Floats, Pixels, blended
 from tools.prepare.recipe import DoesNotFit, Recipe
 from train.errors import UserError
@@ -76,11 +76,13 @@ class Predictor:
     Args:
         model: The network.
         max_pixels: Most pixels of a picture.
+        given: What the user says of bands and values; None: there is no way to say it.
     """
 
-    def __init__(self, model: TrainedModel, max_pixels: int) -> None:
+    def __init__(self, model: TrainedModel, max_pixels: int, given: Given | None = None) -> None:
         self._model = model
-        recipes, self._recipe_of = recipes_of(model.inputs, max_pixels)
+        recipes, self._recipe_of = recipes_of(model.inputs, max_pixels, given or NOTHING)
+        self._may_choose = given is not None
         whole = any(task.label_space is not None for task in model.tasks)
         self._decoder = Decoder(recipes, model.image_size, whole)
 
@@ -114,7 +116,9 @@ class Predictor:
         except (UserError, StorageError):
             raise
         except DoesNotFit as error:
-            return Answer(source, f"{error.what}: {_wanted(self._decoder.recipes)}")
+            learned = _wanted(recipes_of(self._model.inputs, 0)[0])
+            told = f"{error};" if self._may_choose else f"{error.what}:"
+            return Answer(source, f"{told} {learned}")
         except Exception as error:
             # Decoders raise nearly anything on damaged files; one must not end the whole job.
             text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -139,12 +143,5 @@ class Predictor:
 
 def _wanted(recipes: Sequence[Recipe]) -> str:
     """Say what pictures the network has learned from."""
-    texts = []
-    for recipe in recipes:
-        bands = "bands " + ",".join(map(str, recipe.bands)) if recipe.bands else "three bands"
-        if recipe.range is None:
-            values = "of 8 bits"
-        else:
-            values = f"with values from {recipe.range[0]:g} to {recipe.range[1]:g}"
-        texts.append(f"{bands} {values}")
-    return f"the network has learned from pictures of {' or '.join(dict.fromkeys(texts))}"
+    texts = dict.fromkeys(map(described, recipes))
+    return f"the network has learned from pictures of {' or '.join(texts)}"

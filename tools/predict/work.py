@@ -5,6 +5,7 @@ It lies beside the output folder and is named after the job, all that the answer
 DIR/../.DIR.JOB.parts/
     chunks/000012     what was found out about the pictures of chunk 12, whole or not there
     shares/00000_of_00003   this process has done its share of the scenes
+    unreadable/2_00000_of_00003   why scene 2 cannot be read, as this process has found out
     out/              what becomes DIR: masks, annotated pictures, scenes, tables
 
 Whatever is there is whole and right for this job, whoever has made it: so a job that was killed
@@ -16,7 +17,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,7 @@ from typing import Any
 from tools.common.command_line import refused
 from tools.common.output_folder import put_in_place
 from tools.predict.share import Share
-from train.errors import UserError
 from train.files import publish, read_json, replace_file
-from train.storage.address import is_remote
 
 ABOUT = "predict.json"
 FORMAT = "mtln-predictions"
@@ -61,7 +60,7 @@ class Work:
     def open(self) -> int:
         """Make the folder; return how many chunks are done already."""
         with refused(self._target, "cannot be made"):
-            for name in ("chunks", "shares", "out"):
+            for name in ("chunks", "shares", "unreadable", "out"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
         return sum(map(self.has, range(self.chunks)))
 
@@ -78,10 +77,26 @@ class Work:
         replace_file(self.chunk(number), "".join(lines).encode())
 
     def scene(self, stem: str) -> Path:
-        """Return the folder of a scene's files, which is made if need be."""
-        path = self.out / "scenes" / stem
-        path.mkdir(parents=True, exist_ok=True)
-        return path
+        """Return the folder of a scene's files, made or not."""
+        return self.out / "scenes" / stem
+
+    def leave_scene_out(self, number: int, reason: str) -> None:
+        """Note that a scene cannot be read."""
+        path = self.folder / "unreadable" / f"{number}_{self._share.name}"
+        replace_file(path, reason.encode("utf-8", "backslashreplace"))
+
+    def unreadable_scenes(self) -> dict[int, str]:
+        """Return by number why scenes cannot be read, whichever process has found out."""
+        found = sorted((self.folder / "unreadable").glob("[0-9]*"))
+        return {int(path.name.split("_")[0]): path.read_text("utf-8") for path in found}
+
+    def remove_scene(self, stem: str) -> None:
+        """Remove the folder of a scene, and those around it, that hold nothing."""
+        path = self.scene(stem)
+        while path != self.out and not any(path.iterdir() if path.exists() else ()):
+            with contextlib.suppress(FileNotFoundError):
+                path.rmdir()
+            path = path.parent
 
     def finish_share(self) -> None:
         """Note that this process has done its share of the scenes."""
@@ -150,13 +165,3 @@ class Work:
 
     def _share_file(self, share: Share) -> Path:
         return self.folder / "shares" / share.name
-
-
-def check_out(out: Path, sources: Iterable[str]) -> None:
-    """Raise a UserError if the output folder is, holds or lies in an input."""
-    here = out.resolve()
-    for source in filter(lambda place: not is_remote(place), sources):
-        if Path(source).resolve().is_relative_to(here):
-            raise UserError(f"--out {out}: is or holds what is to be predicted ({source})")
-        if here.is_relative_to(Path(source).resolve()):
-            raise UserError(f"--out {out}: lies in {source}: choose one beside it")

@@ -9,7 +9,11 @@ from PIL import Image
 
 from tools.prepare.recipe import DoesNotFit, Notes, Recipe
 
+Spread = tuple[float, float]
+
 _HIGHEST = 65535
+# What uses less of 0..65535 than this comes out nearly black.
+_DARK = 0.25
 # Of the values of a picture, so many are enough to tell its range.
 _SAMPLED = 4096
 
@@ -35,7 +39,17 @@ def to_8_bits(values: npt.NDArray[Any], recipe: Recipe, notes: Notes) -> npt.NDA
     return ((values.astype(np.int64) * 255 + _HIGHEST // 2) // _HIGHEST).astype(np.uint8)
 
 
-def spread_of(values: npt.NDArray[Any]) -> tuple[float, float]:
+def is_nearly_black(highest: float) -> bool:
+    """Return whether values up to this, of 16 bits, are hardly seen once they have 8."""
+    return highest < _DARK * _HIGHEST
+
+
+def range_advice(low: float, high: float) -> str:
+    """Return the option that shows values which are nearly black, and what it does."""
+    return f"--range {int(low)},{max(int(high), int(low) + 1)} makes that 0..255"
+
+
+def spread_of(values: npt.NDArray[Any]) -> Spread:
     """Return the 1st and the 99th percentile of some values, of those that are numbers."""
     flat = values.ravel()
     flat = flat[:: max(1, len(flat) // _SAMPLED)].astype(np.float64)

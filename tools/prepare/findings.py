@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tools.common.catalogue import Catalogue
+from tools.prepare.deep_values import is_nearly_black, range_advice
 from tools.prepare.layout import plain_name
 from tools.prepare.options import Options
 from tools.prepare.recipe import FOURTH_DROPPED, FOURTH_GRADED, LATER_PAGES
@@ -15,8 +16,6 @@ from tools.prepare.source_masks import Spaces
 
 # A class with a smaller share of the labelled pixels is probably a wrong value.
 _HARDLY = 1e-4
-# 16-bit pictures that use less of their range than this come out nearly black.
-_DARK = 0.25
 _SHOWN = 4
 _REMARKS = {
     FOURTH_DROPPED: "a fourth band, which is not used: --bands chooses others than 1,2,3",
@@ -63,11 +62,11 @@ def _ranges(catalogue: Catalogue, options: Options) -> Iterator[str]:
         if not len(spreads):
             yield "--range: no picture has more than 8 bits, so it was not used"
         return
-    if len(spreads) and np.median(spreads[:, 1]) < _DARK * 65535:
+    if len(spreads) and is_nearly_black(float(np.median(spreads[:, 1]))):
         low, high = int(spreads[:, 0].min()), int(np.quantile(spreads[:, 1], 0.98))
         yield (
             f"{len(spreads)} picture(s) of 16 bits use about {low}..{high} of 0..65535 and are "
-            f"nearly black as stored: --range {low},{max(high, low + 1)} makes that 0..255"
+            f"nearly black as stored: {range_advice(low, high)}"
         )
 
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tools.common import console
+from tools.common.console import counted, printable
 
 
 def test_lines_tell_speed_and_time_left(
@@ -23,3 +24,11 @@ def test_lines_tell_speed_and_time_left(
     line = r"out: {} of 4,000 pictures, [\d,.]+ pictures/s, [\d,]+ s left"
     assert re.fullmatch(line.format("2,000"), second)
     assert re.fullmatch(line.format("3,000"), third)
+
+
+def test_numbers_and_names_are_easy_to_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (counted(1, "pictures"), counted(2000, "pictures")) == ("1 picture", "2,000 pictures")
+    assert console._speed(228_097.24) == "228,097" and console._speed(9.26) == "9.3"
+    assert printable("ünï 漢\n\t\x1b.png") == "ünï 漢\\n\\t\\x1b.png"
+    with console.rated_progress("one", 1, "pictures"):
+        assert capsys.readouterr().err == "one: 1 picture ...\n"

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tools.predict.scenes.gdal import UnreadableScene
 from tools.predict.scenes.options import SceneOptions, add_arguments
 
 if TYPE_CHECKING:
@@ -23,31 +24,58 @@ if TYPE_CHECKING:
     from train.inference.trained_model import TrainedModel
 
 __all__ = [
+    "Look",
     "SceneOptions",
+    "UnreadableScene",
     "add_arguments",
     "check_scene",
     "finish_scene",
+    "forget_scene",
     "predict_scene",
     "scene_size",
 ]
+
+
+class Look(NamedTuple):
+    """What is known of a scene before it is computed.
+
+    Attributes:
+        spread: Which of its values it uses, if they have more than 8 bits and no range is given.
+        done: How many pieces of it an earlier start has left.
+        pieces: How many there are in the end.
+    """
+
+    spread: tuple[float, float] | None
+    done: int
+    pieces: int
 
 
 def scene_size(path: Path) -> tuple[int, int]:
     """Return width and height of a scene in pixels.
 
     Raises:
-        UserError: It cannot be read, or rasterio is not installed.
+        UnreadableScene: It cannot be read.
+        UserError: rasterio is not installed.
     """
     from tools.predict.scenes.scene import size_of
 
     return size_of(path)
 
 
-def check_scene(path: Path, name: str, model: TrainedModel, options: SceneOptions) -> None:
-    """Raise a UserError if a scene cannot be predicted, as far as that can be told beforehand."""
-    from tools.predict.scenes.plan import Plan
+def check_scene(
+    path: Path, name: str, model: TrainedModel, options: SceneOptions, to: Path
+) -> Look:
+    """Look at a scene before it is computed; ``to`` is the folder of its files.
 
-    Plan.of(path, name, model, options).scene.try_out()
+    Raises:
+        UnreadableScene: It cannot be predicted, as far as that can be told beforehand.
+        UserError: The options do not fit, or rasterio is not installed.
+    """
+    from tools.predict.scenes.plan import Plan
+    from tools.predict.scenes.work import count_pieces
+
+    plan = Plan.of(path, name, model, options)
+    return Look(plan.scene.try_out(), *count_pieces(plan, to))
 
 
 def predict_scene(
@@ -72,7 +100,7 @@ def predict_scene(
             together, those of the scene.
 
     Raises:
-        UserError: The scene cannot be read.
+        UnreadableScene: The scene cannot be read.
         OSError: A piece cannot be written.
     """
     from tools.predict.scenes.plan import Plan
@@ -94,3 +122,10 @@ def finish_scene(
     from tools.predict.scenes.plan import Plan
 
     return finish(Plan.of(path, name, model, options), to)
+
+
+def forget_scene(to: Path) -> None:
+    """Remove what is there of a scene that cannot be read to its end."""
+    from tools.predict.scenes.work import forget_pieces
+
+    forget_pieces(to)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,23 @@ from train.errors import UserError
 from train.files import disk_of
 
 REQUIREMENTS = "requirements-predict.txt"
+# Of what GDAL says: a place that is none, and a file of no format.
+_NOWHERE = re.compile(r" at scanline 4294967295\b")
+_NO_FORMAT = "not recognized as being in a supported file format"
 # Read once, when GDAL is first asked. Its cache takes 5 % of the memory else. In megabytes.
 _SETTINGS = {"GDAL_CACHEMAX": "32", "GDAL_MAX_DATASET_POOL_SIZE": "32"}
+
+
+class UnreadableScene(UserError):
+    """A scene that cannot be read, or is none of those that the network has learned from.
+
+    Attributes:
+        reason: Why, without the name of the scene.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason = reason
 
 
 @cache
@@ -58,13 +74,24 @@ def _silent_rasterio() -> Any:
 
 
 @contextmanager
-def readable(name: str) -> Iterator[None]:
-    """Turn what GDAL says of a file that it cannot read into a UserError."""
+def readable(path: Path, name: str, pixels: bool = False) -> Iterator[None]:
+    """Turn what GDAL says of a file that it cannot read into an UnreadableScene.
+
+    Args:
+        path: The file.
+        name: What the user calls it.
+        pixels: Whether the file is open already, so that only its pixels can be at fault.
+    """
     rio = _silent_rasterio()
     try:
         yield
     except (rio.errors.RasterioError, rio._err.CPLE_BaseError) as error:
-        raise UserError(f"{name}: cannot be read: {_told(error)}") from None
+        text = _NOWHERE.sub("", _told(error)).removeprefix(f"{path}: ")
+        if text.endswith(_NO_FORMAT):
+            text = "in no format that GDAL knows"
+        elif pixels:
+            text = f"truncated or damaged ({text})"
+        raise UnreadableScene(name, f"cannot be read: {text}") from None
 
 
 @contextmanager

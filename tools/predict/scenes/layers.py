@@ -66,7 +66,7 @@ def areas(class_map: Path, answer: Answer) -> Iterator[Feature]:
     Raises:
         UserError: It cannot be read.
     """
-    with readable(str(class_map)), rasterio().open(class_map) as file:
+    with readable(class_map, str(class_map)), rasterio().open(class_map) as file:
         # GDAL puts the areas where the scene is.
         back = (~file.transform).to_gdal()
         for shape, value in rasterio().features.shapes(rasterio().band(file, 1)):

@@ -56,9 +56,35 @@ class SceneOptions:
         check_ranges(options, {"tile": _SIDES, "scene_tile": _SIDES, "stride": (1, _SIDES[1])})
         return options
 
+    def without(self, segmentation: bool, scene: bool) -> list[str]:
+        """Return the options that were given, but are of no use.
+
+        Args:
+            segmentation: Whether there is a segmentation task.
+            scene: Whether there is a scene task.
+        """
+        of_pixels = {
+            "--tile": self.tile is not None,
+            "--stride": self.stride is not None,
+            "--blend": self.blend != BLENDS[0],
+            "--probabilities": self.probabilities is not None,
+            "--polygons": self.polygons,
+        }
+        of_cells = {"--scene-tile": self.scene_tile is not None}
+        of_layers = {"--vector": self.vector != VECTORS[0]}
+        useless = {} if segmentation else of_pixels
+        useless |= {} if scene else of_cells
+        useless |= {} if scene or self.polygons else of_layers
+        return [name for name, is_given in useless.items() if is_given]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the part of the command line that is about scenes."""
+    """Declare the part of the command line that is about scenes, and about bands."""
+    add = parser.add_argument_group("bands and values, of pictures and scenes").add_argument
+    text = "bands that are red, green and blue, counted from 1 (default: as the training data had)"
+    add("--bands", metavar="R,G,B", help=text)
+    text = "values that become 0 and 255 (default: as the training data had)"
+    add("--range", metavar="LOW,HIGH", help=text)
     add = parser.add_argument_group("scenes").add_argument
     text = "side of the tiles of segmentation tasks (default: 128, or image.size if that is larger)"
     add("--tile", metavar="PX", type=int, help=text)
@@ -77,10 +103,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "format of grids and polygons (default: geojson)"
     add("--vector", choices=VECTORS, default="geojson", help=text)
     add("--polygons", action="store_true", help="write class maps as polygons too")
-    text = "bands that are red, green and blue, counted from 1 (default: as the training data had)"
-    add("--bands", metavar="R,G,B", help=text)
-    text = "values that become 0 and 255 (default: as the training data had)"
-    add("--range", metavar="LOW,HIGH", help=text)
 
 
 def _bands(text: str | None) -> tuple[int, int, int] | None:

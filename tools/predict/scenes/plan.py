@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.predict.palette import colours_of
-from tools.predict.recipes import recipe_of
+from tools.predict.recipes import Given, described, recipe_of
 from tools.predict.scenes.grid import Axis
 from tools.predict.scenes.options import SceneOptions
 from tools.predict.scenes.scene import Scene
@@ -68,13 +68,15 @@ class Plan:
         """Plan a scene.
 
         Raises:
-            UserError: The scene cannot be read, or does not fit the options.
+            UnreadableScene: The scene cannot be read.
+            UserError: The options do not fit, or rasterio is not installed.
         """
         tile = options.tile or max(_TILE, -(-model.image_size // _MULTIPLE) * _MULTIPLE)
         stride = options.stride or max(1, tile * 3 // 4)
         if stride > tile:
             raise UserError(f"--stride {stride}: must not be larger than a tile (--tile {tile})")
-        scene = Scene.of(path, name, _recipe(model, options))
+        recipe = _recipe(name, model, options)
+        scene = Scene.of(path, name, recipe, chosen=options.bands is not None)
         return cls(
             scene,
             options,
@@ -94,18 +96,19 @@ def _answers(model: TrainedModel, kind: str) -> tuple[Answer, ...]:
     )
 
 
-def _recipe(model: TrainedModel, options: SceneOptions) -> Recipe:
+def _recipe(name: str, model: TrainedModel, options: SceneOptions) -> Recipe:
     """Return how pictures became 8-bit RGB: in one way, whatever data set they were of."""
-    of_sets = [recipe_of(s) for s in model.inputs]
-    bands, span = options.bands, options.range
-    ways = {(bands or recipe.bands, span or recipe.range) for recipe in of_sets}
-    if len(ways) > 1:
+    given = Given(options.bands, options.range)
+    of_sets = {s.name: recipe_of(s, given=given) for s in model.inputs}
+    if len({(recipe.bands, recipe.range) for recipe in of_sets.values()}) > 1:
+        sets = "; ".join(f"{of_set}: {described(recipe)}" for of_set, recipe in of_sets.items())
         raise UserError(
-            "the data sets were prepared with different bands or ranges of values: say with "
-            "--bands and --range what those of the scene are"
+            f"{name}: the data sets of the tasks were prepared with different bands or ranges of "
+            f"values ({sets}): say with --bands and --range what those of the scene are, or choose "
+            "tasks of one data set with --tasks"
         )
-    [(bands, span)] = ways
-    return Recipe(of_sets[0].format, of_sets[0].quality, None, bands, span)
+    first = next(iter(of_sets.values()))
+    return replace(first, size=None)
 
 
 def _usual_side(model: TrainedModel) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,24 @@ def work(plan: Plan, model: TrainedModel, to: Path, share: Share, advance: Advan
                 else:
                     blocks.append(part)
         pixels.compute(plan, model, to, blocks, advance)
+
+
+def count_pieces(plan: Plan, to: Path) -> tuple[int, int]:
+    """Return how many pieces of a scene are there, and how many there are in the end."""
+    squares = cells.cells_of(plan) if plan.of_cells else []
+    outputs = outputs_of(plan)
+    blocks = parts_of(plan) if plan.of_pixels else []
+    total = len(squares) + len(blocks)
+    if is_finished(plan, to):
+        return total, total
+    done = sum(cells_piece(to, piece.number).exists() for piece in squares)
+    done += sum(all(o.piece(to, part.number).exists() for o in outputs) for part in blocks)
+    return done, total
+
+
+def forget_pieces(to: Path) -> None:
+    """Remove the pieces of a scene of which nothing can be made."""
+    shutil.rmtree(to / PIECES, ignore_errors=True)
 
 
 def _nothing(pixels: int) -> None:

@@ -46,7 +46,7 @@ class PerPixel:
         manifest = SimpleNamespace(
             image=image | {"height": [16, 16], "width": [16, 16]}, source={"options": made or {}}
         )
-        self.inputs = (SimpleNamespace(manifest=manifest),)
+        self.inputs = (SimpleNamespace(name="own", manifest=manifest),)
         self.blueprint = SimpleNamespace(sets=self.inputs)
         self.weights = np.random.default_rng(5).normal(0, 3, (3, 3))
         self.asked: list[np.ndarray] = []

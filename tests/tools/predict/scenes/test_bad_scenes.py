@@ -13,7 +13,7 @@ import pytest
 from tests.disks import with_disk
 from tests.paths import ROOT
 from tests.tools.predict.scenes.made_scenes import per_pixel, predict, random_pixels, write_scene
-from tools.predict.scenes import SceneOptions, add_arguments, check_scene, scene_size
+from tools.predict.scenes import Look, SceneOptions, add_arguments, check_scene, scene_size
 from train.errors import UserError
 
 
@@ -22,9 +22,13 @@ def scene_of(folder: Path, bands: int = 3, **profile: Any) -> Path:
     return write_scene(folder / "s.tif", pixels.astype(profile.pop("dtype", "uint8")), **profile)
 
 
+def look(scene: Path, model: Any, **options: Any) -> Look:
+    return check_scene(scene, "the scene", model, SceneOptions(**options), scene.with_name("made"))
+
+
 def told(scene: Path, model: Any = None, **options: Any) -> str:
     with pytest.raises(UserError) as error:
-        check_scene(scene, "the scene", model or per_pixel(), SceneOptions(**options))
+        look(scene, model or per_pixel(), **options)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -36,11 +40,14 @@ def told(scene: Path, model: Any = None, **options: Any) -> str:
 def test_number_of_bands(tmp_path: Path, bands: int, advice: str) -> None:
     scene = scene_of(tmp_path, bands)
     assert advice in told(scene) and told(scene).startswith("the scene: ")
-    check_scene(scene, "s", per_pixel(), SceneOptions(bands=(1, 1, 1)))
+    look(scene, per_pixel(), bands=(1, 1, 1))
     assert f"the scene: {bands} band" in told(scene, bands=(1, 1, 14))
     assert "asks for band 14" in told(scene, bands=(1, 1, 14))
     made = {"bands": [14, 1, 1], "range": None}
-    assert "bands are 14,1,1 unless --bands says else" in told(scene, per_pixel(made=made))
+    learned = (
+        f"{bands} band{'s' if bands > 1 else ''}, but the network has learned from bands 14,1,1"
+    )
+    assert learned in told(scene, per_pixel(made=made))
 
 
 @pytest.mark.parametrize(
@@ -56,15 +63,19 @@ def test_values_without_a_range(tmp_path: Path, dtype: str, advice: str) -> None
     assert advice in told(scene)
     if dtype != "complex64":
         assert "--range" in told(scene)
-        check_scene(scene, "s", per_pixel(), SceneOptions(range=(0, 230_000)))
+        look(scene, per_pixel(), range=(0, 230_000))
 
 
 def test_data_sets_with_different_bands(tmp_path: Path) -> None:
     model, other = per_pixel(), per_pixel(made={"bands": [4, 3, 2], "range": [0, 3000]})
+    other.inputs[0].name = "other"
     model.inputs += other.inputs
     scene = scene_of(tmp_path, 5)
-    assert "different bands or ranges" in told(scene, model)
-    check_scene(scene, "s", model, SceneOptions(bands=(3, 2, 1), range=(0, 1)))
+    message = told(scene, model)
+    assert message.startswith("the scene: the data sets of the tasks were prepared with different")
+    assert "own: three bands of 8 bits; other: bands 4,3,2 with values from 0 to 3000" in message
+    assert all(option in message for option in ("--bands", "--range", "--tasks"))
+    look(scene, model, bands=(3, 2, 1), range=(0, 1))
 
 
 def test_no_scene_at_all(tmp_path: Path) -> None:
