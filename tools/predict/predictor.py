@@ -87,17 +87,22 @@ class Predictor:
         self._decoder = Decoder(recipes, model.image_size, whole)
 
     def answers(self, sources: Iterable[Picture]) -> Iterator[Answer]:
-        """Yield an answer for every picture, in their order.
+        """Return an answer for every picture, in their order.
 
         Raises:
             UserError: Object storage refuses.
             StorageError: It does not answer.
         """
         threads = min(_MOST_THREADS, usable_cores())
+        most = threads + self._model.batch
+        return self.computed(ahead(self.decoded, sources, threads, most=most))
+
+    def computed(self, pictures: Iterable[Answer]) -> Iterator[Answer]:
+        """Yield the answers for what was decoded, in the same order."""
         begun: deque[Answer] = deque()
         squares: list[tuple[Answer, int]] = []
         batch = self._model.batch
-        for answer in ahead(self._decoded, sources, threads, most=threads + batch):
+        for answer in pictures:
             begun.append(answer)
             if answer.squares is not None:
                 squares += [(answer, i) for i in range(len(answer.squares.begins))]
@@ -110,7 +115,13 @@ class Predictor:
             self._compute(squares)
         yield from begun
 
-    def _decoded(self, source: Picture) -> Answer:
+    def decoded(self, source: Picture) -> Answer:
+        """Return what there is for the network, or why there is nothing.
+
+        Raises:
+            UserError: Object storage refuses.
+            StorageError: It does not answer.
+        """
         try:
             return Answer(source, squares=self._decoder.squares(source.read()))
         except (UserError, StorageError):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tools.predict.palette import colours_of
 from tools.predict.pictures import entry_of
-from tools.predict.predictor import Answer, Picture, Predictor
+from tools.predict.predictor import Answer, Predictor
 from tools.predict.recipes import recipe_of
 from tools.predict.tables import line
 from tools.prepare.bands import Tiff
@@ -108,7 +108,7 @@ class Answerer:
     def __init__(self, model: TrainedModel, where: str, max_pixels: int) -> None:
         self._model = model
         self._max_pixels = max_pixels
-        self._predictor = _Predictor(model, max_pixels)
+        self._predictor = Predictor(model, max_pixels)
         self._recipe = replace(recipe_of(model.inputs[0], max_pixels), size=None)
         self._colours = [colours_of(model.blueprint, task) for task in model.tasks]
         tasks = [{"name": t.name, "kind": t.kind, "classes": list(t.classes)} for t in model.tasks]
@@ -142,7 +142,7 @@ class Answerer:
         Raises:
             NoPicture: It cannot be used.
         """
-        answer = self._predictor.decode(question)
+        answer = self._predictor.decoded(question)
         if answer.squares is None:
             raise NoPicture(answer.error)
         upright = None
@@ -153,7 +153,7 @@ class Answerer:
 
     def compute(self, pictures: Sequence[Opened]) -> list[Seen]:
         """Show pictures to the network: the one step that is done for several, in one thread."""
-        answers = list(self._predictor.answers(pictures))
+        answers = list(self._predictor.computed(picture.answer for picture in pictures))
         curious = [a for p, a in zip(pictures, answers, strict=True) if p.with_pictures]
         maps = iter(self._attention(curious) if curious else [])
         return [
@@ -180,18 +180,6 @@ class Answerer:
             return [[[] for _ in self._model.tasks] for _ in answers]
         found = self._model.attention(self._predictor.inputs([(answer, 0) for answer in answers]))
         return [[[level[i] for level in task] for task in found] for i in range(len(answers))]
-
-
-class _Predictor(Predictor):
-    """A predictor that is given what was decoded before, one by one: nobody waits for another."""
-
-    def decode(self, question: Question) -> Answer:
-        """Return what there is for the network, or why there is nothing."""
-        return super()._decoded(question)
-
-    def _decoded(self, source: Picture) -> Answer:
-        assert isinstance(source, Opened)
-        return source.answer
 
 
 def _size(data: bytes) -> tuple[int, int]:
