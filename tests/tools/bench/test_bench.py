@@ -15,9 +15,6 @@ from tools.bench import text
 from tools.bench.results import Case, Comparison, Document, Goal, Measured, Spread
 from tools.bench.session import Session
 
-PAGE = ROOT / "docs" / "performance.md"
-STORED = ROOT / "docs" / "runs" / "performance.json"
-
 Tools = Callable[..., Outcome]
 
 OURS, PEER = [120.0, 90.0, 200.0], [100.0, 60.0, 250.0]
@@ -140,11 +137,12 @@ def test_page_is_updated_between_the_marks(tmp_path: Path, tools: Tools) -> None
     )
 
 
-def test_page_holds_what_the_stored_file_says() -> None:
-    page = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["performance", "predict"])
+def test_page_holds_what_the_stored_file_says(name: str) -> None:
+    page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
     assert page.count(text.PART.begin) == page.count(text.PART.end) == 1
-    if STORED.exists():
-        assert text.PART.block(text.table(Document.read(STORED), markdown=True)) in page
+    stored = Document.read(ROOT / f"docs/runs/{name}.json")
+    assert text.PART.block(text.table(stored, markdown=True)) in page
 
 
 def test_rounds_are_interleaved_and_turned_around(tmp_path: Path) -> None:
