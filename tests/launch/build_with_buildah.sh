@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds an image of the Dockerfile where there is no container engine and no registry:
-#   bash tests/launch/build_with_buildah.sh [cpu|gpu] [WORK_FOLDER]
+#   bash tests/launch/build_with_buildah.sh [cpu|gpu|serve] [WORK_FOLDER]
 # Needs root on Debian 12 (its Python is 3.11, as in the real base) with buildah and debootstrap, a
 # package mirror and a package index. Not run in CI: 5 minutes, 4 GB (gpu: 8 minutes, 10 GB).
 # Then, for instance:
