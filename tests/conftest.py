@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.aliases import WriteConfig
 from tests.object_store import moto, object_store, proxy, through  # noqa: F401  fixtures
+from tests.ranks import GRAPHS
 from tests.strict_skips import pytest_addoption, pytest_configure  # noqa: F401  hooks
 from train import environment
 from train.step import graph_cache
@@ -24,8 +25,9 @@ from train.step import graph_cache
 environment.prepare_for_mindspore()
 environment.cap_instructions()
 
-# Tests put other functions into the place of ours, which no key of a graph would know of.
-os.environ[graph_cache.VARIABLE] = "0"
+# All runs share their compiled graphs. Tests that put other functions into the place of what is
+# compiled, which no key of a graph would know of, keep none (fixture `no_graphs`).
+os.environ[graph_cache.VARIABLE] = str(GRAPHS)
 
 # pytest-xdist sets it for a terminal that its workers do not have, and tables would fit that.
 os.environ.pop("COLUMNS", None)
@@ -140,6 +142,12 @@ def one_task_tree(small_tree: dict[str, Any]) -> dict[str, Any]:
 def one_task_config(one_task_tree: dict[str, Any]) -> dict[str, Any]:
     """The same, for this test to change."""
     return copy.deepcopy(one_task_tree)
+
+
+@pytest.fixture
+def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs keep no compiled graphs."""
+    monkeypatch.setenv(graph_cache.VARIABLE, "0")
 
 
 @pytest.fixture

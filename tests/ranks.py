@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.aliases import Ended
 from tests.paths import ROOT
-from train.step import graph_cache
 
 # Real jobs keep their graphs, as users' jobs do.
 GRAPHS = ROOT / ".pytest_cache" / "graphs"
@@ -91,7 +90,7 @@ def run(command: Sequence[object], check: bool, variables: Mapping[str, str]) ->
     result = subprocess.run(
         [str(word) for word in command],
         cwd=ROOT,
-        env={**os.environ, graph_cache.VARIABLE: str(GRAPHS), **variables},
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

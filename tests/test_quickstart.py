@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
-from tests.ranks import GRAPHS
 from tests.tools.report.html_page import read
 
 PARTS = ("train", "launch", "rank_tables", "tools", "configs")
@@ -35,7 +34,7 @@ def test_quick_start(project: Path, tmp_path: Path) -> None:
     result = subprocess.run(
         ["bash", str(project / "launch/run_distribute_8p.sh"), *settings],
         cwd=tmp_path,
-        env={**os.environ, "MTLN_PYTHON": sys.executable, "MTLN_GRAPH_CACHE": str(GRAPHS)},
+        env={**os.environ, "MTLN_PYTHON": sys.executable},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

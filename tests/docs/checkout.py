@@ -56,13 +56,12 @@ def make(folder: Path) -> None:
     activate.write_text(f"PATH='{Path(sys.executable).parent}':$PATH\n")
 
 
-def run(folder: Path, pieces: list[Piece], graphs: Path, seconds: float) -> list[Ran]:
+def run(folder: Path, pieces: list[Piece], seconds: float) -> list[Ran]:
     """Run pieces in order, in one shell where .venv is active, and return those that were begun.
 
     Args:
         folder: The checkout.
         pieces: What to run.
-        graphs: Keeps compiled graphs: pages train the same networks.
         seconds: The time that they have together.
     """
     said = folder.with_name("said")
@@ -74,7 +73,6 @@ def run(folder: Path, pieces: list[Piece], graphs: Path, seconds: float) -> list
         script.append(piece.code)
         script.append(f"{{ code=$?; set +e; echo $code >'{said}/{number}.code'; }} 2>/dev/null")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "OMPI"))}
-    environment["MTLN_GRAPH_CACHE"] = str(graphs)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     subprocess.run(
         ["bash", "-c", "\n".join(script)],

@@ -47,21 +47,15 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.fixture(scope="module")
-def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled graphs of all pages."""
-    return tmp_path_factory.mktemp("pages") / "graphs"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=name)
-def test_commands_do_what_the_page_shows(page: Path, graphs: Path, tmp_path: Path) -> None:
+def test_commands_do_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkout"
     folder.mkdir()
     checkout.make(folder)
     wanted = [piece for block in RUN[page] for piece in pieces(block)]
     wanted = [replace(p, code=DEMO_DATA) if QUICK_START in p.code else p for p in wanted]
-    ran = checkout.run(folder, wanted, graphs, seconds=500)
+    ran = checkout.run(folder, wanted, seconds=500)
     for step in ran:
         shown = step.piece.output
         code = 2 if shown and "error: " in shown else 0

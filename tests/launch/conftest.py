@@ -14,16 +14,6 @@ from tests.launch.script_jobs import Launch, ScriptJob
 from tests.launch.two_networks import places  # noqa: F401  fixture
 from tests.marked import Marked
 from tests.paths import ROOT
-from tests.ranks import GRAPHS
-from train.step import graph_cache
-
-
-@pytest.fixture(scope="module", autouse=True)
-def graphs() -> Iterator[None]:
-    """Jobs keep their compiled graphs for others: no test here puts functions into ours' place."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(graph_cache.VARIABLE, str(GRAPHS))
-        yield
 
 
 @pytest.fixture

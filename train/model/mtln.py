@@ -166,9 +166,13 @@ class MTLN(nn.Cell):
             kind.answers([heads[i] for i in positions], positions, backend)
             for kind, positions in groups.items()
         )
-        # For every task, where its answer is among those of all kinds.
-        grouped = [i for positions in groups.values() for i in positions]
-        self.order = tuple(grouped.index(i) for i in range(len(tasks)))
+        # For every task, its kind and where its answer is among those of its kind.
+        places = {
+            task: (kind, i)
+            for kind, positions in enumerate(groups.values())
+            for i, task in enumerate(positions)
+        }
+        self.places = tuple(places[i] for i in range(len(tasks)))
         self.from_images = backend.from_images()
         self.concat = ops.Concat(0)
         self.trunk_is_frozen = False
@@ -186,14 +190,11 @@ class MTLN(nn.Cell):
         """One uint8 tensor (n_d, H, W, 3) per data set -> logits (n_d, classes, ...) per task."""
         counts = tuple([pixels.shape[0] for pixels in images])
         of_tasks = tuple([counts[d] for d in self.dataset_of_task])
-        levels = self.shared_maps(images, counts)
-        if self.attention:
-            levels = self._distil(levels, of_tasks)
+        levels = self._distil(self.shared_maps(images, counts), of_tasks)
         size = images[0].shape[1:3]
-        answers: tuple[Tensor, ...] = ()
-        for of_kind in self.answers_of_kinds:
-            answers = (*answers, *of_kind(levels, of_tasks, size))
-        return tuple([answers[i] for i in self.order])
+        # What a loop has changed is not used in a comprehension: MindSpore fails on that sometimes.
+        by_kind = [of_kind(levels, of_tasks, size) for of_kind in self.answers_of_kinds]
+        return tuple([by_kind[place[0]][place[1]] for place in self.places])
 
     def shared_maps(
         self, images: tuple[Tensor, ...], counts: tuple[int, ...]
@@ -221,8 +222,11 @@ class MTLN(nn.Cell):
         """Make task-specific maps of the shared ones, level by level, for all tasks together.
 
         Every task masks its slice; all masked slices pass the shared extractor together, and what
-        comes out is seen by the task's next mask. The last level's is what the heads see.
+        comes out is seen by the task's next mask. The last level's is what the heads see. Without
+        attention branches, they see the shared maps.
         """
+        if not self.attention:
+            return tuple(levels)
         distilled: tuple[Tensor, ...] = ()
         extracted: tuple[Tensor, ...] = ()
         for attend, extractor, shared in zip(  # noqa: B905

@@ -137,7 +137,7 @@ def test_processes_of_srun_share_a_prediction(
     pictures = small_sets["fields"].parents[1] / "images"
     predict = [sys.executable, "-m", "tools", "predict", str(trained_run), str(pictures)]
     # Of one kind of instructions: this process may be capped to them (tests/conftest.py).
-    variables = {"PYTHONPATH": str(ROOT), "ONEDNN_MAX_CPU_ISA": "AVX2", "MTLN_GRAPH_CACHE": "0"}
+    variables = {"PYTHONPATH": str(ROOT), "ONEDNN_MAX_CPU_ISA": "AVX2"}
     command = f"srun --mpi=none {shlex.join([*predict, '--out', 'shared'])}"
     job = cluster.submit(
         *("--nodes=2", "--ntasks=2", f"--wrap={command}"), cwd=tmp_path, **variables

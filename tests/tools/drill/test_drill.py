@@ -9,14 +9,12 @@ import pytest
 
 from launch.supervisor.failure_report import hints_for
 from tests.paths import ROOT
-from tests.ranks import GRAPHS
 from tools.__main__ import main
 from tools.drill import traces
 from tools.drill.chains import Chain, plan, run_chain
 from tools.drill.kinds import KINDS
 from tools.drill.results import PART, Document
 from tools.drill.site import Site, prepare
-from train.step import graph_cache
 
 pytestmark = pytest.mark.cluster
 
@@ -24,17 +22,9 @@ PAGE = ROOT / "docs" / "reliability.md"
 RESULTS = ROOT / "docs" / "runs" / "drill.json"
 
 
-@pytest.fixture
-def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiled graphs are kept, as those of users' runs are."""
-    monkeypatch.setenv(graph_cache.VARIABLE, str(GRAPHS))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # some 20 real runs
-def test_faults_are_survived(
-    graphs: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_faults_are_survived(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Of 9 kinds, of every place; what cannot be tried on this machine counts as a failure."""
     folder, out = tmp_path / "work", tmp_path / "out"
     options = ["--faults", "9", "--seed", "5", "--require-all", "--folder", str(folder)]
@@ -53,9 +43,7 @@ def test_faults_are_survived(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(graph_cache.VARIABLE, str(GRAPHS))
-        return prepare(tmp_path_factory.mktemp("site"), nproc=2)
+    return prepare(tmp_path_factory.mktemp("site"), nproc=2)
 
 
 # Imported by every process of a job before anything else.
@@ -108,7 +96,6 @@ def test_finds_what_is_planted(
     bug: str,
     found: str,
     tmp_path: Path,
-    graphs: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(_PLANT.format(module=module, bug=bug))

@@ -15,7 +15,6 @@ from PIL import Image
 
 from tests.disks import with_disk
 from tests.paths import ROOT
-from tests.ranks import GRAPHS
 from tests.tools.commands import Tools
 from tests.tools.predict.conftest import Originals, Predict
 from tests.tools.predict.outputs import content, read_lines
@@ -219,7 +218,6 @@ def test_a_full_disk(trained_run: Path, originals: Originals, tmp_path: Path) ->
     ran = subprocess.run(
         [*disk, "bash", "-c", shell],
         cwd=ROOT,
-        env={**os.environ, "MTLN_GRAPH_CACHE": str(GRAPHS)},
         capture_output=True,
         text=True,
         check=False,

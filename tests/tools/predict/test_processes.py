@@ -10,7 +10,6 @@ import pytest
 
 from tests.marked import AS_ROOT, needs_open_mpi
 from tests.paths import ROOT
-from tests.ranks import GRAPHS
 from tests.tools.predict.conftest import Originals, Predict
 from tests.tools.predict.outputs import content
 
@@ -38,7 +37,6 @@ sys.exit(main(sys.argv[1:]))
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": str(ROOT),
-    "MTLN_GRAPH_CACHE": str(GRAPHS),
     "ONEDNN_MAX_CPU_ISA": "AVX2",
 }
 

@@ -24,12 +24,11 @@ from tests.train.distributed.mpi_rank import (
 from tests.train.numpy_half import EPSILON, HALVES, summed
 from tests.train.runs import assert_same_bits, assert_same_to_rounding, summary_of
 from train.config.sections import Precision
-from train.step import graph_cache
 
 pytestmark = [needs_open_mpi, pytest.mark.cluster, pytest.mark.slow]
 
 PROBE = ROOT / "tests/train/probe.py"
-VARIABLES = {**AS_ROOT, "PYTHONPATH": str(ROOT), graph_cache.VARIABLE: "0"}
+VARIABLES = {**AS_ROOT, "PYTHONPATH": str(ROOT)}
 
 
 def mpirun(ranks: int, *worker: object) -> Sequence[object]:

@@ -150,6 +150,7 @@ def test_a_resumed_run_goes_on_with_its_scale(
     write_config: WriteConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    no_graphs: None,
 ) -> None:
     monkeypatch.setattr(build, "LossScale", lambda saturates: LossScale(3, saturates))
     one_task_config |= {
