@@ -13,6 +13,7 @@ from train.config.schema import Config
 from train.distributed import mpirun
 from train.preflight import checks
 from train.process import health, signals
+from train.process.collector import objects_kept
 from train.process.health import Heartbeat
 from train.process.save import save_requests
 from train.program.ending import exit_code, outlive_output
@@ -67,7 +68,8 @@ def _run(arguments: Sequence[str]) -> int:
         heartbeat.enter("prepare")
         trainer = Trainer(config, place, owner, heartbeat, weights)
         folder = trainer.folder
-        trainer.run()
+        with objects_kept():
+            trainer.run()
         heartbeat.enter("upload")
         if place.is_first and config.report and folder.read_summary() is not None:
             write_report(folder.path, heartbeat.beat, _say)

@@ -28,6 +28,7 @@ from train.errors import UserError
 from train.inference.blueprint import Blueprint
 from train.inference.checkpoint_source import choose_checkpoint, on_this_disk
 from train.inference.trained_model import TrainedModel
+from train.process.collector import objects_kept
 from train.program.ending import refusal
 from train.run.checkpoint import Checkpoint, load_checkpoint
 from train.storage.retry import StorageError
@@ -142,7 +143,7 @@ class Job:
             pieces = scenes.look()
             if not (count or pieces[1] or options.skip_unreadable):
                 finish.refuse_unreadable(work, scenes.unreadable())
-            with self._kept(work):
+            with self._kept(work), objects_kept():
                 self._say_what_is_there(work.open(), chunks, *pieces)
                 self._pictures(model, work, inputs, count, warning)
                 scenes.run()

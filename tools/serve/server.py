@@ -17,6 +17,7 @@ from tools.serve.desk import Desk
 from train.errors import UserError
 from train.inference.checkpoint_source import choose_checkpoint, on_this_disk
 from train.inference.trained_model import TrainedModel
+from train.process.collector import objects_kept
 
 # Connections beyond those whose pictures may wait: for the page, and to be refused politely.
 _MORE_CONNECTIONS = 256
@@ -46,7 +47,7 @@ def serve(arguments: argparse.Namespace) -> int:
             )
         )
         host, port = listener.getsockname()[:2]
-        with server.ended_by_signals():
+        with server.ended_by_signals(), objects_kept():
             print(f"listening on http://{host}:{port}", flush=True)
             try:
                 server.run(sockets=[listener])

@@ -51,8 +51,9 @@ class FeatureExtractor(nn.Cell):
         super().__init__()
         self.conv = backend.conv(in_channels, channels, 3)
         self.norm = backend.norm(channels, tasks, relu=True)
+        self.conv_norm = backend.conv_norm(self.conv, self.norm)
         self.pool = backend.max_pool(stride, stride) if stride > 1 else nn.Identity()
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W), ``counts[t]`` images of every task -> (N, C, ceil(H / stride), ...)."""
-        return self.pool(self.norm(self.conv(x), counts))
+        return self.pool(self.conv_norm(x, counts))

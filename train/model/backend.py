@@ -83,6 +83,13 @@ class Backend:
             return self.layers.GroupNorm(channels, relu)
         return self.layers.BatchNorm(channels, relu)
 
+    def conv_norm(self, conv: nn.Cell, norm: nn.Cell) -> nn.Cell:
+        """Return the cell of a convolution and the norm right after it, both made by this backend.
+
+        They stay the children of the caller, which calls this instead: ``conv_norm(x, counts)``.
+        """
+        return layers.ConvNorm(conv, norm)
+
     def max_pool(self, kernel_size: int, stride: int, symmetric: bool = False) -> nn.Cell:
         """Return a max-pool that maps H to ceil(H / stride), of a map without negative values.
 
@@ -160,6 +167,12 @@ class NativeBackend(Backend):
     ) -> nn.Cell:
         """See the base class."""
         return native_layers.Conv(3, out_channels, kernel_size, stride, bias, is_first=True)
+
+    def conv_norm(self, conv: nn.Cell, norm: nn.Cell) -> nn.Cell:
+        """See the base class."""
+        if native_layers.ConvNorm.can_be_of(conv, norm):
+            return native_layers.ConvNorm(conv, norm)
+        return super().conv_norm(conv, norm)
 
     def max_pool(self, kernel_size: int, stride: int, symmetric: bool = False) -> nn.Cell:
         """See the base class."""

@@ -137,6 +137,18 @@ class DomainNorm(nn.Cell):
         return self.concat([own(part, counts) for own, part in zip(norms, parts)])  # noqa: B905
 
 
+class ConvNorm(nn.Cell):
+    """A convolution and the norm that follows it; neither becomes a child of this cell."""
+
+    def __init__(self, conv: nn.Cell, norm: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.both = (conv, norm)
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, C_in, H, W), ``counts[d]`` images of every domain -> (N, C_out, ...)."""
+        return self.both[1](self.both[0](x), counts)
+
+
 class Gate(nn.Cell):
     """A soft mask: (logits, map) -> sigmoid(logits) * map."""
 

@@ -25,6 +25,12 @@ from train.native.norms import (
     group_norm,
 )
 from train.native.scene_tasks import cross_entropy, images_of_tasks, scene_heads
+from train.native.trained import (
+    attention,
+    convolution_norm,
+    convolution_norm_options,
+    has_convolution_norm,
+)
 
 
 class Conv(stock.Conv):
@@ -111,8 +117,41 @@ class GroupNorm(stock.GroupNorm):
         return self.normalise(x, self.gamma, self.beta)[0]
 
 
+class ConvNorm(stock.ConvNorm):
+    """A 3x3 convolution and its batch norms; in a trained network they are one operator."""
+
+    def __init__(self, conv: Conv, norm: BatchNorm | DomainNorm) -> None:
+        super().__init__(conv, norm)
+        norms = list(norm.of.values()) if isinstance(norm, DomainNorm) else [norm]
+        self.is_plain = not isinstance(norm, DomainNorm)
+        self.parameters = ParameterTuple(
+            [conv.weight, conv.bias] if conv.has_bias else [conv.weight]
+        )
+        self.own = _NormParameters(norms)
+        self.stride = conv.stride[0]
+        self.relu = norm.activation == "relu"
+        self.trained = convolution_norm(self.stride, conv.has_bias)
+
+    @staticmethod
+    def can_be_of(conv: nn.Cell, norm: nn.Cell) -> bool:
+        """Return whether there is such an operator."""
+        if not isinstance(norm, BatchNorm | DomainNorm):
+            return False
+        return has_convolution_norm(conv.in_channels, conv.out_channels, conv.kernel_size[0])
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, H, W, C_in), ``counts[d]`` images of every domain -> (N, H', W', C_out)."""
+        if self.both[1].training:
+            return super().construct(x, counts)
+        images = (x.shape[0],) if self.is_plain else tuple(counts)
+        options = _convolution_norm_options(self.stride, self.relu, images)
+        return self.trained(x, *self.parameters, *self.own(), options)
+
+
 class AttentionLevel(nn.Cell):
     """The attention modules of all tasks on one level: every stage of them is one operator.
+
+    In a trained network they are one operator altogether.
 
     Args:
         modules: One per task, with batch norm. Their parameters are used, not their operators.
@@ -128,22 +167,23 @@ class AttentionLevel(nn.Cell):
         num_tasks = len(modules)
         self.mix_one, self.mix_two = pointwise(num_tasks, 1), pointwise(num_tasks, 2)
         self.train_norm, self.train_gate = batch_norm(num_tasks), batch_norm_gate(num_tasks)
-        self.inference_norm = batch_norm_inference()
+        self.trained_one, self.trained_two = attention(1), attention(2)
 
     def construct(self, counts: Sequence[int], shared: Tensor, *extracted: Tensor) -> Tensor:
         """See :class:`train.model.layers.AttentionLevel`; maps are (N, H, W, C)."""
         counts = tuple(counts)
         mixing = _pointwise_options(counts)
+        maps = (shared, *extracted)
+        if not self.modules[0].norm1.training:
+            trained = self.trained_two if extracted else self.trained_one
+            first = (self.weights1, self.biases1, *self.norm1())
+            return trained(maps, *first, self.weights2, self.biases2, *self.norm2(), mixing)
         relu, gating = _norm_options("relu", counts), _norm_options("gate", counts)
-        first = self.mix_two if extracted else self.mix_one
-        x = first((shared, *extracted), self.weights1, self.biases1, mixing)
-        if self.modules[0].norm1.training:
-            x = self.train_norm(x, *self.norm1(), relu)[0]
-            x = self.mix_one((x,), self.weights2, self.biases2, mixing)
-            return self.train_gate(x, shared, *self.norm2(), gating)[0]
-        x = self.inference_norm(x, *self.norm1(), relu)
+        mix = self.mix_two if extracted else self.mix_one
+        x = mix(maps, self.weights1, self.biases1, mixing)
+        x = self.train_norm(x, *self.norm1(), relu)[0]
         x = self.mix_one((x,), self.weights2, self.biases2, mixing)
-        return self.inference_norm(x, shared, *self.norm2(), gating)
+        return self.train_gate(x, shared, *self.norm2(), gating)[0]
 
 
 class MaxPool(nn.Cell):
@@ -241,4 +281,5 @@ def _conv_parameters(convs: Sequence[nn.Conv2d]) -> tuple[ParameterTuple, Parame
 # In a graph they are computed when it is compiled: constants.
 _norm_options = ops.constexpr(batch_norm_options)
 _pointwise_options = ops.constexpr(pointwise_options)
+_convolution_norm_options = ops.constexpr(convolution_norm_options)
 _images_of_tasks = ops.constexpr(images_of_tasks)

@@ -49,6 +49,7 @@ class WideBlock(nn.Cell):
         self.norm1 = backend.norm(in_channels, domains, relu=True)
         self.conv1 = backend.conv(in_channels, channels, 3)
         self.norm2 = backend.norm(channels, domains, relu=True)
+        self.conv1_norm2 = backend.conv_norm(self.conv1, self.norm2)
         self.conv2 = backend.conv(channels, channels, 3, stride)
         self.project = stride != 1 or in_channels != channels
         if self.project:
@@ -56,10 +57,10 @@ class WideBlock(nn.Cell):
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W) -> (N, C, ceil(H / stride), ceil(W / stride))."""
-        y = self.conv1(self.norm1(x, counts))
+        y = self.conv1_norm2(self.norm1(x, counts), counts)
         if self.project:
             x = self.shortcut(x)
-        return self.conv2(self.norm2(y, counts), x)
+        return self.conv2(y, x)
 
 
 class WideResNet(nn.Cell):
@@ -126,14 +127,15 @@ class BasicBlock(nn.Cell):
         self.bn1 = backend.norm(width, domains, relu=True)
         self.conv2 = backend.conv(width, width, 3, bias=False)
         self.bn2 = backend.norm(width, domains)
+        self.first = backend.conv_norm(self.conv1, self.bn1)
+        self.second = backend.conv_norm(self.conv2, self.bn2)
         self.project = stride != 1 or in_channels != width
         if self.project:
             self.down_sample = _projection(in_channels, width, stride, domains, backend)
 
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W) -> (N, width, ceil(H / stride), ceil(W / stride))."""
-        y = self.bn1(self.conv1(x), counts)
-        y = self.bn2(self.conv2(y), counts)
+        y = self.second(self.first(x, counts), counts)
         if self.project:
             x = self.down_sample[1](self.down_sample[0](x), counts)
         return ops.relu(x + y)
@@ -153,6 +155,7 @@ class Bottleneck(nn.Cell):
         self.bn1 = backend.norm(width, domains, relu=True)
         self.conv2 = backend.conv(width, width, 3, stride, bias=False)
         self.bn2 = backend.norm(width, domains, relu=True)
+        self.second = backend.conv_norm(self.conv2, self.bn2)
         self.conv3 = backend.conv(width, channels, 1, bias=False)
         self.bn3 = backend.norm(channels, domains)
         self.project = stride != 1 or in_channels != channels
@@ -162,7 +165,7 @@ class Bottleneck(nn.Cell):
     def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """(N, C_in, H, W) -> (N, 4 width, ceil(H / stride), ceil(W / stride))."""
         y = self.bn1(self.conv1(x), counts)
-        y = self.bn2(self.conv2(y), counts)
+        y = self.second(y, counts)
         y = self.bn3(self.conv3(y), counts)
         if self.project:
             x = self.down_sample[1](self.down_sample[0](x), counts)

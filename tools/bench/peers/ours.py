@@ -4,6 +4,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import mindspore as ms
@@ -24,6 +25,7 @@ from train.data.shares import batch_shares
 from train.distributed import cluster
 from train.distributed.collectives import OneProcess
 from train.optim.optimizers import scalar
+from train.process.collector import objects_kept
 from train.tasks.base import resolve_tasks
 
 
@@ -40,6 +42,7 @@ class Rank(Peer):
 
     def __init__(self, spec: dict[str, Any], rank: int) -> None:
         self.work = Workload.of(spec)
+        self.kept = ExitStack()  # what a run keeps from the collector
         self.place = cluster.identify(os.environ, "CPU")
         cluster.start(self.place)
         self.config = _configuration(self.work, self.place.world_size, spec.get("records"))
@@ -92,6 +95,7 @@ class Trainer(Rank):
             first = self.run(1)
         self.info["compile_seconds"] = time.perf_counter() - begin
         self.info["losses"] = [run["losses"] for run in (first, self.run(1), self.run(1))]
+        self.kept.enter_context(objects_kept())
         self.info["message_bytes"] = self.step.bytes_reduced
 
     def reduce(self, repeats: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A step is a batch of pictures: raw pixels in, the probabilities of all tasks out
 
 import importlib.util
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,14 @@ class Ours(Predictor):
 
         from train.inference.checkpoint_source import choose_checkpoint
         from train.inference.trained_model import TrainedModel
+        from train.process.collector import objects_kept
 
         run = Path(spec["run"])
         checkpoint = choose_checkpoint(run, "newest", str(run))
         options = {"seen_as": spec["seen_as"], "batch": spec["images"], "device": "CPU"}
         self.model = TrainedModel.read(checkpoint, **options)
+        self.kept = ExitStack()
+        self.kept.enter_context(objects_kept())  # as the command does
         self.ready(mindspore=mindspore.__version__)
 
     def ask(self) -> list[npt.NDArray[np.float32]]:

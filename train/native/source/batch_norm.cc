@@ -12,7 +12,6 @@
 namespace mtln {
 namespace {
 
-constexpr double EPSILON = 1e-5;
 // Weighs the old statistics.
 constexpr float MOMENTUM = 0.9f;
 
@@ -97,7 +96,7 @@ MTLN_OPERATOR(batch_norm) {
     for (int64_t i = 0; i < size; i++) {
         const double variance = found.squares[i] / setting.rows.domains[i / x.channels()].rows;
         mean[i] = static_cast<float>(found.mean[i]);
-        inverse_sigma[i] = static_cast<float>(1 / std::sqrt(variance + EPSILON));
+        inverse_sigma[i] = static_cast<float>(1 / std::sqrt(variance + kEpsilon));
     }
     const Affine affine = affine_of({mean, mean + size}, inverse_sigma,
                                     gather(arguments, first, tasks),
@@ -116,7 +115,7 @@ MTLN_OPERATOR(batch_norm_inference) {
     const int first = setting.maps(), tasks = setting.tasks;
     std::vector<float> inverse_sigma = gather(arguments, first + 3 * tasks, tasks);
     for (float &value : inverse_sigma)
-        value = static_cast<float>(1 / std::sqrt(value + EPSILON));
+        value = static_cast<float>(1 / std::sqrt(value + kEpsilon));
     const Affine affine = affine_of(gather(arguments, first + 2 * tasks, tasks),
                                     inverse_sigma.data(), gather(arguments, first, tasks),
                                     gather(arguments, first + tasks, tasks));

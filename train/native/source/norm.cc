@@ -4,6 +4,7 @@
 #include "threads.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace mtln {
@@ -237,6 +238,17 @@ void merge(const Rows &rows, const std::vector<Block> &blocks, const std::vector
 }
 
 }  // namespace
+
+TrainedNorm trained_norm(int64_t channels, const float *bias, const float *gamma,
+                         const float *beta, const float *mean, const float *variance) {
+    TrainedNorm norm{std::vector<float>(channels), std::vector<float>(channels)};
+    for (int64_t c = 0; c < channels; c++) {
+        const float inverse_sigma = static_cast<float>(1 / std::sqrt(variance[c] + kEpsilon));
+        norm.scale[c] = gamma[c] * inverse_sigma;
+        norm.shift[c] = beta[c] + ((bias ? bias[c] : 0.0f) - mean[c]) * norm.scale[c];
+    }
+    return norm;
+}
 
 Moments moments(const Rows &rows, const float *x) {
     const std::vector<Block> blocks = blocks_of(rows);

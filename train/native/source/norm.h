@@ -10,6 +10,9 @@
 
 namespace mtln {
 
+// What batch norm adds to a variance; as in mindspore.nn.BatchNorm2d.
+constexpr double kEpsilon = 1e-5;
+
 struct Domain {
     int64_t first, rows;
 };
@@ -44,6 +47,16 @@ struct GradientSums {
 struct InputGradient {
     std::vector<float> slope, offset;
 };
+
+// A batch norm with moving statistics after a convolution without its bias: x * scale + shift, for
+// every channel.
+struct TrainedNorm {
+    std::vector<float> scale, shift;
+};
+
+// `bias` may be null; all others are of `channels` values.
+TrainedNorm trained_norm(int64_t channels, const float *bias, const float *gamma,
+                         const float *beta, const float *mean, const float *variance);
 
 Moments moments(const Rows &rows, const float *x);
 

@@ -4,8 +4,7 @@
 // weight_t (C_out, C1 + C2, 1, 1) and bias_t (C_out). x2 stands for the channels after x1's.
 // Options, the last input: the number of images of every task; together N.
 
-#include "onednn.h"
-#include "operator.h"
+#include "task_rows.h"
 #include "threads.h"
 
 #include <algorithm>
@@ -15,65 +14,10 @@
 namespace mtln {
 namespace {
 
-// Values of the maps that a thread works on at a time: this many stay in the second-level cache.
-constexpr int64_t kBlockValues = 64 * 1024;
-
-// Rows (pixels) [begin, end) of one task.
-struct Rows {
-    int task;
-    int64_t begin, end;
-    int64_t count() const { return end - begin; }
-};
-
-// One or two maps side by side, as one matrix with a row per pixel.
-struct Halves {
-    float *data[2];
-    int64_t channels[2];
-    int count;
-    int64_t all_channels() const { return channels[0] + (count > 1 ? channels[1] : 0); }
-};
-
-class Tasks {
-  public:
-    // `pixels`: rows of an image.
-    Tasks(const Tensor &counts, int64_t images, int64_t pixels) : ends_{0} {
-        for (int64_t i = 0; i < counts.size(); i++) {
-            const int64_t count = counts.integers()[i];
-            if (count < 1) throw Failure("every task needs at least one image");
-            ends_.push_back(ends_.back() + count * pixels);
-        }
-        if (ends_.back() != images * pixels) {
-            throw Failure("the tasks' images are not as many as the map's");
-        }
-    }
-
-    int count() const { return static_cast<int>(ends_.size()) - 1; }
-    int64_t rows() const { return ends_.back(); }
-
-    // Rows [begin, end), cut where another task begins.
-    std::vector<Rows> between(int64_t begin, int64_t end) const {
-        std::vector<Rows> found;
-        const auto after = std::upper_bound(ends_.begin(), ends_.end(), begin);
-        for (int task = static_cast<int>(after - ends_.begin()) - 1; begin < end; task++) {
-            const int64_t stop = std::min(end, ends_[task + 1]);
-            found.push_back({task, begin, stop});
-            begin = stop;
-        }
-        return found;
-    }
-
-    bool starts_at(const Rows &rows) const { return ends_[rows.task] == rows.begin; }
-
-  private:
-    std::vector<int64_t> ends_;
-};
-
 // The tensors of an operator whose inputs are (maps..., weights of K tasks..., rest...).
 struct Layer {
     Layer(const Tensor *maps, int halves, const Tensor &y, const Tensor &counts)
-        : x{{maps[0].floats(), halves > 1 ? maps[1].floats() : nullptr},
-            {maps[0].channels(), halves > 1 ? maps[1].channels() : 0},
-            halves},
+        : x(maps, halves),
           out_channels(y.channels()),
           tasks(counts, y.shape[0], y.shape[1] * y.shape[2]) {
         for (int i = 0; i < halves; i++) {
@@ -96,7 +40,7 @@ struct Layer {
 };
 
 // Of rows of one task, a block at most.
-void forward(const Layer &layer, const Rows &rows, const float *weight, const float *bias,
+void forward(const Layer &layer, const TaskRows &rows, const float *weight, const float *bias,
              float *y) {
     const int64_t c_out = layer.out_channels, c_in = layer.x.all_channels();
     const int64_t count = rows.count();
@@ -118,7 +62,7 @@ void add_rows(const float *from, int64_t count, int64_t channels, float *__restr
 }
 
 // Adds what the rows give to dweight and dbias; writes dx.
-void backward(const Layer &layer, const Rows &rows, const float *weight, const float *dy,
+void backward(const Layer &layer, const TaskRows &rows, const float *weight, const float *dy,
               float *const *dx, float *dweight, float *dbias) {
     const int64_t c_out = layer.out_channels, c_in = layer.x.all_channels();
     for (int64_t at = rows.begin; at < rows.end; at += layer.block) {
@@ -151,7 +95,7 @@ void backward_all(const Layer &layer, const Tensor *weights, const Tensor &dy, f
         std::clamp<int64_t>(rows / layer.block, 1, static_cast<int64_t>(num_threads())));
     std::vector<Remainder> remainders(parts);
     parallel_parts(parts, [&](int part) {
-        for (const Rows &own : layer.tasks.between(rows * part / parts, rows * (part + 1) / parts)) {
+        for (const TaskRows &own : layer.tasks.between(rows * part / parts, rows * (part + 1) / parts)) {
             float *dweight = dweights[own.task].floats(), *dbias = dbiases[own.task].floats();
             if (layer.tasks.starts_at(own)) {
                 std::fill_n(dweight, weight_size, 0.0F);
@@ -174,13 +118,6 @@ void backward_all(const Layer &layer, const Tensor *weights, const Tensor &dy, f
     }
 }
 
-// Arguments [first, first + count) as tensors.
-std::vector<Tensor> range(const Arguments &arguments, int first, int count) {
-    std::vector<Tensor> found;
-    for (int i = first; i < first + count; i++) found.push_back(arguments[i]);
-    return found;
-}
-
 // maps (1 or 2), weights, biases, options -> y
 int forward_operator(const Arguments &a, int halves) {
     return reported("pointwise", [&] {
@@ -190,18 +127,9 @@ int forward_operator(const Arguments &a, int halves) {
                    biases = range(a, halves + tasks, tasks);
         const Layer layer(maps.data(), halves, y, counts);
         for (const Tensor &weight : weights) layer.check(weight);
-        // Blocks are the same whatever the number of threads: a row that is the last of a product
-        // may be rounded otherwise than one in the middle.
-        const int64_t all = layer.tasks.rows(), blocks = (all + layer.block - 1) / layer.block;
-        parallel(blocks, 1, [&](int64_t first, int64_t last) {
-            for (int64_t begin = first * layer.block; begin < std::min(all, last * layer.block);
-                 begin += layer.block) {
-                const int64_t end = std::min(all, begin + layer.block);
-                for (const Rows &rows : layer.tasks.between(begin, end)) {
-                    forward(layer, rows, weights[rows.task].floats(), biases[rows.task].floats(),
-                            y.floats());
-                }
-            }
+        layer.tasks.in_blocks(layer.block, [&](const TaskRows &rows) {
+            forward(layer, rows, weights[rows.task].floats(), biases[rows.task].floats(),
+                    y.floats());
         });
     });
 }

@@ -372,7 +372,7 @@ void transform_map(const Grid &grid, const Map &map, const float *data, int64_t 
 }
 
 // Transforms the planes of every tile by T into `size` x `size` pixels, and calls
-// write(offset of a vector in the map, its value) for those in the map.
+// write(offset of a vector in the map, its channel, its value, tile) for those in the map.
 template <typename T, int size, int n, typename Grid, typename Write>
 void restore_map(const Grid &grid, const Map &map, const float *data, const float *planes,
                  int64_t first, int64_t tiles, const Write &write) {
@@ -393,7 +393,7 @@ void restore_map(const Grid &grid, const Map &map, const float *data, const floa
             for (int i = 0; i < size; i++) {
 #pragma GCC unroll 9
                 for (int j = 0; j < size; j++) {
-                    if (to[i][j]) write(to[i][j] - data + c, c, out[i][j]);
+                    if (to[i][j]) write(to[i][j] - data + c, c, out[i][j], first + t);
                 }
             }
         }
@@ -436,10 +436,11 @@ float *buffer(Slot slot, int64_t values) {
     return static_cast<float *>(scratch(slot, values * sizeof(float)));
 }
 
-// y = x * taps, or with taps turned round; taps (3, 3, C_in, C_out).
-template <int m, int stride, bool turned>
-void convolve(const Convolution &s, const float *x, const float *taps, const float *bias,
-              const float *residual, float *y) {
+// y = x * taps, or with taps turned round; taps (3, 3, C_in, C_out). Of what comes out, `finish`
+// (value, offset in y, channel, image) is what is written.
+template <int m, int stride, bool turned, typename Finish>
+void convolve(const Convolution &s, const float *x, const float *taps, const Finish &finish,
+              float *y) {
     using Tile = Filtering<m, stride>;
     constexpr int n = Tile::n;
     const Grid<m, stride> grid(s);
@@ -448,10 +449,8 @@ void convolve(const Convolution &s, const float *x, const float *taps, const flo
     float *weights = buffer(Slot::weights, n * n * weight_plane);
     transform_weights<Tile, turned>(taps, c_in, c_out, weights);
     const int64_t block = block_of(n, c_in + c_out);
-    const auto write = [=](int64_t at, int64_t c, Vector value) {
-        if (bias) value += load(bias + c);
-        if (residual) value += load(residual + at);
-        store(y + at, value);
+    const auto write = [&](int64_t at, int64_t c, Vector value, int64_t tile) {
+        store(y + at, finish(value, at, c, tile / grid.of_image));
     };
     parallel(grid.count, block, [&](int64_t begin, int64_t end) {
         float *maps = buffer(Slot::maps, n * n * plane_size(block, c_in));
@@ -482,7 +481,7 @@ void spread(const Convolution &s, const float *dy, const float *taps, float *dx)
     float *weights = buffer(Slot::weights, n * n * weight_plane);
     transform_weights<Tile, false>(taps, c_out, c_in, weights);
     const int64_t block = block_of(n, c_in + c_out);
-    const auto add = [=](int64_t at, int64_t, Vector value) {
+    const auto add = [=](int64_t at, int64_t, Vector value, int64_t) {
         store(dx + at, load(dx + at) + value);
     };
     parallel(s.images, std::max<int64_t>(1, block / grid.of_image), [&](int64_t from, int64_t to) {
@@ -622,8 +621,28 @@ void forward(const Convolution &s, const float *x, const float *weight, const fl
              const float *residual, float *y) {
     float *taps = taps_buffer(s);
     reorder(s, false, false).run(weight, taps);
+    const auto finish = [=](Vector value, int64_t at, int64_t c, int64_t) {
+        if (bias) value += load(bias + c);
+        if (residual) value += load(residual + at);
+        return value;
+    };
     with_best_tile(s, [&](auto m, auto stride) {
-        convolve<m, stride, false>(s, x, taps, bias, residual, y);
+        convolve<m, stride, false>(s, x, taps, finish, y);
+    });
+}
+
+void forward(const Convolution &s, const float *x, const float *weight, const Norms &norms,
+             float *y) {
+    float *taps = taps_buffer(s);
+    reorder(s, false, false).run(weight, taps);
+    const auto finish = [&](Vector value, int64_t, int64_t c, int64_t image) {
+        const TrainedNorm &norm = norms.of_domains[norms.domains[image]];
+        value = value * load(&norm.scale[c]) + load(&norm.shift[c]);
+        if (!norms.relu) return value;
+        return value < 0 ? Vector{} : value;  // NaN stays NaN
+    };
+    with_best_tile(s, [&](auto m, auto stride) {
+        convolve<m, stride, false>(s, x, taps, finish, y);
     });
 }
 
@@ -634,7 +653,8 @@ void backward_data(const Convolution &s, const float *dy, const float *weight, f
     std::swap(turned.in_channels, turned.out_channels);
     with_best_tile(s, [&](auto m, auto stride) {
         if constexpr (stride == 1) {
-            convolve<m, stride, true>(turned, dy, taps, nullptr, nullptr, dx);
+            const auto as_it_is = [](Vector value, int64_t, int64_t, int64_t) { return value; };
+            convolve<m, stride, true>(turned, dy, taps, as_it_is, dx);
         } else {
             spread<m, stride>(s, dy, taps, dx);
         }

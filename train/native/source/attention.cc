@@ -1,0 +1,100 @@
+// The attention modules of K tasks on one level of a trained network, as one operator: two 1x1
+// convolutions, each with a batch norm of moving statistics, a ReLU after the first and the gate
+// after the second. What lies between the convolutions never leaves the cache.
+//
+// Shapes: x1 (N, H, W, C), the map that is masked, x2 (N, H, W, C2) or absent, y (N, H, W, C); for
+// every task weight1_t (M, C + C2, 1, 1), weight2_t (C, M, 1, 1), and bias, gamma, beta, moving
+// mean and moving variance of both, (M) and (C).
+// Options, the last input: the number of images of every task; together N.
+
+#include "norm.h"
+#include "sigmoid.h"
+#include "task_rows.h"
+
+namespace mtln {
+namespace {
+
+// A 1x1 convolution of one task, without its bias, and the bias and norm that follow.
+struct Stage {
+    const float *weight;
+    TrainedNorm after;
+};
+
+// Inputs [first, first + 6 * tasks): weights, biases, gammas, betas, means, variances.
+std::vector<Stage> stages(const Arguments &a, int first, int tasks, int64_t in, int64_t out) {
+    std::vector<Stage> found;
+    for (int t = 0; t < tasks; t++) {
+        const auto input = [&](int kind) { return a[first + kind * tasks + t]; };
+        if (input(0).size() != in * out || input(0).shape[0] != out) {
+            throw Failure("the weights do not fit the maps");
+        }
+        found.push_back({input(0).floats(),
+                         trained_norm(out, input(1).floats(), input(2).floats(), input(3).floats(),
+                                      input(4).floats(), input(5).floats())});
+    }
+    return found;
+}
+
+// NaN stays NaN.
+void relu(const TrainedNorm &after, int64_t rows, int64_t channels, float *__restrict x) {
+    const float *__restrict scale = after.scale.data(), *__restrict shift = after.shift.data();
+    for (int64_t i = 0; i < rows; i++, x += channels) {
+        for (int64_t c = 0; c < channels; c++) {
+            const float y = x[c] * scale[c] + shift[c];
+            x[c] = y < 0.0F ? 0.0F : y;
+        }
+    }
+}
+
+void gate(const TrainedNorm &after, int64_t rows, int64_t channels, const float *__restrict gated,
+          float *__restrict x) {
+    const float *__restrict scale = after.scale.data(), *__restrict shift = after.shift.data();
+    for (int64_t i = 0; i < rows; i++, x += channels, gated += channels) {
+        for (int64_t c = 0; c < channels; c++) {
+            x[c] = sigmoid(x[c] * scale[c] + shift[c]) * gated[c];
+        }
+    }
+}
+
+// maps (1 or 2), both stages, options -> y
+int attend(const Arguments &a, int halves) {
+    return reported("attention", [&] {
+        const Tensor y = a.from_end(1), counts = a.from_end(2);
+        const Tasks tasks(counts, y.shape[0], y.shape[1] * y.shape[2]);
+        const int second = halves + 6 * tasks.count();
+        const auto maps = range(a, 0, halves);
+        const Halves x(maps.data(), halves);
+        const int64_t in = x.all_channels(), middle = a[halves].shape[0], out = y.channels();
+        for (const Tensor &map : maps) {
+            if (map.rows() != y.rows()) throw Failure("the maps differ in size");
+        }
+        if (x.channels[0] != out) throw Failure("the first map is the one that is masked");
+        const auto inner = stages(a, halves, tasks.count(), in, middle),
+                   outer = stages(a, second, tasks.count(), middle, out);
+        const int64_t block = std::max<int64_t>(64, kBlockValues / (in + middle + out));
+        tasks.in_blocks(block, [&](const TaskRows &rows) {
+            const int64_t count = rows.count();
+            float *hidden = static_cast<float *>(
+                scratch(Slot::products, count * middle * static_cast<int64_t>(sizeof(float))));
+            float *result = y.floats() + rows.begin * out;
+            const Stage &one = inner[rows.task], &two = outer[rows.task];
+            int64_t first = 0;
+            for (int half = 0; half < halves; half++) {
+                const int64_t c = x.channels[half];
+                onednn::matmul(false, true, count, middle, c, x.data[half] + rows.begin * c, c,
+                               one.weight + first, in, half ? 1.0F : 0.0F, hidden, middle, nullptr);
+                first += c;
+            }
+            relu(one.after, count, middle, hidden);
+            onednn::matmul(false, true, count, out, middle, hidden, middle, two.weight, middle,
+                           0.0F, result, out, nullptr);
+            gate(two.after, count, out, x.data[0] + rows.begin * out, result);
+        });
+    });
+}
+
+}  // namespace
+}  // namespace mtln
+
+MTLN_OPERATOR(attention) { return mtln::attend(arguments, 1); }
+MTLN_OPERATOR(attention_pair) { return mtln::attend(arguments, 2); }
