@@ -102,7 +102,8 @@ class Modules:
         hidden = self.norm1(numpy_pointwise(x, self.weights1, self.biases1, counts), counts)
         hidden = np.where(hidden < 0, 0, hidden)
         logits = self.norm2(numpy_pointwise(hidden, self.weights2, self.biases2, counts), counts)
-        return halves[0] / (1 + np.exp(-logits))
+        masked: Array = halves[0] / (1 + np.exp(-logits))
+        return masked
 
 
 def attention_name(halves: Sequence[Array]) -> str:
