@@ -69,7 +69,7 @@ class Attention(CompiledCell):
         network = self.network
         counts = tuple([pixels.shape[0] for pixels in images])
         of_tasks = tuple([counts[d] for d in network.dataset_of_task])
-        levels = network.shared_maps(images, counts)
+        levels = [network.by_task(m, counts) for m in network.shared_maps(images, counts)]
         seen: tuple[tuple[Tensor, ...], ...] = ()  # of every level, of every task
         extracted: tuple[Tensor, ...] = ()
         for modules, extractor, shared in zip(  # noqa: B905

@@ -12,6 +12,7 @@ from mindspore import Parameter, nn
 
 from train.config.sections import Precision
 from train.model import aclnn_layers, layers, native_layers
+from train.model.layers import ByTask
 from train.native import update as native_update
 from train.optim.optimizers import SGD, FlatOptimizer
 from train.optim.update import Flatten, Restore, Subtract, Update
@@ -108,9 +109,9 @@ class Backend:
         """Return the cell of bilinear interpolation: ``resize(x, (height, width))``."""
         return self.layers.Resize()
 
-    def attention_level(self, modules: Sequence[nn.Cell]) -> nn.Cell:
+    def attention_level(self, modules: Sequence[nn.Cell], by_task: ByTask) -> nn.Cell:
         """Return the attention of all tasks on a level; see :class:`layers.AttentionLevel`."""
-        return layers.AttentionLevel(modules, self.layers.Gate(), self.channel_axis)
+        return layers.AttentionLevel(modules, by_task, self.layers.Gate(), self.channel_axis)
 
     def linear_heads(self, heads: Sequence[nn.Cell], tasks: Sequence[int]) -> nn.Cell:
         """Return the heads of many tasks as one; see :class:`train.model.layers.LinearHeads`."""
@@ -178,11 +179,11 @@ class NativeBackend(Backend):
         """See the base class."""
         return native_layers.MaxPool(kernel_size, stride, symmetric)
 
-    def attention_level(self, modules: Sequence[nn.Cell]) -> nn.Cell:
+    def attention_level(self, modules: Sequence[nn.Cell], by_task: ByTask) -> nn.Cell:
         """See the base class."""
         if self.norm_kind == "group":
-            return super().attention_level(modules)
-        return native_layers.AttentionLevel(modules)
+            return super().attention_level(modules, by_task)
+        return native_layers.AttentionLevel(modules, by_task)
 
     def from_images(self) -> nn.Cell:
         """See the base class."""

@@ -200,18 +200,45 @@ class Transpose(nn.Cell):
         return x if self.dtype is None else x.astype(self.dtype)
 
 
+class ByTask(nn.Cell):
+    """Puts the images of every task one after the other; tasks of one data set have the same.
+
+    Args:
+        dataset_of_task: For every task, the number of its data set.
+        num_datasets: How many there are.
+    """
+
+    def __init__(self, dataset_of_task: Sequence[int], num_datasets: int) -> None:
+        super().__init__()
+        self.dataset_of_task = tuple(dataset_of_task)
+        self.is_mixed_batch = self.dataset_of_task == tuple(range(num_datasets))
+        self.concat = ops.Concat(0)
+
+    def construct(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """(N, C, H, W), ``counts[d]`` images of every data set -> the same of every task."""
+        if self.is_mixed_batch:
+            return x
+        parts = split(x, counts) if len(counts) > 1 else (x,)
+        return self.concat([parts[d] for d in self.dataset_of_task])
+
+
 class AttentionLevel(nn.Cell):
     """The attention modules of all tasks on one level, each on its own task's images.
 
     Args:
         modules: One per task. They belong to the task branches: none becomes a child of this cell.
+        by_task: Gives every task its images.
         gate: (logits of a mask, map) -> the masked map.
         channel_axis: Axis of the channels in a map.
     """
 
-    def __init__(self, modules: Sequence[nn.Cell], gate: nn.Cell, channel_axis: int) -> None:
+    def __init__(
+        self, modules: Sequence[nn.Cell], by_task: ByTask, gate: nn.Cell, channel_axis: int
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.modules = tuple(modules)
+        self.by_task = by_task
+        self.dataset_of_task = by_task.dataset_of_task
         self.gate = gate
         self.concat = ops.Concat(0)
         self.concat_channels = ops.Concat(channel_axis)
@@ -220,17 +247,20 @@ class AttentionLevel(nn.Cell):
         """Mask the shared map.
 
         Args:
-            counts: Images of every task.
-            shared: The shared map with the images of all tasks, one task after the other.
-            extracted: From level 1 on, what the extractor has made of the level before.
+            counts: Images of every data set.
+            shared: The shared map of all images.
+            extracted: From level 1 on, what the extractor has made of the level before, with the
+                images of all tasks, one task after the other.
 
         Returns:
-            The masked map, of the shape of ``shared``.
+            The masked map, with the images of all tasks.
         """
+        shared = self.by_task(shared, counts)
+        of_tasks = [counts[d] for d in self.dataset_of_task]
         seen = self.concat_channels((shared, *extracted)) if extracted else shared
         logits = [
             module(part)
-            for module, part in zip(self.modules, split(seen, counts))  # noqa: B905
+            for module, part in zip(self.modules, split(seen, of_tasks))  # noqa: B905
         ]
         return self.gate(self.concat(logits), shared)
 

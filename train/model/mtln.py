@@ -20,7 +20,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from train.model.attention import AttentionModule, FeatureExtractor
 from train.model.backend import Backend
-from train.model.layers import split
+from train.model.layers import ByTask
 from train.model.trunks import Trunk
 
 BranchKind = Literal["attention", "linear"]
@@ -146,14 +146,13 @@ class MTLN(nn.Cell):
         self.tasks = nn.CellDict(
             {task.name: TaskBranch(task, trunk.channels, branch, backend) for task in tasks}
         )
-        self.attention = tuple(
-            backend.attention_level([b.attention[level] for b in self.tasks.values()])
-            for level in range(len(self.shared.extractors))
-        )
         names = [d.name for d in datasets]
         self.dataset_of_task = tuple(names.index(t.dataset) for t in tasks)
-        # Whether the images of the tasks, one task after the other, are those of the mixed batch.
-        self.tasks_are_datasets = self.dataset_of_task == tuple(range(len(datasets)))
+        self.by_task = ByTask(self.dataset_of_task, len(datasets))
+        self.attention = tuple(
+            backend.attention_level([b.attention[level] for b in self.tasks.values()], self.by_task)
+            for level in range(len(self.shared.extractors))
+        )
         # (x / 255 - mean) / std as one multiplication and one addition per channel.
         self.scales = tuple(tuple(1 / (255 * s) for s in d.std) for d in datasets)
         self.shifts = tuple(
@@ -190,7 +189,7 @@ class MTLN(nn.Cell):
         """One uint8 tensor (n_d, H, W, 3) per data set -> logits (n_d, classes, ...) per task."""
         counts = tuple([pixels.shape[0] for pixels in images])
         of_tasks = tuple([counts[d] for d in self.dataset_of_task])
-        levels = self._distil(self.shared_maps(images, counts), of_tasks)
+        levels = self._distil(self.shared_maps(images, counts), counts, of_tasks)
         size = images[0].shape[1:3]
         # What a loop has changed is not used in a comprehension: MindSpore fails on that sometimes.
         by_kind = [of_kind(levels, of_tasks, size) for of_kind in self.answers_of_kinds]
@@ -199,11 +198,11 @@ class MTLN(nn.Cell):
     def shared_maps(
         self, images: tuple[Tensor, ...], counts: tuple[int, ...]
     ) -> tuple[Tensor, ...]:
-        """Images as above -> the trunk's map of every level, one task's images after the other."""
-        maps = self.shared.trunk(self._mix(images, counts), counts)
+        """Images as above -> the trunk's map (N, C, H, W) of every level."""
+        maps: tuple[Tensor, ...] = self.shared.trunk(self._mix(images, counts), counts)
         if self.trunk_is_frozen:
-            maps = tuple([ops.stop_gradient(shared) for shared in maps])
-        return tuple([self._by_task(shared, counts) for shared in maps])
+            return tuple([ops.stop_gradient(shared) for shared in maps])
+        return maps
 
     def _mix(self, images: tuple[Tensor, ...], counts: tuple[int, ...]) -> Tensor:
         """Normalise every data set with its own statistics; return a map of all images."""
@@ -211,14 +210,9 @@ class MTLN(nn.Cell):
         scales, shifts = _per_image(self.scales, counts), _per_image(self.shifts, counts)
         return self.from_images(pixels * scales + shifts)
 
-    def _by_task(self, shared: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return a map of the images of all tasks, one task after the other."""
-        if self.tasks_are_datasets:
-            return shared
-        of_dataset = split(shared, counts)
-        return self.concat([of_dataset[d] for d in self.dataset_of_task])
-
-    def _distil(self, levels: Sequence[Tensor], counts: Sequence[int]) -> tuple[Tensor, ...]:
+    def _distil(
+        self, levels: Sequence[Tensor], counts: Sequence[int], of_tasks: Sequence[int]
+    ) -> tuple[Tensor, ...]:
         """Make task-specific maps of the shared ones, level by level, for all tasks together.
 
         Every task masks its slice; all masked slices pass the shared extractor together, and what
@@ -226,14 +220,14 @@ class MTLN(nn.Cell):
         attention branches, they see the shared maps.
         """
         if not self.attention:
-            return tuple(levels)
+            return tuple([self.by_task(shared, counts) for shared in levels])
         distilled: tuple[Tensor, ...] = ()
         extracted: tuple[Tensor, ...] = ()
         for attend, extractor, shared in zip(  # noqa: B905
             self.attention, self.shared.extractors, levels
         ):
             attended = attend(counts, shared, *extracted)
-            extracted = (extractor(attended, counts),)
+            extracted = (extractor(attended, of_tasks),)
             distilled = (*distilled, attended)
         return (*distilled[:-1], *extracted)
 

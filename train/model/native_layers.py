@@ -27,6 +27,7 @@ from train.native.norms import (
 from train.native.scene_tasks import cross_entropy, images_of_tasks, scene_heads
 from train.native.trained import (
     attention,
+    attention_options,
     convolution_norm,
     convolution_norm_options,
     has_convolution_norm,
@@ -155,11 +156,14 @@ class AttentionLevel(nn.Cell):
 
     Args:
         modules: One per task, with batch norm. Their parameters are used, not their operators.
+        by_task: Gives every task its images.
     """
 
-    def __init__(self, modules: Sequence[nn.Cell]) -> None:
+    def __init__(self, modules: Sequence[nn.Cell], by_task: stock.ByTask) -> None:
         super().__init__(auto_prefix=False)
         self.modules = tuple(modules)
+        self.by_task = by_task
+        self.dataset_of_task = by_task.dataset_of_task
         self.weights1, self.biases1 = _conv_parameters([m.conv1 for m in modules])
         self.weights2, self.biases2 = _conv_parameters([m.conv2 for m in modules])
         self.norm1 = _NormParameters([m.norm1 for m in modules])
@@ -167,20 +171,21 @@ class AttentionLevel(nn.Cell):
         num_tasks = len(modules)
         self.mix_one, self.mix_two = pointwise(num_tasks, 1), pointwise(num_tasks, 2)
         self.train_norm, self.train_gate = batch_norm(num_tasks), batch_norm_gate(num_tasks)
-        self.trained_one, self.trained_two = attention(1), attention(2)
 
     def construct(self, counts: Sequence[int], shared: Tensor, *extracted: Tensor) -> Tensor:
         """See :class:`train.model.layers.AttentionLevel`; maps are (N, H, W, C)."""
-        counts = tuple(counts)
-        mixing = _pointwise_options(counts)
+        of_tasks = tuple([counts[d] for d in self.dataset_of_task])
         maps = (shared, *extracted)
         if not self.modules[0].norm1.training:
-            trained = self.trained_two if extracted else self.trained_one
             first = (self.weights1, self.biases1, *self.norm1())
-            return trained(maps, *first, self.weights2, self.biases2, *self.norm2(), mixing)
-        relu, gating = _norm_options("relu", counts), _norm_options("gate", counts)
+            second = (self.weights2, self.biases2, *self.norm2())
+            options = _attention_options(tuple(counts), self.dataset_of_task)
+            return attention(len(maps), sum(of_tasks))(maps, *first, *second, options)
+        mixing = _pointwise_options(of_tasks)
+        relu, gating = _norm_options("relu", of_tasks), _norm_options("gate", of_tasks)
+        shared = self.by_task(shared, counts)
         mix = self.mix_two if extracted else self.mix_one
-        x = mix(maps, self.weights1, self.biases1, mixing)
+        x = mix((shared, *extracted), self.weights1, self.biases1, mixing)
         x = self.train_norm(x, *self.norm1(), relu)[0]
         x = self.mix_one((x,), self.weights2, self.biases2, mixing)
         return self.train_gate(x, shared, *self.norm2(), gating)[0]
@@ -281,5 +286,6 @@ def _conv_parameters(convs: Sequence[nn.Conv2d]) -> tuple[ParameterTuple, Parame
 # In a graph they are computed when it is compiled: constants.
 _norm_options = ops.constexpr(batch_norm_options)
 _pointwise_options = ops.constexpr(pointwise_options)
+_attention_options = ops.constexpr(attention_options)
 _convolution_norm_options = ops.constexpr(convolution_norm_options)
 _images_of_tasks = ops.constexpr(images_of_tasks)

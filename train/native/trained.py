@@ -41,15 +41,31 @@ def convolution_norm(stride: int, bias: bool) -> ops.Custom:
     )
 
 
+def attention_options(counts: Sequence[int], dataset_of_task: Sequence[int]) -> Tensor:
+    """Return the last input of :func:`attention`.
+
+    Args:
+        counts: Images of every data set, in their order in the shared map.
+        dataset_of_task: For every task, the number of its data set.
+    """
+    firsts = [sum(counts[:d]) for d in dataset_of_task]
+    return options(*(counts[d] for d in dataset_of_task), *firsts)
+
+
 @functools.cache
-def attention(halves: int) -> ops.Custom:
+def attention(halves: int, images: int) -> ops.Custom:
     """Return an operator for the attention modules of K tasks on one level.
 
-    Inputs: a tuple with x (N, H, W, C), or with 2 ``halves`` x and (N, H, W, C_2); of the first 1x1
-    convolution K weights (M, C + C_2, 1, 1), K biases, gammas, betas, moving means and moving
-    variances (M,), each kind a tuple; the same of the second one, (C, M, 1, 1) and (C,);
-    :func:`train.native.convolutions.pointwise_options`.
+    Args:
+        halves: See below.
+        images: N', the images of all tasks.
 
-    Output: x under the soft masks, (N, H, W, C).
+    Inputs: a tuple with x (N, H, W, C) of all data sets, and with 2 ``halves`` (N', H, W, C_2) of
+    all tasks; of the first 1x1 convolution K weights (M, C + C_2, 1, 1), K biases, gammas, betas,
+    moving means and moving variances (M,), each kind a tuple; the same of the second one,
+    (C, M, 1, 1) and (C,); :func:`attention_options`.
+
+    Output: x under the soft masks of all tasks, one task's images after the other, (N', H, W, C).
     """
-    return operator("attention" if halves == 1 else "attention_pair", lambda maps, *_: maps[0])
+    name = "attention" if halves == 1 else "attention_pair"
+    return operator(name, lambda maps, *_: (images, *maps[0][1:]))

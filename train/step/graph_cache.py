@@ -17,6 +17,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,11 @@ class _Compiler:
 
         A graph is a program. So the folder is in one that this process has made and keeps, with
         access for nobody else; where others could put one in its place, there is no cache (None).
+        Nor is there where Python was started without a script (``python -c``): MindSpore reads it.
         """
         try:
+            if not Path(sys.argv[0]).is_file():
+                raise FileNotFoundError
             if self._folder is None:  # MindSpore looks at the variable once
                 self._folder = lasting_folder() / "graphs"
             if not _is_safe(self._folder.parent):

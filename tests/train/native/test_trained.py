@@ -106,10 +106,6 @@ class Modules:
         return masked
 
 
-def attention_name(halves: Sequence[Array]) -> str:
-    return "attention_pair" if len(halves) == 2 else "attention"
-
-
 @grid
 @given(
     counts_of_domains,
@@ -131,13 +127,18 @@ def check_attention(
     middle: int,
     threads: int,
 ) -> None:
+    """Tasks with as many images have the same ones, those of the first of them."""
     rng = np.random.default_rng(sum(counts) + sum(channels))
-    halves = [rng.normal(0, 1, (sum(counts), *size, c)) for c in channels]
+    sets = list(dict.fromkeys(counts))
+    firsts = [sum(sets[: sets.index(count)]) for count in counts]
+    shared = rng.normal(0, 1, (sum(sets), *size, channels[0]))
+    own = np.concatenate([shared[f : f + n] for f, n in zip(firsts, counts, strict=True)])
+    others = [rng.normal(0, 1, (sum(counts), *size, c)) for c in channels[1:]]
     modules = Modules(rng, len(counts), sum(channels), middle, channels[0])
-    y = modules(halves, counts)
-    inputs = [*halves, *modules.inputs, options(*counts)]
-    found = call(attention_name(halves), inputs, [y.shape], threads)
-    assert_close(found[0], y, TOLERANCE)
+    y = modules([own, *others], counts)
+    inputs = [shared, *others, *modules.inputs, options(*counts, *firsts)]
+    name = "attention_pair" if others else "attention"
+    assert_close(call(name, inputs, [y.shape], threads)[0], y, TOLERANCE)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -155,7 +156,7 @@ def test_the_same_bits_whatever_the_number_of_threads(name: str) -> None:
     counts, shape = [2, 1], (3, 61, 67, 48)
     halves = [rng.normal(0, 1, shape), rng.normal(0, 1, (*shape[:3], 16))]
     if name == "attention_pair":
-        inputs = [*halves, *Modules(rng, 2, 64, 48, 48).inputs, options(*counts)]
+        inputs = [*halves, *Modules(rng, 2, 64, 48, 48).inputs, options(*counts, 0, 2)]
     else:
         weight, bias = rng.normal(0, 1, (48, 48, 3, 3)), rng.normal(0, 1, 48)
         inputs = [halves[0], weight, bias, *Norms(rng, 2, 48).inputs, options(1, 1, *counts)]
@@ -172,7 +173,7 @@ def test_what_is_not_finite_comes_through(value: float) -> None:
     x = rng.normal(0, 1, shape)
     x[1, 2, 2, 3] = value
     modules = Modules(rng, 2, 16, 16, 16)
-    (y,) = call("attention", [x, *modules.inputs, options(*counts)], [shape])
+    (y,) = call("attention", [x, *modules.inputs, options(*counts, 0, 1)], [shape])
     assert_alike(y, modules([x], counts))
     weight, norms = rng.normal(0, 1, (16, 16, 3, 3)), Norms(rng, 2, 16)
     inputs = [x, weight, *norms.inputs, options(1, 1, *counts)]
@@ -184,11 +185,11 @@ def test_what_is_not_finite_comes_through(value: float) -> None:
 def test_unfit_inputs_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     x, y = np.zeros((3, 4, 4, 16), np.float32), np.zeros((3, 4, 4, 16), np.float32)
-    for counts in ([2], [0, 3], [4]):
-        modules = Modules(rng, len(counts), 16, 16, 16)
+    for counts in ([2, 0], [0, 3, 0, 0], [4, 0], [3, 1], [3, -1]):
+        modules = Modules(rng, len(counts) // 2, 16, 16, 16)
         assert_refused("attention", [x, *modules.inputs, options(*counts)], [y], capfd)
     narrow = Modules(rng, 1, 8, 16, 16)
-    told = assert_refused("attention", [x, *narrow.inputs, options(3)], [y], capfd)
+    told = assert_refused("attention", [x, *narrow.inputs, options(3, 0)], [y], capfd)
     assert "the weights do not fit the maps" in told
     weights = [np.zeros((16, c, 3, 3), np.float32) for c in (16, 8, 16)]
     for weight, own_options in zip(weights, [(1, 0, 2), (1, 0, 3), (3, 0, 3)], strict=True):

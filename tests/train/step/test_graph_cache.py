@@ -339,3 +339,12 @@ def test_graphs_know_how_their_ranks_reduce(
 def test_without_a_folder_nothing_is_kept() -> None:
     with GraphCache(None, {}, 0).compiling("step"):
         assert "MS_COMPILER_CACHE_ENABLE" not in os.environ
+
+
+def test_where_python_has_no_script_nothing_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """MindSpore would read it, and fail, as with ``python -c``."""
+    monkeypatch.setattr(sys, "argv", ["-c"])
+    with GraphCache(tmp_path, {}, 0).compiling("step"):
+        assert "MS_COMPILER_CACHE_ENABLE" not in os.environ

@@ -16,6 +16,7 @@ from mindspore import Tensor, nn
 from tools.bench.peers import Peer
 from tools.bench.workload import MEAN, OPTIMIZER, STD, Workload
 from train.model.backend import Backend
+from train.model.layers import ByTask
 from train.model.mtln import MTLN, DatasetInfo
 from train.model.trunks import WideResNet
 from train.tasks.scene import SceneTask
@@ -33,7 +34,8 @@ class TaskNetwork(nn.Cell):
         super().__init__(auto_prefix=False)
         branch = network.tasks[task]
         self.shared = network.shared
-        self.attention = tuple(network.backend.attention_level([m]) for m in branch.attention)
+        level = network.backend.attention_level
+        self.attention = tuple(level([m], ByTask([0], 1)) for m in branch.attention)
         self.head = branch.head
 
     def construct(self, x: Tensor) -> Tensor:

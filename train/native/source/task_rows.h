@@ -66,17 +66,18 @@ class Tasks {
     bool starts_at(const TaskRows &rows) const { return ends_[rows.task] == rows.begin; }
 
     // Calls work(rows of one task) for all rows, in blocks of `block`, at once in several threads.
-    // Blocks are the same whatever the number of threads: a row that is the last of a product may
-    // be rounded otherwise than one in the middle.
+    // A row that is the last of a product may be rounded otherwise than one in the middle. So
+    // blocks depend neither on the number of threads nor on the other tasks.
     template <typename Work>
     void in_blocks(int64_t block, const Work &work) const {
-        parallel((rows() + block - 1) / block, 1, [&](int64_t first, int64_t last) {
-            for (int64_t begin = first * block; begin < std::min(rows(), last * block);
-                 begin += block) {
-                for (const TaskRows &own : between(begin, std::min(rows(), begin + block))) {
-                    work(own);
-                }
+        std::vector<TaskRows> blocks;
+        for (int task = 0; task < count(); task++) {
+            for (int64_t begin = ends_[task]; begin < ends_[task + 1]; begin += block) {
+                blocks.push_back({task, begin, std::min(begin + block, ends_[task + 1])});
             }
+        }
+        parallel(static_cast<int64_t>(blocks.size()), 1, [&](int64_t first, int64_t last) {
+            for (int64_t i = first; i < last; i++) work(blocks[i]);
         });
     }
 
