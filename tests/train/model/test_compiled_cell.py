@@ -1,5 +1,8 @@
-"""Cells below one that the host calls are told of its graph when that changes, and only then."""
+"""A cell that the host calls: what its compilation is kept from, and what the cells below hear."""
 
+import gc
+
+import pytest
 from mindspore import nn
 
 from train.model.compiled_cell import CompiledCell
@@ -20,3 +23,10 @@ def test_cells_below_are_told_when_the_graph_changes() -> None:
     assert cell.inner.compile_phase == "untouched"
     cell.compile_phase = "second"
     assert cell.compile_phase == cell.inner.compile_phase == "second"
+
+
+def test_nothing_is_collected_while_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(nn.Cell, "compile", lambda _: seen.append(gc.isenabled()))
+    Outer().compile()
+    assert seen == [False] and gc.isenabled()
