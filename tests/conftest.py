@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,6 @@ environment.cap_instructions()
 # All runs share their compiled graphs. Tests that put other functions into the place of what is
 # compiled, which no key of a graph would know of, keep none (fixture `no_graphs`).
 os.environ[graph_cache.VARIABLE] = str(GRAPHS)
-
-# pytest-xdist starts workers without a script, and then no graph is kept.
-if not Path(sys.argv[0]).is_file():
-    sys.argv[0] = __file__
 
 # pytest-xdist sets it for a terminal that its workers do not have, and tables would fit that.
 os.environ.pop("COLUMNS", None)

@@ -17,7 +17,6 @@ import re
 import secrets
 import shutil
 import stat
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -114,11 +113,8 @@ class _Compiler:
 
         A graph is a program. So the folder is in one that this process has made and keeps, with
         access for nobody else; where others could put one in its place, there is no cache (None).
-        Nor is there where Python was started without a script (``python -c``): MindSpore reads it.
         """
         try:
-            if not Path(sys.argv[0]).is_file():
-                raise FileNotFoundError
             if self._folder is None:  # MindSpore looks at the variable once
                 self._folder = lasting_folder() / "graphs"
             if not _is_safe(self._folder.parent):
@@ -129,9 +125,10 @@ class _Compiler:
             return
         os.environ.update({_FOLDER: str(self._folder), _FORCE: "1", _ENABLE: "1"})
         try:
-            role = os.environ.get("MS_ROLE", "")
-            name = f"rank_{rank}/graph_cache/{role}compile_cache_{self._graphs}.mindir"
-            yield self._folder / name
+            with _no_search_for_sources():
+                role = os.environ.get("MS_ROLE", "")
+                name = f"rank_{rank}/graph_cache/{role}compile_cache_{self._graphs}.mindir"
+                yield self._folder / name
         finally:
             self._graphs += 1
             del os.environ[_ENABLE]
@@ -139,6 +136,23 @@ class _Compiler:
 
 
 _compiler = _Compiler()
+
+
+@contextlib.contextmanager
+def _no_search_for_sources() -> Iterator[None]:
+    """Keep MindSpore from reading the main script and all that it imports, of which it needs none.
+
+    There is no script with ``python -c``. And in its search it makes modules anew: with ``import
+    sys`` in the script, the standard streams are those of the first moment of the process again.
+    """
+    from mindspore.graph import api  # not before a network is compiled: it takes seconds
+
+    own = api._get_compile_cache_dep_files
+    api._get_compile_cache_dep_files = lambda: [__file__]
+    try:
+        yield
+    finally:
+        api._get_compile_cache_dep_files = own
 
 
 def _put(file: Path, graph: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from mindspore import nn
+from mindspore import Tensor, nn
 from safetensors.numpy import load_file
 
 from tests.paths import ROOT
@@ -341,10 +341,38 @@ def test_without_a_folder_nothing_is_kept() -> None:
         assert "MS_COMPILER_CACHE_ENABLE" not in os.environ
 
 
-def test_where_python_has_no_script_nothing_is_kept(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+class AddOne(nn.Cell):
+    """A network whose graph can be kept."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return x + 1
+
+
+def test_keeping_a_graph_leaves_python_as_it_is(
+    graph_mode: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """MindSpore would read it, and fail, as with ``python -c``."""
-    monkeypatch.setattr(sys, "argv", ["-c"])
-    with GraphCache(tmp_path, {}, 0).compiling("step"):
-        assert "MS_COMPILER_CACHE_ENABLE" not in os.environ
+    """MindSpore would make the modules anew that the main script imports: ``sys``, too."""
+    script = tmp_path / "script.py"
+    script.write_text("import sys")
+    monkeypatch.setattr("mindspore.graph.api.entry_script_path", str(script))
+    before = sys.stdout, sys.stderr, sys.argv
+    for _ in range(2):
+        with GraphCache(tmp_path / "graphs", {}, 0).compiling("step"):
+            assert AddOne()(Tensor([1.0])).asnumpy() == [2.0]
+        assert (sys.stdout, sys.stderr, sys.argv) == before
+    assert len(list((tmp_path / "graphs").glob("*-*"))) == 1
+
+
+def test_a_program_without_a_script_keeps_graphs(config: Path, tmp_path: Path) -> None:
+    """``python -c``, an interpreter, a notebook."""
+    code = "import sys; from train.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    graphs = tmp_path / "graphs"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, config, f"run_dir={tmp_path / 'run'}", "schedule.steps=2"],
+        cwd=ROOT,
+        env={**os.environ, graph_cache.VARIABLE: str(graphs)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert list(graphs.glob("*-*"))
