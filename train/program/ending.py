@@ -88,22 +88,31 @@ class _Stream(io.FileIO):
                 self._lost = 0
             return super().write(data)
         except OSError as error:
-            name = "standard output" if self.fileno() == 1 else "standard error"
-            told = f"{name}: {error.strerror}"
-            if self.is_dispensable and not self._lost:
-                _ended(f"note: {told}; the run goes on without it", 0)
+            size, first = memoryview(data).nbytes, not self._lost
             if self.is_dispensable and error.errno in _FULL:  # it may have room again
-                self._lost += memoryview(data).nbytes
-                return memoryview(data).nbytes
-            # What still waits in its buffer would make Python complain in the end.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
+                self._lost += size
+            else:
+                self._lead_nowhere()
+            told = f"standard output: {error.strerror}"
             if self.is_dispensable:
-                return memoryview(data).nbytes
+                if first:
+                    self._tell(f"note: {told}; the run goes on without it")
+                return size
             if error.errno == errno.EPIPE:  # the reader, such as head, has seen enough
                 raise SystemExit(_READER_GONE) from None
-            raise SystemExit(_ended(error_text(told), USER_ERROR)) from None
+            self._tell(error_text(told))
+            raise SystemExit(USER_ERROR) from None
+
+    def _lead_nowhere(self) -> None:
+        # What still waits in its buffer would make Python complain in the end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+    def _tell(self, text: str) -> None:
+        """Tell what is wrong with standard output; of the other one nobody would hear by itself."""
+        if self.fileno() == 1:
+            _ended(text, 0)
 
 
 def _make_streams_safe() -> None:

@@ -92,6 +92,18 @@ def test_a_long_run_outlives_its_output(failing: str) -> None:
     assert line.startswith("note: standard output: ") and "goes on without it" in line
 
 
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize(
+    "failing", ["2>/dev/full", ">/dev/full 2>/dev/full", "2>&1 >/dev/full | :"]
+)
+def test_a_long_run_outlives_all_that_it_tells(failing: str, buffered: str) -> None:
+    """Ranks write both into a file, and nobody is left who could be told."""
+    tell = 'print("e" * 1_000_000, file=sys.stderr)'
+    work = f"[outlive_output(), {tell}, {MUCH}, {tell}, print(1), 7][-1]"
+    done = shell(f"PYTHON {TELL.format(work)} {failing}", PYTHONUNBUFFERED=buffered)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
 def test_names_that_the_output_cannot_show_are_escaped(tmp_path: Path) -> None:
     (tmp_path / "Río ñ").mkdir()
     for encoding in ("ascii", "utf-8"):
