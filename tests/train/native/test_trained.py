@@ -37,26 +37,6 @@ class Norms:
         return np.concatenate([(p - m) / np.sqrt(v + 1e-5) * g + b for p, g, b, m, v in kinds])
 
 
-def check_convolution_norm(
-    counts: Sequence[int],
-    shape: tuple[int, int, int, int],
-    stride: int,
-    bias: bool,
-    relu: bool,
-    threads: int,
-) -> None:
-    height, width, c_in, c_out = shape
-    rng = np.random.default_rng(sum(counts) + sum(shape))
-    x = rng.normal(0, 1, (sum(counts), height, width, c_in))
-    weight = rng.normal(0, 1, (c_out, c_in, 3, 3)) / np.sqrt(9 * c_in)
-    own_bias, norms = rng.normal(0, 1, c_out), Norms(rng, len(counts), c_out)
-    y = norms(numpy_convolution(x, weight, stride) + bias * own_bias, counts)
-    y = np.maximum(y, 0) if relu else y
-    inputs = [x, weight, *[own_bias] * bias, *norms.inputs, options(stride, int(relu), *counts)]
-    name = "convolution_bias_norm" if bias else "convolution_norm"
-    assert_close(call(name, inputs, [y.shape], threads)[0], y, TOLERANCE)
-
-
 @grid
 @given(
     counts_of_domains,
@@ -79,7 +59,16 @@ def test_convolution_norm(
     relu: bool,
     threads: int,
 ) -> None:
-    check_convolution_norm(counts, shape, stride, bias, relu, threads)
+    height, width, c_in, c_out = shape
+    rng = np.random.default_rng(sum(counts) + sum(shape))
+    x = rng.normal(0, 1, (sum(counts), height, width, c_in))
+    weight = rng.normal(0, 1, (c_out, c_in, 3, 3)) / np.sqrt(9 * c_in)
+    own_bias, norms = rng.normal(0, 1, c_out), Norms(rng, len(counts), c_out)
+    y = norms(numpy_convolution(x, weight, stride) + bias * own_bias, counts)
+    y = np.maximum(y, 0) if relu else y
+    inputs = [x, weight, *[own_bias] * bias, *norms.inputs, options(stride, int(relu), *counts)]
+    name = "convolution_bias_norm" if bias else "convolution_norm"
+    assert_close(call(name, inputs, [y.shape], threads)[0], y, TOLERANCE)
 
 
 class Modules:

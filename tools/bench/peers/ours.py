@@ -42,7 +42,6 @@ class Rank(Peer):
 
     def __init__(self, spec: dict[str, Any], rank: int) -> None:
         self.work = Workload.of(spec)
-        self.kept = ExitStack()  # what a run keeps from the collector
         self.place = cluster.identify(os.environ, "CPU")
         cluster.start(self.place)
         self.config = _configuration(self.work, self.place.world_size, spec.get("records"))
@@ -95,7 +94,8 @@ class Trainer(Rank):
             first = self.run(1)
         self.info["compile_seconds"] = time.perf_counter() - begin
         self.info["losses"] = [run["losses"] for run in (first, self.run(1), self.run(1))]
-        self.kept.enter_context(objects_kept())
+        self.kept = ExitStack()
+        self.kept.enter_context(objects_kept())  # as a run does
         self.info["message_bytes"] = self.step.bytes_reduced
 
     def reduce(self, repeats: int) -> dict[str, Any]:

@@ -95,7 +95,8 @@ void backward_all(const Layer &layer, const Tensor *weights, const Tensor &dy, f
         std::clamp<int64_t>(rows / layer.block, 1, static_cast<int64_t>(num_threads())));
     std::vector<Remainder> remainders(parts);
     parallel_parts(parts, [&](int part) {
-        for (const TaskRows &own : layer.tasks.between(rows * part / parts, rows * (part + 1) / parts)) {
+        const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
+        for (const TaskRows &own : layer.tasks.between(begin, end)) {
             float *dweight = dweights[own.task].floats(), *dbias = dbiases[own.task].floats();
             if (layer.tasks.starts_at(own)) {
                 std::fill_n(dweight, weight_size, 0.0F);
