@@ -31,15 +31,15 @@ class _AllTasks(nn.Cell):
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         """uint8 (n, H, W, 3) -> of every task (n, K[, H, W]), or labels (n[, H, W])."""
-        found = []
+        found: tuple[Tensor, ...] = ()
         for logits, decide in zip(self.network(*((images,) * self.copies)), self.decisions):  # noqa: B905
             if self.answers == "labels":
-                found.append(decide(logits))
+                found = (*found, decide(logits))
             elif self.answers == "probabilities":
-                found.append(decide.probabilities(logits))
+                found = (*found, decide.probabilities(logits))
             else:
-                found.append(logits)
-        return tuple(found)
+                found = (*found, logits)
+        return found
 
 
 def write(subject: Subject, path: Path, answers: Answers, batch: int, size: int) -> None:

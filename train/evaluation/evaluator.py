@@ -114,8 +114,8 @@ class PredictStep(CompiledCell):
         mirrors = self.mirrors
         if mirrors is not None:
             images = tuple([mirrors.make(pixels) for pixels in images])
-        answers = []
+        answers: tuple[Tensor, ...] = ()
         for logits, decide in zip(self.network(*images), self.decisions):  # noqa: B905
             scores = logits if mirrors is None else mirrors.merge(decide.probabilities(logits))
-            answers.append(decide(scores))
-        return tuple(answers)
+            answers = (*answers, decide(scores))
+        return answers

@@ -1,10 +1,6 @@
 """A cell that is called as one compiled graph, often."""
 
-from typing import Any
-
 from mindspore import nn
-
-from train.process.collector import collector_paused
 
 
 class CompiledCell(nn.Cell):
@@ -13,11 +9,6 @@ class CompiledCell(nn.Cell):
     With every call MindSpore tells all cells below, one by one, in which phase they are compiled:
     some milliseconds for a hundred cells. Here they are told when that changes.
     """
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """See ``nn.Cell``."""
-        with collector_paused():
-            super().compile(*args, **kwargs)
 
     @property
     def compile_phase(self) -> str:

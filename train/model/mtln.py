@@ -191,7 +191,6 @@ class MTLN(nn.Cell):
         of_tasks = tuple([counts[d] for d in self.dataset_of_task])
         levels = self._distil(self.shared_maps(images, counts), counts, of_tasks)
         size = images[0].shape[1:3]
-        # What a loop has changed is not used in a comprehension: MindSpore fails on that sometimes.
         by_kind = [of_kind(levels, of_tasks, size) for of_kind in self.answers_of_kinds]
         return tuple([by_kind[place[0]][place[1]] for place in self.places])
 

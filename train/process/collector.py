@@ -19,19 +19,3 @@ def objects_kept() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Collect nothing while a network is compiled.
-
-    With a cell, MindSpore throws graphs away that it has made of it, and those of another cell that
-    is being compiled are not always safe from that.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -96,7 +96,7 @@ class GraphCache:
             if known is not None and file is not None:
                 _put(file, known)
             yield
-            if known is None and file is not None and (made := _taken(file)):
+            if file is not None and (made := _compiler.made(file, known is not None)):
                 self._store.write(key, made)
 
 
@@ -130,9 +130,22 @@ class _Compiler:
                 name = f"rank_{rank}/graph_cache/{role}compile_cache_{self._graphs}.mindir"
                 yield self._folder / name
         finally:
-            self._graphs += 1
             del os.environ[_ENABLE]
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def made(self, file: Path, was_known: bool) -> bytes | None:
+        """Return the graph that MindSpore has written, unless it was to take the one in ``file``.
+
+        It may have another number than was expected, for MindSpore counts graphs that it failed to
+        compile, too. So what it has written tells which number comes next.
+        """
+        written = set(file.parent.glob("*.mindir"))
+        others = written - {file} if was_known else written
+        last = max(others or written, key=_number_of, default=None)
+        if last is None:
+            return None
+        self._graphs = _number_of(last) + 1
+        return None if was_known else _content_of(last)
 
 
 _compiler = _Compiler()
@@ -165,11 +178,8 @@ def _put(file: Path, graph: bytes) -> None:
             file.unlink()
 
 
-def _taken(file: Path) -> bytes | None:
-    """Return the graph that MindSpore has written, if it could."""
-    with contextlib.suppress(OSError):
-        return file.read_bytes()
-    return None
+def _number_of(file: Path) -> int:
+    return int(file.stem.rpartition("_")[2])
 
 
 def _is_safe(folder: Path) -> bool:

@@ -188,9 +188,9 @@ def test_in_a_graph(graph_mode: None) -> None:
         def construct(self) -> Tensor:
             x, weight, bias, residual = self.values
             y = self.neither(x, weight, self.options) + self.of_bias(x, weight, bias, self.options)
-            y += self.of_residual(x, weight, residual, self.options)
-            y += self.of_both(x, weight, bias, residual, self.options)
-            y += self.weight_alone(x, weight, self.options)
+            y = y + self.of_residual(x, weight, residual, self.options)
+            y = y + self.of_both(x, weight, bias, residual, self.options)
+            y = y + self.weight_alone(x, weight, self.options)
             return (y * self.target).sum()
 
     y = 5 * numpy_convolution(x, weight, 2) + 2 * bias + 2 * residual

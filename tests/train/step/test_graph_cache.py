@@ -1,5 +1,6 @@
 """Graphs from disk are those that would have been compiled."""
 
+import contextlib
 import os
 import shutil
 import stat
@@ -278,7 +279,7 @@ def test_without_room_for_temporary_files_graphs_are_compiled(
     full = tmp_path / "full"
     full.write_bytes(b"")
     graph_cache._put(full / "graph", CONTENT)
-    assert graph_cache._taken(full / "graph") is None
+    assert graph_cache._compiler.made(full / "graph", True) is None
 
 
 def test_the_oldest_graphs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,6 +362,26 @@ def test_keeping_a_graph_leaves_python_as_it_is(
             assert AddOne()(Tensor([1.0])).asnumpy() == [2.0]
         assert (sys.stdout, sys.stderr, sys.argv) == before
     assert len(list((tmp_path / "graphs").glob("*-*"))) == 1
+
+
+class Refused(nn.Cell):
+    """No network: it cannot be compiled."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return x.nothing_of_this_name()
+
+
+def test_graphs_are_kept_whatever_became_of_those_before(graph_mode: None, tmp_path: Path) -> None:
+    """MindSpore counts what it failed to compile, and not what nobody has compiled."""
+    cache = GraphCache(tmp_path, {}, 0)
+    with cache.compiling("nothing"):
+        pass
+    for name in ("first", "second", "second"):
+        with contextlib.suppress(AttributeError), cache.compiling("refused"):
+            Refused()(Tensor([1.0]))
+        with cache.compiling(name):
+            assert AddOne()(Tensor([1.0])).asnumpy() == [2.0]
+    assert len(list(tmp_path.glob("*-*"))) == 2
 
 
 def test_a_program_without_a_script_keeps_graphs(config: Path, tmp_path: Path) -> None:
