@@ -153,6 +153,32 @@ def test_the_same_bits_whatever_the_number_of_threads(name: str) -> None:
     assert all((y == found[0]).all() for y in found)
 
 
+@pytest.mark.parametrize("name", ["attention", "convolution_norm", "pointwise", "scene_heads"])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (16, 16)])
+def test_a_picture_has_the_same_bits_wherever_it_stands(name: str, size: tuple[int, int]) -> None:
+    """What is computed together with a picture is nothing that its prediction may depend on."""
+    rng = np.random.default_rng(0)
+    count, c = 7, 48
+    x, weight = rng.normal(0, 1, (count, *size, c)), rng.normal(0, 1, (c, c))
+    weight3x3, norms = rng.normal(0, 1, (c, c, 3, 3)), Norms(rng, 1, c)
+    modules = Modules(rng, 1, c, c, c)
+
+    def answers(x: Array) -> Array:
+        n = len(x)
+        inputs = {
+            "attention": [*modules.inputs, options(n, 0)],
+            "convolution_norm": [weight3x3, *norms.inputs, options(1, 1, n)],
+            "pointwise": [weight[..., None, None], weight[0], options(n)],
+            "scene_heads": [weight, weight[0], np.arange(n, dtype=np.int32)],
+        }[name]
+        return call(name, [x, *inputs], [(n, c) if name == "scene_heads" else x.shape])[0]
+
+    y = answers(x)
+    for shift in range(1, count):
+        np.testing.assert_array_equal(answers(np.roll(x, shift, 0)), np.roll(y, shift, 0))
+        np.testing.assert_array_equal(answers(x[:shift]), y[:shift])
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @np.errstate(invalid="ignore", over="ignore")
 def test_what_is_not_finite_comes_through(value: float) -> None:

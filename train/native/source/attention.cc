@@ -107,16 +107,16 @@ int attend(const Arguments &a, int halves) {
             float *result = y.floats() + rows.begin * out;
             const Stage &one = inner[rows.task], &two = outer[rows.task];
             const float *shared = x.data[0] + (rows.begin + shifts[rows.task]) * out;
-            onednn::matmul(false, true, count, middle, out, shared, out, one.weight, in, 0.0F,
-                           hidden, middle, nullptr);
+            onednn::multiply_rows(count, middle, out, shared, out, one.weight, in, 0.0F, hidden,
+                                  middle);
             if (halves > 1) {
                 const int64_t c = x.channels[1];
-                onednn::matmul(false, true, count, middle, c, x.data[1] + rows.begin * c, c,
-                               one.weight + out, in, 1.0F, hidden, middle, nullptr);
+                onednn::multiply_rows(count, middle, c, x.data[1] + rows.begin * c, c,
+                                      one.weight + out, in, 1.0F, hidden, middle);
             }
             relu(one.after, count, middle, hidden);
-            onednn::matmul(false, true, count, out, middle, hidden, middle, two.weight, middle,
-                           0.0F, result, out, nullptr);
+            onednn::multiply_rows(count, out, middle, hidden, middle, two.weight, middle, 0.0F,
+                                  result, out);
             gate(two.after, count, out, shared, result);
         });
     });

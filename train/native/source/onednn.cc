@@ -302,5 +302,26 @@ void matmul(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t 
           "matrix product");
 }
 
+// oneDNN takes some rows at once, 4 to 8 by processor, and adds up the products of the last ones
+// in another order where fewer are left. So the last rows are filled up here.
+void multiply_rows(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                   int64_t ldb, float beta, float *c, int64_t ldc) {
+    const int64_t rest = m % kRowsAtOnce, whole = m - rest;
+    if (whole) matmul(false, true, whole, n, k, a, lda, b, ldb, beta, c, ldc, nullptr);
+    if (!rest) return;
+    float *source = static_cast<float *>(
+        scratch(Slot::rows, kRowsAtOnce * (k + n) * static_cast<int64_t>(sizeof(float))));
+    float *target = source + kRowsAtOnce * k;
+    std::fill_n(source, kRowsAtOnce * (k + n), 0.0F);
+    a += whole * lda;
+    c += whole * ldc;
+    for (int64_t i = 0; i < rest; i++) {
+        std::copy_n(a + i * lda, k, source + i * k);
+        if (beta != 0.0F) std::copy_n(c + i * ldc, n, target + i * n);
+    }
+    matmul(false, true, kRowsAtOnce, n, k, source, k, b, ldb, beta, target, n, nullptr);
+    for (int64_t i = 0; i < rest; i++) std::copy_n(target + i * n, n, c + i * ldc);
+}
+
 }  // namespace onednn
 }  // namespace mtln

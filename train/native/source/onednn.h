@@ -25,7 +25,7 @@ int reported(const char *name, const std::function<void()> &work);
 
 // A buffer of this thread, 64-byte aligned, its content undefined; valid until the thread asks for
 // the same `slot` again. Kept between calls, since fresh pages cost more than the work on them.
-enum class Slot { onednn, weights, taps, maps, products, count };
+enum class Slot { onednn, weights, taps, maps, products, rows, count };
 void *scratch(Slot slot, size_t bytes);
 
 namespace onednn {
@@ -117,6 +117,14 @@ Primitive convolution_backward_weights(const Convolution &shape);
 void matmul(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k, const float *a,
             int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc,
             void *threads);
+
+// The same of A (m, k) and B stored as (n, k), by this thread alone, with a promise: a row of C is
+// the same bits wherever it stands in A, and whatever stands beside it.
+void multiply_rows(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                   int64_t ldb, float beta, float *c, int64_t ldc);
+
+// Such products are quickest of so many rows, or a multiple.
+constexpr int64_t kRowsAtOnce = 24;
 
 }  // namespace onednn
 }  // namespace mtln

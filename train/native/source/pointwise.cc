@@ -49,8 +49,8 @@ void forward(const Layer &layer, const TaskRows &rows, const float *weight, cons
     int64_t first = 0;
     for (int half = 0; half < layer.x.count; half++) {
         const int64_t c = layer.x.channels[half];
-        onednn::matmul(false, true, count, c_out, c, layer.x.data[half] + rows.begin * c, c,
-                       weight + first, c_in, 1.0F, out, c_out, nullptr);
+        onednn::multiply_rows(count, c_out, c, layer.x.data[half] + rows.begin * c, c,
+                              weight + first, c_in, 1.0F, out, c_out);
         first += c;
     }
 }

@@ -71,8 +71,8 @@ void forward(const Map &map, const Head &head, const float *bias, float *logits)
     const std::vector<float> means = means_of(map, head);
     for (int64_t n = 0; n < head.images; n++)
         std::memcpy(logits + n * head.classes, bias, head.classes * sizeof(float));
-    onednn::matmul(false, true, head.images, head.classes, map.channels, means.data(), map.channels,
-                   head.weight, map.channels, 1.0F, logits, head.classes, nullptr);
+    onednn::multiply_rows(head.images, head.classes, map.channels, means.data(), map.channels,
+                          head.weight, map.channels, 1.0F, logits, head.classes);
 }
 
 // Every pixel has an equal part of its image's gradient.

@@ -65,11 +65,11 @@ class Tasks {
 
     bool starts_at(const TaskRows &rows) const { return ends_[rows.task] == rows.begin; }
 
-    // Calls work(rows of one task) for all rows, in blocks of `block`, at once in several threads.
-    // A row that is the last of a product may be rounded otherwise than one in the middle. So
-    // blocks depend neither on the number of threads nor on the other tasks.
+    // Calls work(rows of one task) for all rows, in blocks of about `block`, at once in several
+    // threads; blocks depend neither on their number nor on the other tasks.
     template <typename Work>
     void in_blocks(int64_t block, const Work &work) const {
+        block = std::max(block / onednn::kRowsAtOnce, int64_t{1}) * onednn::kRowsAtOnce;
         std::vector<TaskRows> blocks;
         for (int task = 0; task < count(); task++) {
             for (int64_t begin = ends_[task]; begin < ends_[task + 1]; begin += block) {
