@@ -139,13 +139,18 @@ class _Compiler:
         It may have another number than was expected, for MindSpore counts graphs that it failed to
         compile, too. So what it has written tells which number comes next.
         """
-        written = set(file.parent.glob("*.mindir"))
-        others = written - {file} if was_known else written
-        last = max(others or written, key=_number_of, default=None)
-        if last is None:
+        numbered = re.compile(re.escape(file.stem.rpartition("_")[0]) + r"_(\d+)")
+        paths = {numbered.fullmatch(path.stem): path for path in file.parent.glob("*.mindir")}
+        written = {int(match[1]): path for match, path in paths.items() if match}
+        if was_known and len(written) > 1:  # it was not read, as MindSpore expected another one
+            written.pop(self._graphs, None)
+        if not written:
             return None
-        self._graphs = _number_of(last) + 1
-        return None if was_known else _content_of(last)
+        last = max(written)
+        self._graphs = last + 1
+        with contextlib.suppress(OSError):
+            return None if was_known else _content_of(written[last])
+        return None
 
 
 _compiler = _Compiler()
@@ -176,10 +181,6 @@ def _put(file: Path, graph: bytes) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             file.unlink()
-
-
-def _number_of(file: Path) -> int:
-    return int(file.stem.rpartition("_")[2])
 
 
 def _is_safe(folder: Path) -> bool:
