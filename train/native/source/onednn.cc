@@ -302,7 +302,7 @@ void matmul(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t 
           "matrix product");
 }
 
-// oneDNN takes some rows at once, 4 to 8 by processor, and adds up the products of the last ones
+// oneDNN takes some rows at once (6 with AVX2), and adds up the products of the last ones
 // in another order where fewer are left. So the last rows are filled up here.
 void multiply_rows(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
                    int64_t ldb, float beta, float *c, int64_t ldc) {
