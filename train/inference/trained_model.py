@@ -5,6 +5,7 @@ Shapes: n = images, K = classes of a task, H, W = height and width of the images
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from train.inference.answers import Attention, Probabilities
 from train.inference.blueprint import Blueprint
 from train.model.mtln import MTLN
 from train.optim.optimizers import unpack
+from train.process.signals import interrupt_kept
 from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint
 from train.tasks.base import Task, resolve_tasks
 
@@ -186,12 +188,12 @@ class TrainedModel:
     def _call(self, name: str, cell: nn.Cell, images: Sequence[Images]) -> Any:
         key = name, *images[0].shape
         inputs = _inputs(images)
-        if key in self._compiled:
+        known = (
+            nullcontext() if key in self._compiled else self._graphs.compiling(*key, *self._names)
+        )
+        with interrupt_kept(), known:
             answers = cell(*inputs)
-        else:
-            with self._graphs.compiling(*key, *self._names):
-                answers = cell(*inputs)
-            self._compiled.add(key)
+        self._compiled.add(key)
         return answers
 
 

@@ -188,6 +188,14 @@ def test_a_signal_ends_it_as_soon_as_it_listens(trained_run: Path, number: signa
         assert server.process.wait(60) == 128 + number
 
 
+def test_ctrl_c_after_an_answer(trained_run: Path, pictures: Path) -> None:
+    """MindSpore takes Ctrl-C for itself with every graph that it runs."""
+    with started(trained_run) as server:
+        assert server.ask("POST", "/predict", (pictures / "00.png").read_bytes())[0] == 200
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(60) == 128 + signal.SIGINT
+
+
 def test_health_check_of_the_image(server: Server) -> None:
     text = (ROOT / "Dockerfile").read_text().partition("AS serve")[2]
     words = json.loads(re.findall(r"HEALTHCHECK.*?CMD (\[.*?\])", text, re.S)[0])
