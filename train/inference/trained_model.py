@@ -24,7 +24,7 @@ from train.inference.answers import Attention, Probabilities
 from train.inference.blueprint import Blueprint
 from train.model.mtln import MTLN
 from train.optim.optimizers import unpack
-from train.process.signals import interrupt_kept
+from train.process.interrupt import interrupt_kept
 from train.run.checkpoint import Arrays, Checkpoint, load_checkpoint
 from train.tasks.base import Task, resolve_tasks
 

@@ -3,12 +3,9 @@
 The programs of a job import this before anything else. Needs the standard library only.
 """
 
-import ctypes
 import faulthandler
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 # The job saves at its next consolidation point, and ends. mpirun, which acts on the others itself,
 # hands USR2 to its ranks.
@@ -29,22 +26,6 @@ def ignore() -> None:
     faulthandler.unregister(STACKS)
     for number in (*STOP, *REQUESTS):
         signal.signal(number, signal.SIG_IGN)
-
-
-@contextmanager
-def interrupt_kept() -> Iterator[None]:
-    """Give INT its handler back after a graph has run; from any thread.
-
-    With every graph that it runs, MindSpore puts one of its own there, which sends this process
-    TERM. What comes while the graph runs does become a TERM.
-    """
-    libc = ctypes.CDLL(None)
-    handler = ctypes.create_string_buffer(256)  # more than a struct sigaction, 152 bytes on Linux
-    libc.sigaction(signal.SIGINT, None, handler)
-    try:
-        yield
-    finally:
-        libc.sigaction(signal.SIGINT, handler, None)
 
 
 # Until this process can do what they ask: imports take seconds. Tests and tools, which import parts

@@ -140,8 +140,11 @@ class _Compiler:
         compile, too. So what it has written tells which number comes next.
         """
         numbered = re.compile(re.escape(file.stem.rpartition("_")[0]) + r"_(\d+)")
-        paths = {numbered.fullmatch(path.stem): path for path in file.parent.glob("*.mindir")}
-        written = {int(match[1]): path for match, path in paths.items() if match}
+        written = {
+            int(match[1]): path
+            for path in file.parent.glob("*.mindir")
+            if (match := numbered.fullmatch(path.stem))
+        }
         if was_known and len(written) > 1:  # it was not read, as MindSpore expected another one
             written.pop(self._graphs, None)
         if not written:

@@ -116,7 +116,9 @@ def test_deepness(tools: Tools, trained_run: Path, model: TrainedModel, out: Pat
     mean, std = (np.array(values[f"standardization_{key}"]) for key in ("mean", "std"))
     pixels = ((np.float32(tiles / 255) - mean) / std).astype(np.float32).transpose(0, 3, 1, 2)
     [found] = session.run(None, {given.name: pixels})
-    np.testing.assert_allclose(found, probabilities(model, tiles)[3], rtol=1e-4, atol=1e-5)
+    # Logits may differ by 1e-4 (what an export is refused beyond), and so a probability, however
+    # small, by twice as much of itself.
+    np.testing.assert_allclose(found, probabilities(model, tiles)[3], rtol=2e-4)
 
 
 @pytest.mark.slow
